@@ -1,0 +1,54 @@
+# make book      everything, from a fresh machine to the open book
+# make test      everything that must hold, from a fresh machine
+# make lab       JupyterLab with the notebooks, executed
+# make notebooks execute what changed (MODEL=facebook/musicgen-small for another model)
+# make bench     measure speed against named baselines
+# make organisms make the model organisms from nothing (about three hours on 2 cores)
+PYTHON ?= python3
+MODEL ?= organism
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: book test lab notebooks bench organisms clean lock
+
+book: notebooks
+	$(BIN)/python -m lib.book build
+	$(BIN)/python -m lib.book open
+
+test: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+lab: notebooks
+	$(BIN)/jupyter lab notebooks/index.ipynb
+
+notebooks: $(VENV)/ready
+	$(BIN)/python -m lib.book run --model $(MODEL)
+
+bench: $(VENV)/ready
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+organisms: $(VENV)/ready
+	# glibc returns large blocks to the system at once, which costs a training step a third of its time
+	MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=17179869184 $(BIN)/python -m lib.organism.train
+
+clean:
+	rm -rf _build artifacts notebooks/*.ipynb notebooks/.ipynb_checkpoints
+
+# The lock is complete, so nothing else is resolved: audiocraft's pins of 2023 do not count. PyTorch comes first and with
+# its own needs, because these differ between its builds (CPU, CUDA, MPS).
+$(VENV)/ready: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q torch==2.13.0
+	$(BIN)/python -m pip install -q --no-deps -r requirements.txt
+	$(BIN)/python -m pip install -q --no-deps -e .
+	touch $@
+
+lock:
+	$(BIN)/python -m pip install -q uv
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --no-annotate --no-header -q \
+	    --no-emit-package torch $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) \
+	    | grep -vE "'never'|^(nvidia|cuda|triton|--)" > requirements.txt

@@ -1,0 +1,200 @@
+"""Execute the notebooks and build the book: ``python -m lib.book run | build | open | times``.
+
+A notebook is executed again when its text, its parameters, anything in ``lib`` or the lock has changed since; else its
+executed copy is kept. Executed notebooks lie beside their sources (``notebooks/*.ipynb``), where JupyterLab finds them.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import webbrowser
+from pathlib import Path
+
+import jupytext
+import nbformat
+import papermill
+from tqdm.auto import tqdm
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+BUILD = ROOT / "_build"
+TIMEOUT = 3600  # seconds a cell
+
+
+def names() -> list[str]:
+    """The notebooks in the order of execution: the index last, because it reads what the others found."""
+    found = sorted(p.stem for p in NOTEBOOKS.glob("*.py"))
+    return [n for n in found if n != "index"] + ["index"]
+
+
+def parameters(name: str) -> dict[str, str]:
+    """The parameters a notebook declares, with the source of their defaults."""
+    notebook = jupytext.read(NOTEBOOKS / f"{name}.py")
+    for cell in notebook.cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            lines = [line.split("#")[0] for line in cell.source.splitlines() if "=" in line.split("#")[0]]
+            return {line.split("=")[0].strip(): line.split("=", 1)[1].strip() for line in lines}
+    raise ValueError(f"notebooks/{name}.py has no cell tagged 'parameters'.")
+
+
+def key(name: str, values: dict) -> str:
+    """Hash of everything a notebook's outputs follow from."""
+    digest = hashlib.sha256(repr(sorted(values.items())).encode())
+    own = [NOTEBOOKS / f"{name}.py", ROOT / "requirements.txt"]
+    for file in own + sorted(p for p in (ROOT / "lib").rglob("*") if p.suffix in (".py", ".json", ".safetensors")):
+        digest.update(file.read_bytes())
+    if name == "index":
+        from lib import results
+
+        for file in sorted((results.ARTIFACTS / "results").rglob("*.json")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def run(model: str = "organism", only: list[str] | None = None, out: Path = NOTEBOOKS, **small) -> list[str]:
+    """Execute the notebooks that changed.
+
+    Parameters
+    ----------
+    model : str
+        Passed to every notebook as ``model``.
+    only : list of str, optional
+        Notebooks to consider; by default all.
+    out : Path
+        Where the executed notebooks go.
+    **small : dict
+        Other parameters by notebook: ``run(**{"00_meet_the_model": {"seconds": 2}})``.
+
+    Returns
+    -------
+    list of str
+        The notebooks that were executed.
+
+    Raises
+    ------
+    ValueError
+        For an unknown notebook or a parameter it does not declare, before anything runs.
+    """
+    chosen = only or names()
+    if unknown := (set(chosen) | set(small)) - set(names()):
+        raise ValueError(f"Unknown notebook {sorted(unknown)}. There are {names()}.")
+    plans = {name: {"model": model, **small.get(name, {})} for name in chosen}
+    for name, values in plans.items():
+        if unknown := set(values) - set(parameters(name)):
+            raise ValueError(f"{name} has no parameter {sorted(unknown)}; it declares {list(parameters(name))}.")
+    out.mkdir(parents=True, exist_ok=True)
+    done = []
+    for name in tqdm(chosen, desc="notebooks"):
+        target, wanted = out / f"{name}.ipynb", key(name, plans[name])
+        if target.exists() and nbformat.read(target, 4).metadata.get("book", {}).get("key") == wanted:
+            continue
+        _execute(name, plans[name], target)
+        done.append(name)
+    return done
+
+
+def _execute(name, values, target):
+    notebook = jupytext.read(NOTEBOOKS / f"{name}.py")
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    unfinished, start = target.with_suffix(".running.ipynb"), time.time()
+    executed = papermill.execute_notebook(
+        notebook,
+        unfinished,
+        values,
+        cwd=NOTEBOOKS,
+        kernel_name="python3",
+        execution_timeout=TIMEOUT,
+        progress_bar=False,
+    )
+    executed.cells = [c for c in executed.cells if c.source.strip()]
+    for cell in executed.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata["tags"].append("remove-cell")
+        if cell.cell_type == "code":
+            # progress bars are for whoever runs the notebook: their last state means nothing on a page
+            cell.outputs = [
+                o for o in cell.outputs
+                if o.get("name") != "stderr" and "application/vnd.jupyter.widget-view+json" not in o.get("data", {})
+            ]  # fmt: skip
+    executed.metadata.pop("widgets", None)
+    executed.metadata["jupytext"] = {"formats": "ipynb,py:percent"}
+    # the key is taken after the run, as a notebook may be the one that writes what the index reads
+    executed.metadata["book"] = {"key": key(name, values)}
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
+    settings = ", ".join(f"{k} = {v!r}" for k, v in values.items())
+    executed.cells.append(
+        nbformat.v4.new_markdown_cell(
+            f"*Computed with {settings} from commit {commit.strip() or 'unknown'} in {time.time() - start:.0f} s on "
+            f"{os.cpu_count()} cores.*"
+        )
+    )
+    nbformat.write(executed, unfinished)
+    os.replace(unfinished, target)
+
+
+def build(source: Path = NOTEBOOKS, out: Path = BUILD) -> Path:
+    """Build the book from executed notebooks, with warnings as errors. Returns the folder of the HTML pages."""
+    missing = [n for n in names() if not (source / f"{n}.ipynb").exists()]
+    if missing:
+        raise FileNotFoundError(f"Not executed yet: {missing}. Run 'make notebooks' first.")
+    import plotly
+
+    book = out / "source"
+    shutil.rmtree(book, ignore_errors=True)
+    (book / "notebooks").mkdir(parents=True)
+    for file in ("_config.yml", "_toc.yml"):
+        shutil.copy(ROOT / file, book)
+    for name in names():
+        shutil.copy(source / f"{name}.ipynb", book / "notebooks")
+    shutil.copytree(NOTEBOOKS / "static", book / "_static")
+    shutil.copy(Path(plotly.__file__).parent / "package_data" / "plotly.min.js", book / "_static")
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter_book",
+        "build",
+        str(book),
+        "--path-output",
+        str(out),
+        "-W",
+        "--keep-going",
+    ]
+    if subprocess.run([*command, "-q"], cwd=out).returncode:
+        raise RuntimeError("The book did not build without warnings: see the messages above.")
+    return out / "_build" / "html"
+
+
+def times(source: Path = NOTEBOOKS, n: int = 3) -> list[tuple[float, str, str]]:
+    """The ``n`` longest cells: seconds, notebook, first line."""
+    cells = []
+    for name in names():
+        for cell in nbformat.read(source / f"{name}.ipynb", 4).cells:
+            if seconds := cell.metadata.get("papermill", {}).get("duration"):
+                cells.append((seconds, name, cell.source.strip().splitlines()[0]))
+    return sorted(cells, reverse=True)[:n]
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["run", "build", "open", "times"])
+    parser.add_argument("--model", default="organism", help="passed to every notebook")
+    parser.add_argument("--only", nargs="*", help="notebooks to consider")
+    args = parser.parse_args(argv)
+    page = BUILD / "_build" / "html" / "index.html"
+    if args.what == "run":
+        print("executed:", ", ".join(run(args.model, args.only)) or "nothing has changed")
+    elif args.what == "build":
+        print("The book is at", build() / "index.html")
+    elif args.what == "open" and not os.environ.get("CI"):
+        webbrowser.open(page.as_uri())
+    elif args.what == "times":
+        for seconds, name, line in times():
+            print(f"{seconds:6.1f} s  {name}: {line}")
+
+
+if __name__ == "__main__":
+    main()

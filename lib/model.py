@@ -1,0 +1,403 @@
+"""Load any MusicGen; generate, encode, decode.
+
+>>> from lib import model
+>>> m = model.load("organism")
+>>> clips = m.generate(["a happy piano melody"], seconds=1, seed=0, progress=False)
+>>> clips.tokens.shape, clips.audio.shape
+((1, 4, 25), (1, 16000))
+"""
+
+import json
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from numbers import Integral, Real
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+import torch
+import yaml
+from omegaconf import OmegaConf
+from tqdm.auto import tqdm
+
+from lib.compat import audiocraft
+from lib.organism import network, world
+
+builders = audiocraft.models.builders
+ConditioningAttributes = audiocraft.modules.conditioners.ConditioningAttributes
+T5Conditioner = audiocraft.modules.conditioners.T5Conditioner
+
+RELEASED = tuple(f"facebook/musicgen-{size}" for size in ("small", "medium", "large")) + tuple(
+    f"facebook/musicgen-stereo-{size}" for size in ("small", "medium", "large")
+)
+FILES = ("state_dict.bin", "compression_state_dict.bin")
+#: Sampling settings where a model's own configuration gives none: those of audiocraft's MusicGen.
+DEFAULTS = {"temperature": 1.0, "top_k": 250, "cfg": 3.0}
+
+
+class ModelError(ValueError):
+    """A model cannot be loaded: the message says what was expected and what to do."""
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Generated clips.
+
+    Attributes
+    ----------
+    tokens : np.ndarray [shape=(clip, n_q, frame)], int64
+    audio : np.ndarray [shape=(clip, sample)], float32
+    sample_rate, frame_rate : int, float
+        In Hz.
+    prompts : list of str
+    seeds : list of int
+    settings : dict
+        seconds, temperature, top_k and cfg.
+    """
+
+    tokens: np.ndarray
+    audio: np.ndarray
+    sample_rate: int
+    frame_rate: float
+    prompts: list[str]
+    seeds: list[int]
+    settings: dict
+
+    def __len__(self):
+        return len(self.prompts)
+
+
+class Model:
+    """A MusicGen: audiocraft's language model ``lm`` and codec ``codec``, with one way to use both."""
+
+    def __init__(self, name, lm, codec, device, max_seconds, defaults=DEFAULTS):
+        self.name, self.lm, self.codec, self.device = name, lm.eval(), codec.eval(), torch.device(device)
+        self.max_seconds, self.defaults = float(max_seconds), dict(defaults)
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second."""
+        return int(self.codec.sample_rate)
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames (codec time steps) a second."""
+        return float(self.codec.frame_rate)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        prompts: list[str],
+        seconds: float = 6.0,
+        seed: int | list[int] = 0,
+        *,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        cfg: float | None = None,
+        batch_size: int = 16,
+        progress: bool = True,
+    ) -> Clips:
+        """Sample one clip for each prompt.
+
+        A clip depends on its prompt, its seed and the settings alone, not on the batch it was made in: every clip has
+        its own random numbers, and only prompts with equally many tokens share a batch (audiocraft's cross-attention
+        sees padding, so a longer neighbour would change a clip).
+
+        Parameters
+        ----------
+        prompts : list of str
+            An empty string is an unconditional clip.
+        seconds : float, 0 < seconds <= max_seconds
+        seed : int or list of int
+            One seed a clip; an integer s gives the clips s, s + 1, s + 2, ...
+        temperature, top_k, cfg : float, int, float
+            Sampling temperature (0 takes the likeliest token), number of candidates, and the coefficient of
+            classifier-free guidance (1 is none). Left out, the model's own defaults.
+
+        Returns
+        -------
+        Clips
+        """
+        prompts, seeds = _check_prompts(prompts), _check_seeds(seed, prompts)
+        settings = {"seconds": _number("seconds", seconds, 0, self.max_seconds, "the model's limit")}
+        for key, given, high in (("temperature", temperature, 10), ("top_k", top_k, 1e6), ("cfg", cfg, 100)):
+            value = self.defaults[key] if given is None else given
+            settings[key] = _number(key, value, 0, high, include_low=key != "top_k")
+        frames = max(1, int(settings["seconds"] * self.frame_rate + 1e-6))
+        batches = _batches([self._length(p) for p in prompts], batch_size)
+        tokens = np.zeros((len(prompts), self.lm.n_q, frames), np.int64)
+        steps = frames + max(getattr(self.lm.pattern_provider, "delays", [0]))
+        with tqdm(total=len(batches) * steps, desc="generate", unit="step", disable=not progress, leave=False) as bar:
+            for batch in batches:
+                attributes = [ConditioningAttributes(text={"description": prompts[i] or None}) for i in batch]
+                with _own_dice([seeds[i] for i in batch]):
+                    codes = self.lm.generate(
+                        None,
+                        attributes,
+                        max_gen_len=frames,
+                        use_sampling=settings["temperature"] > 0,
+                        temp=settings["temperature"],
+                        top_k=min(int(settings["top_k"]), self.lm.card),
+                        cfg_coef=settings["cfg"],
+                        callback=lambda *_: bar.update(),
+                    )
+                tokens[batch] = codes.cpu().numpy()
+        audio = self.decode(tokens)
+        return Clips(tokens, audio, self.sample_rate, self.frame_rate, prompts, seeds, settings)
+
+    @torch.no_grad()
+    def encode(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Audio [clip, sample] (or [sample]) at any rate -> tokens, int64 [clip, n_q, frame]."""
+        audio = torch.as_tensor(np.asarray(audio), dtype=torch.float32)
+        if audio.ndim not in (1, 2) or audio.numel() == 0:
+            raise ValueError(f"audio must have shape (clip, sample) or (sample,). Got {tuple(audio.shape)}.")
+        if not torch.isfinite(audio).all():
+            raise ValueError("audio holds NaN or infinite samples: check how it was read or decoded.")
+        sample_rate = int(_number("sample_rate", sample_rate, 0, 1e6))
+        audio = audiocraft.data.audio_utils.convert_audio(
+            torch.atleast_2d(audio)[:, None], sample_rate, self.sample_rate, self.codec.channels
+        )
+        codes = [self.codec.encode(part.to(self.device))[0].cpu() for part in audio.split(16)]
+        return torch.cat(codes).numpy().astype(np.int64)
+
+    @torch.no_grad()
+    def decode(self, tokens: np.ndarray) -> np.ndarray:
+        """Tokens [clip, n_q, frame] -> audio, float32 [clip, sample]; stereo is mixed down."""
+        tokens = torch.as_tensor(np.asarray(tokens))
+        expected = f"an integer array of shape (clip, {self.lm.n_q}, frame) with values below {self.codec.cardinality}"
+        if tokens.ndim != 3 or tokens.shape[1] != self.lm.n_q or tokens.is_floating_point() or 0 in tokens.shape:
+            raise ValueError(f"tokens must be {expected}. Got {tokens.dtype} of shape {tuple(tokens.shape)}.")
+        if tokens.min() < 0 or tokens.max() >= self.codec.cardinality:
+            raise ValueError(f"tokens must be {expected}. Got values from {tokens.min()} to {tokens.max()}.")
+        audio = [self.codec.decode(part.to(self.device).long(), None).mean(1).cpu() for part in tokens.split(16)]
+        return torch.cat(audio).float().numpy()
+
+    def _length(self, prompt):
+        """Number of text tokens of a prompt."""
+        conditioner = self.lm.condition_provider.conditioners["description"]
+        return int(conditioner.tokenize([prompt])["input_ids"].shape[1])
+
+
+def load(name: str, device: str | None = None) -> Model:
+    """Load a model.
+
+    Parameters
+    ----------
+    name : str
+        An organism ("organism", "organism-decoupled", "organism-shuffled"), a released model
+        ("facebook/musicgen-small", ...), or a folder in audiocraft's checkpoint format. A folder may also hold what
+        its checkpoint refers to (``t5-base/``, ``facebook/encodec_32khz/``, as Hugging Face folders); what it does
+        not hold is fetched from the hub.
+    device : str, optional
+        "cpu", "cuda", "mps"; by default the best there is.
+
+    Raises
+    ------
+    ModelError
+        Unknown name, missing file, damaged or unsafe checkpoint, unsupported conditioning, no connection.
+    """
+    device = _check_device(device)
+    if name in world.WORLDS:
+        config = json.loads((network.WEIGHTS / name / "config.json").read_text())
+        lm, codec = network.load_lm(network.WEIGHTS / name, device), network.load_codec(device=device)
+        return Model(name, lm, codec, device, config["dataset"]["segment_duration"], config.get("generation", DEFAULTS))
+    if isinstance(name, str | os.PathLike) and Path(name).is_dir():
+        return _load_released(str(name), {file: _in_folder(Path(name), file) for file in FILES}, device)
+    if name in RELEASED:
+        return _load_released(name, {file: _from_hub(name, file) for file in FILES}, device)
+    raise ModelError(
+        f"Unknown model {name!r}. Expected one of {sorted(world.WORLDS)}, one of {list(RELEASED)}, or a folder that "
+        f"holds {' and '.join(FILES)}."
+    )
+
+
+# ------------------------------------------------------------------------------------- the released format
+def _load_released(name, files, device):
+    """audiocraft's own loading, except that files run no code and references may be resolved beside them."""
+    beside = Path(name) if Path(name).is_dir() else None
+    state = _read(files["state_dict.bin"], ("best_state", "xp.cfg"))
+    compression = _read(files["compression_state_dict.bin"], ())
+    cfg = OmegaConf.create(state["xp.cfg"])
+    cfg.device, cfg.dtype = device, "float16" if device.startswith("cuda") else "float32"
+    for key in ("cache_path", "merge_text_conditions_p", "drop_desc_p"):  # training options audiocraft drops as well
+        for part in (cfg.conditioners.get("args"), cfg.conditioners):
+            if part is not None and key in part:
+                OmegaConf.set_struct(part, False)
+                del part[key]
+    unsupported = [k for k, v in cfg.conditioners.items() if k != "args" and v.model != "t5"]
+    if unsupported:
+        raise ModelError(f"{name} is conditioned on {unsupported}: this book reads text-to-music models only.")
+    for conditioner in (v for k, v in cfg.conditioners.items() if k != "args"):
+        conditioner.t5.name = _register_t5(conditioner.t5.name, beside)
+    try:
+        lm = builders.get_lm_model(cfg)
+        lm.load_state_dict(state["best_state"])
+    except OSError as error:
+        raise ModelError(_offline(conditioner.t5.name)) from error
+    except (RuntimeError, KeyError, AttributeError) as error:
+        raise ModelError(f"{files['state_dict.bin']} does not fit its own configuration: {error}") from error
+    lm.cfg = cfg
+    codec = _compression(compression, files["compression_state_dict.bin"], beside, device)
+    codec = builders.get_wrapped_compression_model(codec, cfg)
+    return Model(name, lm, codec.to(device), device, cfg.dataset.segment_duration)
+
+
+def _compression(package, file, beside, device):
+    if "pretrained" not in package:
+        if not {"xp.cfg", "best_state"} <= set(package):
+            raise ModelError(f"{file} must hold 'pretrained' or 'xp.cfg' and 'best_state'. Got {sorted(package)[:5]}.")
+        cfg = OmegaConf.create(package["xp.cfg"])
+        cfg.device = device
+        codec = builders.get_compression_model(cfg)
+        codec.load_state_dict(package["best_state"])
+        return codec
+    reference = package["pretrained"]
+    local = _local(reference, beside)
+    try:
+        return audiocraft.models.encodec.HFEncodecCompressionModel(
+            audiocraft.models.encodec.HFEncodecModel.from_pretrained(local or reference)
+        )
+    except OSError as error:
+        raise ModelError(_offline(reference)) from error
+
+
+def _register_t5(name, beside):
+    """Make audiocraft's T5 conditioner accept a local T5 folder: its list of names is its registry."""
+    local = _local(name, beside)
+    if local is None:
+        return name
+    try:
+        width = json.loads((Path(local) / "config.json").read_text())["d_model"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{local} is not a T5 folder: config.json with 'd_model' expected ({error}).") from error
+    T5Conditioner.MODELS = [*T5Conditioner.MODELS, local]
+    T5Conditioner.MODELS_DIMS = {**T5Conditioner.MODELS_DIMS, local: width}
+    return local
+
+
+def _local(reference, beside):
+    """The folder beside the checkpoint that holds what it refers to, by full or last name; None if there is none."""
+    if beside is None:
+        return None
+    found = [beside / part for part in (reference, reference.split("/")[-1]) if (beside / part).is_dir()]
+    return str(found[0]) if found else None
+
+
+def _in_folder(folder, file):
+    if not (folder / file).is_file():
+        raise ModelError(
+            f"{folder} lacks {file}. A folder in audiocraft's checkpoint format holds {' and '.join(FILES)} "
+            "(audiocraft.utils.export writes both)."
+        )
+    return folder / file
+
+
+def _from_hub(name, file):
+    try:
+        return Path(huggingface_hub.hf_hub_download(name, file))
+    except (OSError, huggingface_hub.errors.HfHubHTTPError) as error:
+        raise ModelError(_offline(f"{name}/{file}")) from error
+
+
+def _offline(what):
+    return (
+        f"{what} could not be fetched from the Hugging Face hub and is not in its cache. Connect to the internet once, "
+        "or pass a local folder that holds it; model='organism' needs no download."
+    )
+
+
+def _read(file, keys):
+    """A checkpoint's content, read without running code from the file."""
+    try:
+        package = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for damaged and for unsafe files
+        raise ModelError(
+            f"{file} is damaged, or holds more than weights (it could run code, so it is not loaded). Download it "
+            f"again, or export it with audiocraft.utils.export. First cause: {(str(error) or repr(error)).splitlines()[0][:200]}"
+        ) from error
+    if not isinstance(package, dict) or any(key not in package for key in keys):
+        raise ModelError(f"{file} must hold a dictionary with {list(keys)}, as audiocraft.utils.export writes it.")
+    if isinstance(package.get("xp.cfg"), str):
+        try:
+            yaml.safe_load(package["xp.cfg"])
+        except yaml.YAMLError as error:
+            raise ModelError(f"{file} holds a configuration that is not YAML: {error}") from error
+    return package
+
+
+# ------------------------------------------------------------------------------------------------- details
+@contextmanager
+def _own_dice(seeds):
+    """Give each clip of a batch its own random numbers, so that it does not depend on its neighbours.
+
+    audiocraft samples through ``utils.multinomial``; here a token is the argmax of probability over exponential noise
+    (the exponential race, equivalent to sampling from the probabilities), drawn on the CPU from the clip's generator.
+    """
+    generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+    module = audiocraft.utils.utils
+    original = module.multinomial
+
+    def multinomial(probabilities, num_samples, replacement=False, *, generator=None):
+        noise = [torch.empty(probabilities.shape[1:]).exponential_(generator=g) for g in generators]
+        return (probabilities / torch.stack(noise).to(probabilities)).argmax(-1, keepdim=True)
+
+    module.multinomial = multinomial
+    try:
+        yield
+    finally:
+        module.multinomial = original
+
+
+def _batches(lengths, size):
+    """Indices of equally long prompts, at most ``size`` together, in the order in which they are first needed."""
+    groups = {}
+    for i, length in enumerate(lengths):
+        groups.setdefault(length, []).append(i)
+    return [group[k : k + size] for group in groups.values() for k in range(0, len(group), size)]
+
+
+def _check_prompts(prompts):
+    if isinstance(prompts, str) or not hasattr(prompts, "__iter__"):
+        raise TypeError(f"prompts must be a list of strings. Got {prompts!r}; write [{prompts!r}] for one clip.")
+    prompts = list(prompts)
+    if not prompts:
+        raise ValueError("prompts is empty: give at least one prompt (an empty string is an unconditional clip).")
+    for i, prompt in enumerate(prompts):
+        if not isinstance(prompt, str):
+            raise TypeError(f"prompts[{i}] must be a string. Got {type(prompt).__name__} {prompt!r}.")
+    return [str(p) for p in prompts]
+
+
+def _check_seeds(seed, prompts):
+    if isinstance(seed, Integral) and not isinstance(seed, bool):
+        seeds = [int(seed) + i for i in range(len(prompts))]
+    elif hasattr(seed, "__len__") and all(isinstance(s, Integral) and not isinstance(s, bool) for s in seed):
+        seeds = [int(s) for s in seed]
+    else:
+        raise TypeError(f"seed must be an integer or one integer a prompt. Got {seed!r}.")
+    if len(seeds) != len(prompts) or min(seeds) < 0:
+        raise ValueError(f"seed must give one number >= 0 for each of {len(prompts)} prompts. Got {seed!r}.")
+    return seeds
+
+
+def _number(name, value, low, high, limit="", include_low=False):
+    if isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(value):
+        raise TypeError(f"{name} must be a number. Got {value!r}.")
+    if value > high or value < low or (value == low and not include_low):
+        bracket = "[" if include_low else "("
+        raise ValueError(
+            f"{name} must be in {bracket}{low:g}, {high:g}]{', ' + limit if limit else ''}. Got {value!r}."
+        )
+    return value
+
+
+def _check_device(device):
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    known = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    kind = str(device).partition(":")[0]
+    if not known.get(kind, False):
+        there = [k for k, available in known.items() if available]
+        raise ModelError(f"device must be one of {there} on this machine, or None for the best. Got {device!r}.")
+    return str(device)

@@ -1,0 +1,54 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Does MusicGen understand emotion?
+#
+# **Do music generation models understand emotion, or do they only correlate patterns?** Ask MusicGen for a sad melody
+# and it plays slowly, softly, in minor. It may hold something like sadness, from which slow, soft and minor follow; or
+# only a habit, that this word goes with those sounds. The two can sound alike. They differ inside, and this book looks
+# there.
+#
+# It cannot fool itself, because it ships its own test subjects. The **organisms** are real MusicGens in miniature,
+# trained on music whose emotional causes are known. Every method must first find what is there in `organism`, find no
+# path from tempo to energy in `organism-decoupled`, which learned a world without it, and stay silent on
+# `organism-shuffled`, whose words never meant anything. Then the same notebooks run on `facebook/musicgen-*` by changing
+# one parameter. An answer of "no" is worth as much as a "yes".
+
+# %% tags=["parameters"]
+model = "organism"
+
+# %% [markdown]
+# ## The verdict so far
+#
+# Filled from what the chapters found when this book was built, with 95 % intervals.
+
+# %%
+from lib import results, show
+
+show.table(results.verdicts(model))
+
+# %% [markdown]
+# ## The way through
+#
+# **Phase 0, foundation.** [Meet the model](00_meet_the_model) lets you hear the organisms and look inside.
+# [Known answers](01_known_answers) draws their world and shows that cues, listeners and organisms can be trusted, and
+# how far.
+#
+# **Next**: recording every timestep and probing for emotion (phase 0); sparse features (phase 1); causes (phase 2);
+# steering that can be heard (phase 3).
+#
+# ## Run it yourself
+#
+# `make lab` opens these pages as notebooks. To ask about your own MusicGen, run
+# `make notebooks MODEL=facebook/musicgen-small`, or pass a folder with a checkpoint in audiocraft's format.

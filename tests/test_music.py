@@ -1,0 +1,99 @@
+"""Each cue reaches the sound by its own route, and is measured back."""
+
+import numpy as np
+import pytest
+
+from lib import acoustics, music
+
+
+def test_same_seed_same_clip_whatever_came_before():
+    cues = music.Cues(instrument="violin", articulation=1.0)
+    first = music.clip(cues, 2, seed=4)
+    music.clip(music.Cues(instrument="trumpet", dynamics=-10), 2, seed=5)
+    assert np.array_equal(first, music.clip(cues, 2, seed=4))
+    assert not np.array_equal(first, music.clip(cues, 2, seed=6))
+    assert first.shape == (32_000,) and first.dtype == np.float32
+
+
+@pytest.mark.parametrize("instrument", music.INSTRUMENTS)
+def test_notes_sound_at_their_pitch(instrument):
+    """The lowest strong partial of a held A is an A of the octave it is written in."""
+    midi = music.pretty_midi.PrettyMIDI()
+    track = music.pretty_midi.Instrument(music.INSTRUMENTS[instrument])
+    pitch = 57 + music._TRANSPOSE.get(instrument, 0)
+    track.notes.append(music.pretty_midi.Note(90, pitch, 0.0, 2.0))
+    midi.instruments.append(track)
+    audio = music.render(midi, music.Cues(), 2.0)[4000:20_384]
+    spectrum = np.abs(np.fft.rfft(audio * np.hanning(len(audio))))
+    frequency = np.fft.rfftfreq(len(audio), 1 / music.SAMPLE_RATE)
+    lowest = frequency[np.flatnonzero(spectrum > 0.1 * spectrum.max())[0]]
+    assert lowest == pytest.approx(220, rel=0.02)
+
+
+@pytest.mark.parametrize("tempo", [60, 180])
+@pytest.mark.parametrize("instrument", ["piano", "organ"])
+def test_only_dynamics_sets_the_level(tempo, instrument):
+    for brightness in (-10, 10):
+        audio = music.clip(music.Cues(tempo=tempo, instrument=instrument, brightness=brightness, dynamics=-25), 4)
+        assert music.loud_level(audio, music.SAMPLE_RATE) == pytest.approx(-25, abs=0.1)
+
+
+def test_interventions_are_heard_as_what_they_are():
+    base = music.Cues(tempo=100, density=1.0)
+    changes = {
+        "tempo": ({"tempo": 70}, {"tempo": 140}),
+        "mode": ({"mode": "minor"}, {"mode": "major"}),
+        "dynamics": ({"dynamics": -32}, {"dynamics": -16}),
+        "articulation": ({"articulation": 0.3}, {"articulation": 1.0}),
+        "register": ({"register": 58}, {"register": 74}),
+        "brightness": ({"brightness": -9}, {"brightness": 9}),
+    }
+    for measure, (low, high) in changes.items():
+        pairs = [
+            [acoustics.measure(music.clip(base.but(**change), 6, seed))[measure] for change in (low, high)]
+            for seed in range(4)
+        ]
+        assert all(a < b for a, b in pairs), measure
+
+
+@pytest.mark.parametrize("bad", [{"tempo": 20}, {"mode": "dorian"}, {"instrument": "kazoo"}, {"dynamics": 3}])
+def test_bad_cues_are_named(bad):
+    (name,) = bad
+    with pytest.raises(ValueError, match=f"cue '{name}'"):
+        music.Cues(**bad)
+
+
+def test_no_time_no_music():
+    with pytest.raises(ValueError, match="seconds"):
+        music.compose(music.Cues(), 0)
+
+
+def test_tempo_of_a_click_track():
+    for bpm in (72, 120, 150):
+        clicks = np.zeros(6 * 16_000, np.float32)
+        for beat in np.arange(0, 6, 60 / bpm):
+            start = int(beat * 16_000)
+            clicks[start : start + 400] += np.hanning(400) * np.sin(np.arange(400))
+        measured = acoustics.measure(clicks)["tempo"]
+        assert abs(measured / bpm - 1) < 0.04 or acoustics.octave_error(measured, bpm)
+
+
+def test_octave_errors_are_told_from_others():
+    assert acoustics.octave_error(60, 120) and acoustics.octave_error(180, 120)
+    assert not acoustics.octave_error(120, 120) and not acoustics.octave_error(100, 120)
+
+
+def test_level_of_a_sine_is_known():
+    sine = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
+    assert music.loud_level(sine, 16_000) == pytest.approx(-3.01, abs=0.05)
+    assert music.loud_level(np.zeros(16_000), 16_000) == -120
+
+
+@pytest.mark.parametrize("bad", [np.zeros((2, 16_000)), np.full(16_000, np.nan), np.zeros(100)])
+def test_bad_audio_is_refused(bad):
+    with pytest.raises(ValueError, match="audio"):
+        acoustics.measure(bad)
+
+
+def test_silence_is_measured_without_an_error():
+    assert acoustics.measure(np.zeros(32_000))["dynamics"] == -120

@@ -1,0 +1,41 @@
+"""Intervals cover what they should."""
+
+import numpy as np
+import pytest
+
+from lib import stats
+
+
+def test_bootstrap_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    hits = [stats.bootstrap(np.mean, rng.normal(3, 1, 40), n_resamples=300).holds(3) for _ in range(200)]
+    assert 0.88 < np.mean(hits) < 0.99
+
+
+def test_cohens_d_and_difference():
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(2, 1, 400), rng.normal(0, 1, 400)
+    assert stats.cohens_d(a, b).value == pytest.approx(2, abs=0.2)
+    assert stats.difference(a, b).holds(2) and not stats.difference(a, b).holds(0)
+
+
+def test_correlations():
+    x = np.arange(100.0)
+    assert stats.rank_correlation(x, x**3).value == pytest.approx(1)
+    assert stats.correlation(x, -x).value == pytest.approx(-1)
+
+
+def test_wilson_interval_is_the_published_one():
+    # Newcombe 1998, Statistics in Medicine 17, table I: 81 of 263
+    e = stats.proportion(np.arange(263) < 81)
+    assert (e.low, e.high) == (pytest.approx(0.2553, abs=1e-4), pytest.approx(0.3662, abs=1e-4))
+    assert stats.proportion([True] * 10).low < 0.8
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="two units"):
+        stats.mean([1])
+    with pytest.raises(ValueError, match="equally long"):
+        stats.correlation([1, 2, 3], [1, 2])
+    with pytest.raises(ValueError, match="at least one"):
+        stats.proportion([])
