@@ -32,8 +32,8 @@ HOP = 128
 _LOWEST = 33  # MIDI pitch of the constant-Q transform's first bin (A1)
 
 
-def check_audio(audio, sample_rate=RATE) -> np.ndarray:
-    """Validate one mono clip and bring it to 16 kHz.
+def check_audio(audio, sample_rate=RATE, resample=True) -> np.ndarray:
+    """Validate one mono clip and bring it to 16 kHz (unless ``resample`` is off).
 
     Raises
     ------
@@ -47,7 +47,9 @@ def check_audio(audio, sample_rate=RATE) -> np.ndarray:
         raise ValueError("audio holds NaN or infinite samples: measure a clip that was decoded without errors.")
     if len(audio) < sample_rate:
         raise ValueError(f"audio must last at least one second. Got {len(audio) / sample_rate:.2f} s.")
-    return audio if sample_rate == RATE else librosa.resample(audio, orig_sr=sample_rate, target_sr=RATE)
+    return (
+        audio if sample_rate == RATE or not resample else librosa.resample(audio, orig_sr=sample_rate, target_sr=RATE)
+    )
 
 
 def measure(audio: np.ndarray, sample_rate: int = RATE) -> dict[str, float]:

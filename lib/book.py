@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 BUILD = ROOT / "_build"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 TIMEOUT = 3600  # seconds a cell
 
 
@@ -110,28 +111,24 @@ def _execute(name, values, target):
         execution_timeout=TIMEOUT,
         progress_bar=False,
     )
-    executed.cells = [c for c in executed.cells if c.source.strip()]
+    # the cells stay those of the source, so that JupyterLab may save both; what was injected is told as an output
+    executed.cells = [c for c in executed.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
+    told = (
+        f"*Computed with {', '.join(f'{k} = {v!r}' for k, v in values.items())} from commit "
+        f"{commit.strip() or 'unknown'} in {time.time() - start:.0f} s on {os.cpu_count()} cores.*"
+    )
     for cell in executed.cells:
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            cell.metadata["tags"].append("remove-cell")
-        if cell.cell_type == "code":
-            # progress bars are for whoever runs the notebook: their last state means nothing on a page
-            cell.outputs = [
-                o for o in cell.outputs
-                if o.get("name") != "stderr" and "application/vnd.jupyter.widget-view+json" not in o.get("data", {})
-            ]  # fmt: skip
+        if cell.cell_type != "code":
+            continue
+        # progress bars are for whoever runs the notebook: their last state means nothing on a page
+        cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" and WIDGET not in o.get("data", {})]
+        if "parameters" in cell.metadata.get("tags", []):
+            cell.outputs.append(nbformat.v4.new_output("display_data", data={"text/markdown": told}))
     executed.metadata.pop("widgets", None)
     executed.metadata["jupytext"] = {"formats": "ipynb,py:percent"}
     # the key is taken after the run, as a notebook may be the one that writes what the index reads
     executed.metadata["book"] = {"key": key(name, values)}
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
-    settings = ", ".join(f"{k} = {v!r}" for k, v in values.items())
-    executed.cells.append(
-        nbformat.v4.new_markdown_cell(
-            f"*Computed with {settings} from commit {commit.strip() or 'unknown'} in {time.time() - start:.0f} s on "
-            f"{os.cpu_count()} cores.*"
-        )
-    )
     nbformat.write(executed, unfinished)
     os.replace(unfinished, target)
 
@@ -152,17 +149,8 @@ def build(source: Path = NOTEBOOKS, out: Path = BUILD) -> Path:
         shutil.copy(source / f"{name}.ipynb", book / "notebooks")
     shutil.copytree(NOTEBOOKS / "static", book / "_static")
     shutil.copy(Path(plotly.__file__).parent / "package_data" / "plotly.min.js", book / "_static")
-    command = [
-        sys.executable,
-        "-m",
-        "jupyter_book",
-        "build",
-        str(book),
-        "--path-output",
-        str(out),
-        "-W",
-        "--keep-going",
-    ]
+    tool = str(Path(sys.executable).with_name("jupyter-book"))
+    command = [tool, "build", str(book), "--path-output", str(out), "-W", "--keep-going"]
     if subprocess.run([*command, "-q"], cwd=out).returncode:
         raise RuntimeError("The book did not build without warnings: see the messages above.")
     return out / "_build" / "html"

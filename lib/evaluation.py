@@ -66,7 +66,7 @@ def _frames(audio):
     }
 
 
-def sing(m: model.Model, n: int, seconds: float = 6.0, seed: int = 0, progress: bool = True) -> pd.DataFrame:
+def sing(m: model.Model, n: int, seconds: float = 6.0, seed: int = 5000, progress: bool = True) -> pd.DataFrame:
     """Generate and measure the clips all bars rest on: ``n`` for each emotion and for each end of three cues.
 
     Returns
@@ -76,7 +76,7 @@ def sing(m: model.Model, n: int, seconds: float = 6.0, seed: int = 0, progress: 
     """
     sets = {"emotion": prompts.emotions(n), **{name: prompts.cue(name, n) for name in CUE_TESTS}}
     table = pd.concat([s.assign(test=test) for test, s in sets.items()], ignore_index=True)
-    clips = m.generate(list(table["prompt"]), seconds, seed, progress=progress)
+    clips = m.generate(list(table["prompt"]), seconds, seed, keep=True, progress=progress)
     return pd.concat([table, listeners.features(clips.audio, clips.sample_rate)], axis=1)
 
 

@@ -7,12 +7,16 @@
 ((1, 4, 25), (1, 16000))
 """
 
+import hashlib
 import json
 import os
+import zlib
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from numbers import Integral, Real
 from pathlib import Path
+from typing import NamedTuple
 
 import huggingface_hub
 import numpy as np
@@ -23,6 +27,7 @@ from tqdm.auto import tqdm
 
 from lib.compat import audiocraft
 from lib.organism import network, world
+from lib.results import ARTIFACTS
 
 builders = audiocraft.models.builders
 ConditioningAttributes = audiocraft.modules.conditioners.ConditioningAttributes
@@ -34,6 +39,18 @@ RELEASED = tuple(f"facebook/musicgen-{size}" for size in ("small", "medium", "la
 FILES = ("state_dict.bin", "compression_state_dict.bin")
 #: Sampling settings where a model's own configuration gives none: those of audiocraft's MusicGen.
 DEFAULTS = {"temperature": 1.0, "top_k": 250, "cfg": 3.0}
+
+
+#: Order of the rows of a batch under classifier-free guidance: first all conditional ones, then all unconditional ones.
+STREAMS = ("cond", "uncond")
+
+
+class Rows(NamedTuple):
+    """The rows of a batch inside the language model: ``clips`` of the first of ``streams``, then those of the next."""
+
+    clips: list[int]
+    streams: tuple[str, ...]
+    total: int  # clips in the whole call
 
 
 class ModelError(ValueError):
@@ -67,6 +84,19 @@ class Clips:
     def __len__(self):
         return len(self.prompts)
 
+    def __getitem__(self, which) -> "Clips":
+        """Some of the clips, by slice or by list of numbers (which may repeat)."""
+        which = np.arange(len(self))[which].reshape(-1)
+        prompts, seeds = [self.prompts[i] for i in which], [self.seeds[i] for i in which]
+        return replace(self, tokens=self.tokens[which], audio=self.audio[which], prompts=prompts, seeds=seeds)
+
+    def under(self, prompts: list[str]) -> "Clips":
+        """The same music under other prompts, for replay."""
+        prompts = _check_prompts(prompts)
+        if len(prompts) != len(self):
+            raise ValueError(f"prompts must be one for each of {len(self)} clips. Got {len(prompts)}.")
+        return replace(self, prompts=prompts)
+
 
 class Model:
     """A MusicGen: audiocraft's language model ``lm`` and codec ``codec``, with one way to use both."""
@@ -74,6 +104,9 @@ class Model:
     def __init__(self, name, lm, codec, device, max_seconds, defaults=DEFAULTS):
         self.name, self.lm, self.codec, self.device = name, lm.eval(), codec.eval(), torch.device(device)
         self.max_seconds, self.defaults = float(max_seconds), dict(defaults)
+        self.rows: Rows | None = None  # what the rows of the batch inside the language model are, while it runs
+        self._numbering = None
+        self.edits = 0  # edits in force
 
     @property
     def sample_rate(self) -> int:
@@ -96,6 +129,7 @@ class Model:
         top_k: int | None = None,
         cfg: float | None = None,
         batch_size: int = 16,
+        keep: bool = False,
         progress: bool = True,
     ) -> Clips:
         """Sample one clip for each prompt.
@@ -114,6 +148,9 @@ class Model:
         temperature, top_k, cfg : float, int, float
             Sampling temperature (0 takes the likeliest token), number of candidates, and the coefficient of
             classifier-free guidance (1 is none). Left out, the model's own defaults.
+        keep : bool
+            Keep the clips on disk (under ``artifacts/clips``), so that chapters which ask for the same clips share them.
+            Inside an edit nothing is kept.
 
         Returns
         -------
@@ -125,13 +162,19 @@ class Model:
             value = self.defaults[key] if given is None else given
             settings[key] = _number(key, value, 0, high, include_low=key != "top_k")
         frames = max(1, int(settings["seconds"] * self.frame_rate + 1e-6))
-        batches = _batches([self._length(p) for p in prompts], batch_size)
+        keep = keep and not self.edits
+        if keep:
+            kept = self._kept(prompts, seeds, settings)
+            if kept.exists():
+                tokens = np.load(kept)
+                return Clips(tokens, self.decode(tokens), self.sample_rate, self.frame_rate, prompts, seeds, settings)
+        batches = self.batches(prompts, batch_size)
         tokens = np.zeros((len(prompts), self.lm.n_q, frames), np.int64)
         steps = frames + max(getattr(self.lm.pattern_provider, "delays", [0]))
         with tqdm(total=len(batches) * steps, desc="generate", unit="step", disable=not progress, leave=False) as bar:
             for batch in batches:
                 attributes = [ConditioningAttributes(text={"description": prompts[i] or None}) for i in batch]
-                with _own_dice([seeds[i] for i in batch]):
+                with _own_dice([seeds[i] for i in batch]), self._running(batch, STREAMS, len(prompts)):
                     codes = self.lm.generate(
                         None,
                         attributes,
@@ -143,8 +186,26 @@ class Model:
                         callback=lambda *_: bar.update(),
                     )
                 tokens[batch] = codes.cpu().numpy()
+        if keep:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with kept.with_suffix(".tmp").open("wb") as file:
+                np.save(file, tokens)
+            os.replace(kept.with_suffix(".tmp"), kept)
         audio = self.decode(tokens)
         return Clips(tokens, audio, self.sample_rate, self.frame_rate, prompts, seeds, settings)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short hash of the weights: of some of each tensor, so that it is quick for large models."""
+        crc = 0
+        for name, value in sorted(self.lm.state_dict().items()):
+            crc = zlib.crc32(name.encode() + value.flatten()[:64].float().cpu().numpy().tobytes(), crc)
+        return f"{crc:08x}"
+
+    def _kept(self, prompts, seeds, settings):
+        """Where clips of these prompts, seeds and settings are kept on disk."""
+        key = hashlib.sha256(repr((self.fingerprint, prompts, seeds, sorted(settings.items()))).encode())
+        return ARTIFACTS / "clips" / f"{key.hexdigest()[:20]}.npy"
 
     @torch.no_grad()
     def encode(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -172,6 +233,57 @@ class Model:
             raise ValueError(f"tokens must be {expected}. Got values from {tokens.min()} to {tokens.max()}.")
         audio = [self.codec.decode(part.to(self.device).long(), None).mean(1).cpu() for part in tokens.split(16)]
         return torch.cat(audio).float().numpy()
+
+    def replay(self, tokens: np.ndarray, prompts: list[str], streams: tuple[str, ...] = ("cond",)) -> torch.Tensor:
+        """One teacher-forced pass over tokens that exist, for prompts with equally many text tokens.
+
+        Parameters
+        ----------
+        tokens : np.ndarray [shape=(clip, n_q, frame)]
+        prompts : list of str
+        streams : tuple of "cond" and "uncond"
+
+        Returns
+        -------
+        torch.Tensor [shape=(stream * clip, n_q, position, card)]
+            Logits; position p predicts codebook k of frame p - delay[k]. Gradients flow unless torch.no_grad() is on.
+        """
+        attributes = [ConditioningAttributes(text={"description": p or None}) for p in prompts]
+        null = [ConditioningAttributes(text={"description": None}) for _ in prompts]
+        conditions = [a for s in streams for a in (attributes if s == "cond" else null)]
+        codes = torch.as_tensor(np.asarray(tokens), dtype=torch.long, device=self.device)
+        pattern = self.lm.pattern_provider.get_pattern(codes.shape[-1])
+        sequence, _, _ = pattern.build_pattern_sequence(codes, self.lm.special_token_id)
+        sequence = sequence[..., :-1].repeat(len(streams), 1, 1)
+        with self._running(range(len(prompts)), streams, len(prompts)):
+            provider = self.lm.condition_provider
+            return self.lm(sequence, [], provider(provider.tokenize(conditions)))
+
+    def batches(self, prompts: list[str], size: int) -> list[list[int]]:
+        """Indices of prompts with equally many text tokens, at most ``size`` together."""
+        groups = {}
+        for i, prompt in enumerate(prompts):
+            groups.setdefault(self._length(prompt), []).append(i)
+        return [group[k : k + size] for group in groups.values() for k in range(0, len(group), size)]
+
+    @contextmanager
+    def numbered(self, clips: list[int], total: int):
+        """Tell edits which clips of a larger set of ``total`` the calls inside are about."""
+        before, self._numbering = self._numbering, (list(clips), total)
+        try:
+            yield
+        finally:
+            self._numbering = before
+
+    @contextmanager
+    def _running(self, clips, streams, total):
+        if self._numbering is not None:
+            clips, total = [self._numbering[0][i] for i in clips], self._numbering[1]
+        self.rows = Rows(list(clips), tuple(streams), total)
+        try:
+            yield
+        finally:
+            self.rows = None
 
     def _length(self, prompt):
         """Number of text tokens of a prompt."""
@@ -347,14 +459,6 @@ def _own_dice(seeds):
         yield
     finally:
         module.multinomial = original
-
-
-def _batches(lengths, size):
-    """Indices of equally long prompts, at most ``size`` together, in the order in which they are first needed."""
-    groups = {}
-    for i, length in enumerate(lengths):
-        groups.setdefault(length, []).append(i)
-    return [group[k : k + size] for group in groups.values() for k in range(0, len(group), size)]
 
 
 def _check_prompts(prompts):

@@ -1,6 +1,6 @@
 """All that a reader sees: players, figures, tables, in one visual language.
 
-One colour an emotion, one marker a model, everywhere; intervals drawn; audio never normalised, because loudness is a
+One colour an emotion, one shade an organism, everywhere; intervals drawn; audio never normalised, because loudness is a
 cue. Everything is plain HTML that works in JupyterLab and in the static book, without a kernel and without a network.
 """
 
@@ -29,14 +29,10 @@ COLORS = {
     "calm": "#009E73",
 }
 INK, MUTED, GRID = "#222222", "#666666", "#E5E5E5"
-#: Shade and marker of each organism; any other model is drawn as "model".
-MODELS = {
-    "organism": (INK, "circle"),
-    "organism-decoupled": ("#56B4E9", "square"),
-    "organism-shuffled": ("#999999", "x"),
-    "codec": ("#CC79A7", "diamond"),
-    "corpus": ("#CC79A7", "diamond-open"),
-}
+#: One shade for each organism; any other model is drawn in ink.
+SHADES = {"organism": INK, "organism-decoupled": "#56B4E9", "organism-shuffled": "#999999"}
+#: For series that are neither emotion nor organism (Okabe and Ito 2008).
+PALETTE = ("#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MP3_RATE = 24_000  # a rate every browser's MP3 decoder knows; lower ones are sometimes refused
 
 
@@ -55,7 +51,7 @@ def mp3(audio: np.ndarray, sample_rate: int) -> bytes:
 def _audio_tag(audio, sample_rate, label):
     source = base64.b64encode(mp3(audio, sample_rate)).decode()
     return (
-        f'<audio controls preload="none" aria-label="{html.escape(label)}" style="width:100%;min-width:0;height:34px" '
+        f'<audio controls preload="metadata" aria-label="{html.escape(label)}" style="width:100%;min-width:0;height:34px" '
         f'src="data:audio/mpeg;base64,{source}"></audio>'
     )
 
@@ -91,8 +87,6 @@ def player_grid(clips: dict[str, dict[str, np.ndarray]], sample_rate: int) -> HT
 
 def spectrogram(audio: np.ndarray, sample_rate: int, title: str = "clip") -> HTML:
     """A log-frequency spectrogram over its player; a cursor follows the sound, a click on the picture seeks."""
-    spectrum = np.abs(librosa.cqt(np.asarray(audio), sr=sample_rate, hop_length=256, fmin=55, n_bins=84))
-    level = np.clip((librosa.amplitude_to_db(spectrum, ref=1.0) + 60) / 60, 0, 1)[::-1]
     name, seconds = f"s{uuid.uuid4().hex[:8]}", len(audio) / sample_rate
     script = (
         f"(()=>{{const b=document.getElementById('{name}'),a=b.querySelector('audio'),c=b.querySelector('.cursor'),"
@@ -104,13 +98,19 @@ def spectrogram(audio: np.ndarray, sample_rate: int, title: str = "clip") -> HTM
     return HTML(
         f'<div id="{name}" style="max-width:720px"><div>{html.escape(title)}</div>'
         f'<div class="picture" style="position:relative;cursor:pointer"><img style="width:100%;height:180px;display:block"'
-        f' alt="Spectrogram of {html.escape(title)}: {seconds:.0f} s, 55 Hz to 7 kHz" src="{_png(level)}">'
+        f' alt="Spectrogram of {html.escape(title)}: {seconds:.0f} s, 55 Hz to 7 kHz" src="{_png(level(audio, sample_rate)[::-1])}">'
         '<div class="cursor" style="position:absolute;top:0;bottom:0;left:0;width:2px;background:#fff;'
         'box-shadow:0 0 2px #000"></div></div>'
         f'<div style="display:flex;justify-content:space-between;font-size:.75em;color:{MUTED}"><span>0 s · 55 Hz at the '
         f"bottom, 7 kHz at the top</span><span>{seconds:g} s</span></div>"
         f"{_audio_tag(audio, sample_rate, title)}<script>{script}</script></div>"
     )
+
+
+def level(audio: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Log-frequency spectrogram, 84 semitones from 55 Hz on, [pitch, time]: 0 is -60 dB or less, 1 is full scale."""
+    spectrum = np.abs(librosa.cqt(np.asarray(audio), sr=sample_rate, hop_length=256, fmin=55, n_bins=84))
+    return np.clip((librosa.amplitude_to_db(spectrum, ref=1.0) + 60) / 60, 0, 1)
 
 
 def _png(level):
@@ -141,24 +141,33 @@ class Figure:
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         config = {"responsive": True, "displaylogo": False, "displayModeBar": False}
-        page = self.figure.to_html(full_html=False, include_plotlyjs=False, include_mathjax=False, config=config)
+        # plotly never wraps a title: on the page it is text, which a phone breaks into lines
+        title = f'<div class="figure-title">{html.escape(self.figure.layout.title.text or "")}</div>'
+        page = go.Figure(self.figure).update_layout(title=None, margin_t=10, height=self.figure.layout.height - 30)
+        page = page.to_html(full_html=False, include_plotlyjs=False, include_mathjax=False, config=config)
         native = {**json.loads(self.figure.to_json()), "config": config}
-        return {"text/html": page, "application/vnd.plotly.v1+json": native}
+        return {"text/html": title + page, "application/vnd.plotly.v1+json": native}
 
 
-def estimates(rows, title: str, unit: str, bar: float | None = None) -> Figure:
+def estimates(
+    values: dict[str, stats.Estimate], title: str, unit: str, bar: float | None = None, colors=None
+) -> Figure:
     """Points with their intervals, one line each.
 
     Parameters
     ----------
-    rows : list of (label, stats.Estimate, color)
+    values : dict
+        Label -> estimate. A label that begins with a model's or an emotion's name ("organism: text") has its colour.
     title, unit : str
     bar : float, optional
         A threshold, drawn as a dotted line.
+    colors : dict, optional
+        Other beginnings -> colour.
     """
-    rows = rows[::-1]
+    known = {**SHADES, **COLORS, **(colors or {})}
     figure = go.Figure()
-    for label, e, color in rows:
+    for label, e in reversed(values.items()):
+        color = known.get(label.split(":")[0], INK)
         error = {"type": "data", "symmetric": False, "array": [e.high - e.value], "arrayminus": [e.value - e.low]}
         figure.add_scatter(
             x=[e.value], y=[label], error_x={**error, "color": color, "thickness": 2}, mode="markers", showlegend=False,
@@ -167,7 +176,125 @@ def estimates(rows, title: str, unit: str, bar: float | None = None) -> Figure:
     if bar is not None:
         figure.add_vline(x=bar, line_dash="dot", line_color=MUTED)
     figure.update_layout(title=title, xaxis_title=unit)
-    return Figure(figure, height=110 + 30 * len(rows))
+    return Figure(figure, height=110 + 30 * len(values))
+
+
+def curves(
+    series: dict, title: str, x_title: str, y_title: str, bar: float | None = None, colors: dict | None = None
+) -> Figure:
+    """Lines with their interval as a band.
+
+    Parameters
+    ----------
+    series : dict
+        name -> (x values, list of stats.Estimate). Names of organisms and emotions get their colour.
+    bar : float, optional
+        A threshold or chance, dotted.
+    colors : dict, optional
+        name -> colour, for other names.
+    """
+    figure = go.Figure()
+    for i, (name, (x, e)) in enumerate(series.items()):
+        color = {**SHADES, **COLORS, **(colors or {})}.get(name, PALETTE[i % len(PALETTE)])
+        x, low, high = list(x), [v.low for v in e], [v.high for v in e]
+        figure.add_scatter(
+            x=x + x[::-1], y=high + low[::-1], fill="toself", fillcolor=color, opacity=0.15, line_width=0, mode="lines",
+            showlegend=False, hoverinfo="skip",
+        )  # fmt: skip
+        figure.add_scatter(
+            x=x, y=[v.value for v in e], name=name, line={"color": color, "width": 2}, mode="lines+markers",
+            text=[str(v) for v in e], hovertemplate="%{x}: %{text}<extra>" + name + "</extra>",
+        )  # fmt: skip
+    if bar is not None:
+        figure.add_hline(y=bar, line_dash="dot", line_color=MUTED)
+    figure.update_layout(title=title, xaxis_title=x_title, yaxis_title=y_title)
+    return Figure(figure, height=400)
+
+
+def sound_map(maps: dict[str, np.ndarray], audios, sample_rate: int, labels: list[str], titles: list[str]) -> HTML:
+    """Maps of clips: every point is one, in its emotion's colour; click it (or press Enter on it) and it plays.
+
+    Parameters
+    ----------
+    maps : dict
+        Name -> points [clip, 2]; buttons change from one map to the next.
+    audios : array_like [shape=(clip, sample)]
+    labels, titles : list of str
+        Emotions, and what is shown for the clip that plays.
+    """
+    places = []
+    for points in maps.values():
+        low, span = points.min(0), np.ptp(points, axis=0) + 1e-9
+        places.append(np.round([20, 380] + [560, -360] * (points - low) / span).astype(int).tolist())
+    dots = "".join(
+        f'<circle r="7" fill="{COLORS.get(label, MUTED)}" fill-opacity=".8" stroke="#fff" tabindex="0" role="button" '
+        f'style="cursor:pointer" aria-label="{html.escape(title)}"><title>{html.escape(title)}</title></circle>'
+        for label, title in zip(labels, titles, strict=True)
+    )
+    key = "".join(
+        f'<span style="color:{COLORS.get(label, MUTED)}">●</span> {html.escape(label)} &nbsp;'
+        for label in dict.fromkeys(labels)
+    )
+    buttons = "".join(f"<button>{html.escape(name)}</button> " for name in maps)
+    sources = json.dumps([base64.b64encode(mp3(a, sample_rate)).decode() for a in audios])
+    name = f"m{uuid.uuid4().hex[:8]}"
+    script = (
+        f"(()=>{{const b=document.getElementById('{name}'),a=b.querySelector('audio'),t=b.querySelector('.now'),"
+        f"c=[...b.querySelectorAll('circle')],p={json.dumps(places)},s={sources};let on=null;"
+        "const place=k=>c.forEach((d,i)=>{d.setAttribute('cx',p[k][i][0]);d.setAttribute('cy',p[k][i][1])});place(0);"
+        "b.querySelectorAll('button').forEach((x,k)=>x.addEventListener('click',()=>place(k)));"
+        "const play=i=>{if(on)on.setAttribute('stroke','#fff');on=c[i];on.setAttribute('stroke','#000');"
+        "t.textContent=on.getAttribute('aria-label');a.src='data:audio/mpeg;base64,'+s[i];a.play()};"
+        "c.forEach((d,i)=>{d.addEventListener('click',()=>play(i));d.addEventListener('keydown',"
+        "e=>{if(e.key==='Enter'||e.key===' '){e.preventDefault();play(i)}})})})()"
+    )
+    return HTML(
+        f'<div id="{name}" class="sound-map" style="max-width:640px"><div>{buttons}{key}</div><svg viewBox="0 0 600 400" '
+        f'style="width:100%;background:#fff" role="group" aria-label="Map of clips">{dots}</svg>'
+        f'<div class="now" style="min-height:1.5em;color:{MUTED}">Choose a point to hear its clip.</div>'
+        '<audio controls style="width:100%;height:34px" aria-label="the chosen clip"></audio>'
+        f"<script>{script}</script></div>"
+    )
+
+
+def site_map(sites: dict, batch: str = "clip") -> HTML:
+    """The inside of a model to click on: every site with its shape and its place in the computation.
+
+    Parameters
+    ----------
+    sites : dict
+        From ``activations.sites``.
+    """
+    kinds = {"text": "#AA3377", "cond": "#AA3377", "embed": "#222222", "attn": "#E69F00", "cross": "#AA3377",
+             "mlp": "#009E73", "resid": "#222222", "logits": "#0072B2"}  # fmt: skip
+
+    def button(site):
+        told = f"{site.name} = {site.equation}   [{batch}, {site.axis}, {site.width}]"
+        return (
+            f'<button data-told="{html.escape(told)}" style="border:1px solid {kinds[site.name.partition(".")[0]]};'
+            f'background:#fff;color:#222;border-radius:6px;padding:2px 6px;font:inherit;font-size:.85em;cursor:pointer">'
+            f"{html.escape(site.name)}</button>"
+        )
+
+    rows, row = [], []
+    for site in sites.values():
+        row.append(button(site))
+        if site.name in ("cond", "embed", "logits") or site.name.startswith("resid."):
+            rows.append(
+                '<div style="display:flex;gap:6px;flex-wrap:wrap;margin:3px 0">' + "<span>→</span>".join(row) + "</div>"
+            )
+            row = []
+    name = f"n{uuid.uuid4().hex[:8]}"
+    script = (
+        f"(()=>{{const b=document.getElementById('{name}'),t=b.querySelector('.told');b.querySelectorAll('button').forEach("
+        "k=>k.addEventListener('click',()=>{b.querySelectorAll('button').forEach(o=>o.style.background='#fff');"
+        "k.style.background='#FFF3C4';t.textContent=k.dataset.told}))})()"
+    )
+    return HTML(
+        f'<div id="{name}" class="site-map"><div class="told" style="min-height:3em;padding:6px 10px;background:#F3F4F5;'
+        f'border-left:4px solid {INK};color:#222;font-family:monospace;font-size:.9em">Choose a site.</div>'
+        f"{''.join(rows)}<script>{script}</script></div>"
+    )
 
 
 def causal_graph(edges: dict[str, dict[str, float]], place: dict[str, tuple[float, float]], title: str) -> Figure:
@@ -186,21 +313,21 @@ def causal_graph(edges: dict[str, dict[str, float]], place: dict[str, tuple[floa
             (x0, y0), (x1, y1) = place[parent], place[child]
             figure.add_annotation(
                 x=x1, y=y1, ax=x0, ay=y0, xref="x", yref="y", axref="x", ayref="y", showarrow=True, arrowhead=2, text="",
-                arrowwidth=1 + 4 * abs(weight), arrowcolor="#0072B2" if weight > 0 else "#D55E00", standoff=26,
-                startstandoff=24, opacity=0.55,
+                arrowwidth=1 + 3 * abs(weight), arrowsize=0.7, arrowcolor="#7FB8D8" if weight > 0 else "#EAAE7F",
+                standoff=30,
             )  # fmt: skip
-            figure.add_scatter(
-                x=[0.6 * x0 + 0.4 * x1], y=[0.6 * y0 + 0.4 * y1], mode="text", text=[f"{weight:g}"], showlegend=False,
-                textfont={"size": 10, "color": MUTED}, hovertemplate=f"{parent} → {child}: {weight:g}<extra></extra>",
+            figure.add_annotation(
+                x=0.68 * x0 + 0.32 * x1, y=0.68 * y0 + 0.32 * y1, text=f"{weight:g}", showarrow=False, bgcolor="#FFFFFF",
+                borderpad=1, font={"size": 10, "color": MUTED}, hovertext=f"{parent} → {child}: {weight:g}",
             )  # fmt: skip
+    for node, (x, y) in place.items():
+        figure.add_annotation(
+            x=x, y=y, text=node, showarrow=False, bgcolor="#FFFFFF", bordercolor=INK, borderpad=4, font={"size": 12}
+        )
     x, y = zip(*place.values(), strict=True)
-    figure.add_scatter(
-        x=x, y=y, mode="markers+text", text=list(place), textposition="middle center", showlegend=False,
-        textfont={"size": 11}, marker={"size": 46, "color": "#FFFFFF", "line": {"color": INK, "width": 1}}, hoverinfo="skip",
-    )  # fmt: skip
-    pad = 0.6
-    figure.update_xaxes(visible=False, range=[min(x) - pad, max(x) + pad], fixedrange=True)
-    figure.update_yaxes(visible=False, range=[min(y) - pad, max(y) + pad], fixedrange=True)
+    figure.add_scatter(x=x, y=y, mode="markers", marker_opacity=0, showlegend=False, hoverinfo="skip")
+    figure.update_xaxes(visible=False, range=[min(x) - 0.5, max(x) + 0.5], fixedrange=True)
+    figure.update_yaxes(visible=False, range=[min(y) - 0.5, max(y) + 0.5], fixedrange=True)
     figure.update_layout(title=title)
     return Figure(figure, height=460)
 
@@ -226,17 +353,19 @@ def token_map(tokens: np.ndarray, delays: list[int], frame_rate: float, cardinal
     return Figure(figure, height=260)
 
 
-def heatmap(frame, title: str, unit: str, limit: float | None = None) -> Figure:
-    """A table of signed numbers as a heat map, centred on zero."""
+def heatmap(
+    frame, title: str, unit: str, limit: float | None = None, numbers: bool = True, x_title: str = ""
+) -> Figure:
+    """A table of signed numbers as a heat map, centred on zero, with the numbers written into it or not."""
     limit = limit or float(np.nanmax(np.abs(frame.to_numpy())))
     figure = go.Figure(
         go.Heatmap(
             z=frame.to_numpy(), x=list(frame.columns), y=list(frame.index), colorscale="RdBu_r", zmin=-limit, zmax=limit,
-            texttemplate="%{z:.1f}", colorbar={"title": unit},
+            texttemplate="%{z:.1f}" if numbers else "", colorbar={"title": unit},
         )
     )  # fmt: skip
-    figure.update_layout(title=title, yaxis_autorange="reversed")
-    return Figure(figure, height=120 + 42 * len(frame))
+    figure.update_layout(title=title, yaxis_autorange="reversed", xaxis_title=x_title)
+    return Figure(figure, height=120 + (42 if numbers else 24) * len(frame))
 
 
 def table(frame, caption: str = "") -> HTML:

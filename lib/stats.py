@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 
@@ -95,3 +96,103 @@ def proportion(successes) -> Estimate:
         raise ValueError("A proportion needs at least one observation.")
     low, high = proportion_confint(successes.sum(), len(successes), method="wilson")
     return Estimate(float(successes.mean()), float(low), float(high), len(successes))
+
+
+def bootstrap_groups(
+    statistic, groups, value=None, n_resamples: int = 1000, level: float = 0.95, seed: int = 0
+) -> Estimate:
+    """Cluster bootstrap: whole groups are drawn with replacement.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes row numbers and returns a number.
+    groups : array_like [shape=(n,)]
+    value : float, optional
+        The statistic on all rows, if known.
+    """
+    _, inverse = np.unique(np.asarray(groups), return_inverse=True)
+    rows = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
+    if len(rows) < 2:
+        raise ValueError("A bootstrap over groups needs at least two groups.")
+    rng = np.random.default_rng(seed)
+    values = [
+        statistic(np.concatenate([rows[g] for g in rng.integers(len(rows), size=len(rows))]))
+        for _ in range(n_resamples)
+    ]
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    value = statistic(np.arange(len(inverse))) if value is None else value
+    return Estimate(float(value), float(low), float(high), len(rows))
+
+
+class BetweenWithin(NamedTuple):
+    """Cosine similarity within and between classes, its difference, and the permutation p-value of the difference."""
+
+    within: Estimate
+    between: Estimate
+    difference: Estimate
+    p: float
+
+
+def between_within(
+    X, y, groups=None, n_permutations: int = 2000, n_resamples: int = 1000, seed: int = 0
+) -> BetweenWithin:
+    """How much more alike vectors of one class are than vectors of different classes.
+
+    Pairs are not independent, so nothing is tested over pairs: labels are permuted over prompts, and the interval resamples
+    prompts.
+
+    Parameters
+    ----------
+    X : array_like [shape=(n, dim)]
+    y : array_like [shape=(n,)]
+        Classes.
+    groups : array_like [shape=(n,)], optional
+        Prompts: rows of one group share a label, count as one unit, and their own pairs are left out. By default every
+        row is a unit.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not match, NaN, fewer than two classes, a group with two labels, a vector of length zero.
+    """
+    X, y = np.asarray(X, float), np.asarray(y)
+    if X.ndim != 2 or y.shape != (len(X),):
+        raise ValueError(f"X must have shape (n, dim) and y shape (n,). Got {X.shape} and {y.shape}.")
+    if not np.isfinite(X).all():
+        raise ValueError("X holds NaN or infinite values.")
+    length = np.linalg.norm(X, axis=1)
+    if (length == 0).any():
+        raise ValueError(f"{(length == 0).sum()} vectors have length zero: their cosine is not defined.")
+    _, unit = np.unique(np.arange(len(y)) if groups is None else np.asarray(groups).astype(str), return_inverse=True)
+    classes, label = np.unique(y, return_inverse=True)
+    first = np.unique(unit, return_index=True)[1]
+    if len(classes) < 2 or (label[first][unit] != label).any():
+        raise ValueError(f"y needs at least two classes and one label a group. Got classes {classes[:5]}.")
+    # sums of cosines over pairs of units, own pairs left out
+    hot = np.zeros((len(first), len(y)))
+    hot[unit, np.arange(len(y))] = 1
+    sums = hot @ ((X / length[:, None]) @ (X / length[:, None]).T) @ hot.T
+    counts = np.outer(hot.sum(1), hot.sum(1))
+    np.fill_diagonal(sums, 0), np.fill_diagonal(counts, 0)
+    label, rng = label[first], np.random.default_rng(seed)
+
+    def both(label, weight):
+        same = (label[:, None] == label) * np.outer(weight, weight)
+        other = np.outer(weight, weight) - same
+        return (sums * same).sum() / (counts * same).sum(), (sums * other).sum() / (counts * other).sum()
+
+    one = np.ones(len(label))
+    within, between = both(label, one)
+    null = np.array([np.subtract(*both(rng.permutation(label), one)) for _ in range(n_permutations)])
+    n = len(label)
+    drawn = np.array([both(label, np.bincount(rng.integers(n, size=n), minlength=n)) for _ in range(n_resamples)])
+    ends = np.nanquantile(np.column_stack([drawn, drawn[:, 0] - drawn[:, 1]]), [0.025, 0.975], axis=0)
+    values = (within, between, within - between)
+    estimates = [Estimate(float(v), float(low), float(high), n) for v, low, high in zip(values, *ends, strict=True)]
+    return BetweenWithin(*estimates, float((1 + (null >= within - between - 1e-15).sum()) / (1 + n_permutations)))
+
+
+def correct(p_values, method: str = "holm") -> np.ndarray:
+    """p-values corrected for multiple comparisons ("holm", "fdr_bh", ... as in statsmodels' multipletests)."""
+    return multipletests(np.asarray(p_values, float), method=method)[1]

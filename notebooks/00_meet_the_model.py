@@ -49,10 +49,17 @@ models = {name: musicgen.load(name) for name in names}
 # All players share one gain: loudness is part of what the model says.
 
 # %%
-prompts = {emotion: f"{'an' if emotion[0] in 'aeiou' else 'a'} {emotion} melody" for emotion in show.COLORS}
+prompts = {
+    emotion: f"{'an' if emotion[0] in 'aeiou' else 'a'} {emotion} melody"
+    for emotion in show.COLORS
+}
 heard = {}
 for name, m in models.items():
-    clips = m.generate(list(prompts.values()) * takes, seconds, [seed + t for t in range(takes) for _ in prompts])
+    clips = m.generate(
+        list(prompts.values()) * takes,
+        seconds,
+        [seed + t for t in range(takes) for _ in prompts],
+    )
     for i, audio in enumerate(clips.audio):
         row = heard.setdefault(list(prompts)[i % len(prompts)], {})
         row[f"{name}, seed {clips.seeds[i]}"] = audio
@@ -75,11 +82,16 @@ import pandas as pd
 m = models[model]
 conditioner = m.lm.condition_provider.conditioners["description"]
 prompt = "a slow, sad violin melody in a minor key"
-inputs = conditioner.tokenize([prompt])
-vectors, mask = conditioner(inputs)
-tokens = conditioner.t5_tokenizer.convert_ids_to_tokens(inputs["input_ids"][0].tolist())
-norms = vectors[0].detach().norm(dim=-1).tolist()
-show.table(pd.DataFrame({"token": tokens, "id": inputs["input_ids"][0].tolist(), "norm of its vector": norms}), prompt)
+ids = conditioner.tokenize([prompt])["input_ids"]
+vectors, _ = conditioner(conditioner.tokenize([prompt]))
+text = pd.DataFrame(
+    {
+        "token": conditioner.t5_tokenizer.convert_ids_to_tokens(ids[0].tolist()),
+        "id": ids[0].tolist(),
+        "norm of its vector": vectors[0].detach().norm(dim=-1).tolist(),
+    }
+)
+show.table(text, prompt)
 
 # %% [markdown]
 # ## Inside: codebooks
@@ -92,7 +104,9 @@ show.table(pd.DataFrame({"token": tokens, "id": inputs["input_ids"][0].tolist(),
 # %%
 clip = m.generate([prompt], seconds, seed)
 shown = clip.tokens[0, :, : int(2 * m.frame_rate)]
-show.token_map(shown, m.lm.pattern_provider.delays, m.frame_rate, m.codec.cardinality)
+show.token_map(
+    shown, m.lm.pattern_provider.delays, m.frame_rate, m.codec.cardinality
+)
 
 # %% [markdown]
 # ## Inside: sound

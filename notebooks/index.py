@@ -43,10 +43,11 @@ show.table(results.verdicts(model))
 #
 # **Phase 0, foundation.** [Meet the model](00_meet_the_model) lets you hear the organisms and look inside.
 # [Known answers](01_known_answers) draws their world and shows that cues, listeners and organisms can be trusted, and
-# how far.
+# how far. [What do we record?](02_activations) reads the inside at every time step, and repeats four famous errors on
+# purpose. [How different are emotions inside?](03_emotion_geometry) separates what the text does from what the music
+# does. [Can emotion be read out?](04_probes) tests probes on words they never saw.
 #
-# **Next**: recording every timestep and probing for emotion (phase 0); sparse features (phase 1); causes (phase 2);
-# steering that can be heard (phase 3).
+# **Next**: sparse features (phase 1); causes (phase 2); steering that can be heard (phase 3).
 #
 # ## Run it yourself
 #

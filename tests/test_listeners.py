@@ -28,7 +28,7 @@ def test_features_are_kept_on_disk(held_out, monkeypatch):
 
 
 def test_unknown_listener():
-    with pytest.raises(ValueError, match="'cues' or 'corpus'"):
+    with pytest.raises(ValueError, match="must be one of"):
         listeners.get("oracle")
 
 
@@ -38,6 +38,91 @@ def test_listeners_take_plain_audio():
     )
     arousal = listeners.get("cues", 150)(audio)["arousal"]
     assert arousal[0] < arousal[1]
+
+
+def test_every_listener_answers_alike_with_intervals(tmp_path):
+    import soundfile
+
+    audio, _ = listeners.corpus(24, 77)
+    soundfile.write(tmp_path / "a.wav", audio[0], music.SAMPLE_RATE)
+    found = listeners.reliability(24, 150)
+    assert set(found["listener"]) == {"cues", "corpus", "vibenet"} and set(found["audio"]) == {"rendered"}
+    assert found["estimate"][found["what"] == "arousal"].map(lambda e: e.value)[:2].min() > 0.6
+    for name in ("cues", "corpus", "vibenet"):
+        answer = listeners.get(name, 150)(audio[:2])
+        assert (answer["valence_low"] < answer["valence"]).all() and (answer["arousal"] < answer["arousal_high"]).all()
+        from_file = listeners.get(name, 150)([tmp_path / "a.wav"])
+        assert from_file["arousal"][0] == pytest.approx(answer["arousal"][0], abs=0.05)
+
+
+def test_clap_from_a_folder_in_its_format(tmp_path):
+    """The real loading code on a miniature; without hub or folder, a clear message."""
+    import transformers
+
+    text = {
+        "vocab_size": 300,
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
+    audio = {"patch_embeds_hidden_size": 8, "depths": [1, 1], "num_attention_heads": [1, 1], "hidden_size": 16}
+    config = transformers.ClapConfig(text_config=text, audio_config=audio, projection_dim=8)
+    transformers.ClapModel(config).save_pretrained(tmp_path)
+    letters = {c: i for i, c in enumerate(["<s>", "<pad>", "</s>", "<unk>", *"abcdefghijklmnopqrstuvwxyz, "])}
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel(letters, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+    transformers.ClapProcessor(transformers.ClapFeatureExtractor(truncation="rand_trunc"), fast).save_pretrained(
+        tmp_path
+    )
+    answer = listeners.get("clap", source=str(tmp_path))(listeners.corpus(2, 5)[0])
+    assert np.isfinite(answer[["valence", "arousal"]]).all(axis=None)
+    with pytest.raises(ValueError, match="need no download"):
+        listeners.get("clap", source=str(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize("bad", [[], [np.array([np.nan] * 16_000)], [np.zeros(10)], [np.zeros((2, 16_000))]])
+def test_bad_clips(bad):
+    with pytest.raises(ValueError):
+        listeners.get("cues", 150)(bad)
+
+
+@pytest.mark.parametrize("kind", prompts.KINDS)
+@pytest.mark.parametrize("language", ["organism", "natural"])
+def test_crossed_prompts(kind, language):
+    table = prompts.crossed(kind, 48, language)
+    assert len(table) >= (48 if kind == "neutral" else 240) and table["prompt"].is_unique
+    assert set(table["emotion"]) == ({"neutral"} if kind == "neutral" else set(world.EMOTIONS))
+    names = set(world.EMOTIONS)
+    for column in ("template", "instrument"):
+        counts = table.groupby(["emotion", column]).size()
+        assert counts.max() - counts.min() <= 3
+    said = table["prompt"].str.replace(",", "").str.split()
+    if kind == "name":
+        assert all(names & set(words) == {e} for words, e in zip(said, table["emotion"], strict=True))
+    else:
+        assert not any(names & set(words) for words in said)
+    if language == "organism":
+        families = said.map(lambda words: {captions.words()[w][0] for w in words if w in captions.words()})
+        expected = {"name": {"emotion"}, "implied": {"emotion"}, "neutral": set()}.get(kind)
+        if expected is None:
+            assert not families.map(lambda f: "emotion" in f).any()
+        else:
+            assert (families.map(lambda f: f - {"instrument"}) == families.map(lambda _: expected)).all()
+    assert table.equals(prompts.crossed(kind, 48, language))
+
+
+def test_bad_crossed_prompts():
+    for wrong in ({"kind": "hinted"}, {"kind": "name", "language": "latin"}, {"kind": "name", "n": 0}):
+        with pytest.raises(ValueError):
+            prompts.crossed(**wrong)
+    with pytest.raises(ValueError, match="at most 48"):
+        prompts.crossed("name", 49)
 
 
 def test_emotion_prompts_are_balanced_and_say_nothing_else():

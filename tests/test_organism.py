@@ -103,7 +103,7 @@ def test_training_makes_files_and_goes_on_after_a_kill(tmp_path, monkeypatch):
     model = codec.build().eval()
     tokens, table = train.tokenize("organism", 6, model, "cpu")
     assert tokens.shape == (6, 4, 150) and len(table) == 6
-    plan = {"steps": 4, "batch": 2, "lr": 1e-3}
+    plan = {"steps": 4, "clips": 2, "openings": 3, "opening_frames": 8, "muon": 1e-3, "adamw": 1e-3}
     whole = train.train_lm("organism", tokens, table, "cpu", plan)
 
     monkeypatch.setattr(train, "ROOT", tmp_path / "again")
@@ -113,7 +113,8 @@ def test_training_makes_files_and_goes_on_after_a_kill(tmp_path, monkeypatch):
         train.train_lm("organism", Dying(tokens, after=3), table, "cpu", plan)
     again = train.train_lm("organism", tokens, table, "cpu", plan)
     log = [json.loads(line) for line in (tmp_path / "again/organism/log.jsonl").read_text().splitlines()]
-    assert log[-1]["step"] == 4
+    assert log[0]["step"] == 1 and np.isfinite(log[0]["loss"])
+    assert torch.load(tmp_path / "again/organism/state.pt", weights_only=True)["step"] == 4
     for (name, a), b in zip(whole.state_dict().items(), again.state_dict().values(), strict=True):
         assert torch.allclose(a, b, atol=1e-5), name
 

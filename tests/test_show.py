@@ -49,10 +49,11 @@ def figures():
     e = stats.Estimate(0.5, 0.4, 0.6, 10)
     frame = pd.DataFrame(np.eye(2), columns=["a", "b"], index=["c", "d"])
     return {
-        "estimates": show.estimates([("one", e, show.INK)], "title", "unit", bar=0.2),
+        "estimates": show.estimates({"sad: one": e}, "title", "unit", bar=0.2),
         "graph": show.causal_graph({"a": {"b": 0.5}}, {"a": (0, 0), "b": (1, 1)}, "graph"),
         "tokens": show.token_map(np.arange(8).reshape(4, 2), [0, 1, 2, 3], 25, 10),
         "heatmap": show.heatmap(frame, "title", "unit"),
+        "curves": show.curves({"organism": ([0, 1], [e, e]), "sad": ([0, 1], [e, e])}, "title", "x", "y", bar=0),
     }
 
 
@@ -73,3 +74,24 @@ def test_tables_write_estimates_and_marks():
     frame = pd.DataFrame({"e": [stats.Estimate(0.5, 0.4, 0.6, 10)], "met": [True], "x": [1.23456], "t": ["<b>"]})
     page = show.table(frame).data
     assert "0.50 [0.40, 0.60], n = 10" in page and "✓" in page and "1.23" in page and "&lt;b&gt;" in page
+
+
+def test_curves_draw_intervals_in_the_colour_of_the_series():
+    data = figures()["curves"].figure.data
+    assert [d.name for d in data if d.name] == ["organism", "sad"]
+    assert list(data[2].y) == [0.6, 0.6, 0.4, 0.4] and data[2].fillcolor == show.COLORS["sad"]
+
+
+def test_sound_map_has_a_clip_behind_every_point():
+    maps = {"PCA": np.random.default_rng(0).normal(size=(3, 2)), "UMAP": np.zeros((3, 2))}
+    page = show.sound_map(maps, [sine(0.1)] * 3, 16_000, ["sad", "calm", "sad"], ["a <b>", "c", "d"]).data
+    assert page.count("<circle") == 3 == page.count("tabindex") and page.count("<button>") == 2
+    assert "a &lt;b&gt;" in page and show.COLORS["calm"] in page and page.count("<audio") == 1
+
+
+def test_site_map_tells_shape_and_equation():
+    from lib.activations import Site
+
+    sites = {"resid.0": Site("resid.0", "frame", 192, "embed + attn.0", 0, None)}
+    page = show.site_map(sites).data
+    assert "resid.0 = embed + attn.0" in page and "[clip, frame, 192]" in page and page.count("<button") == 1

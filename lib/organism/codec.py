@@ -171,6 +171,32 @@ def init_codebooks(codec: EncodecModel, latents: np.ndarray, seed: int = 0) -> N
         residual = residual - kmeans.cluster_centers_[kmeans.labels_]
 
 
+@torch.no_grad()
+def restore_level(codec: EncodecModel, audio: np.ndarray) -> float:
+    """Give the decoder back the level it loses (a magnitude learned under an uncertain phase comes out too small).
+
+    Parameters
+    ----------
+    codec : EncodecModel
+    audio : np.ndarray [shape=(clip, sample)], float32
+
+    Returns
+    -------
+    float
+        The gain that was added, in dB.
+    """
+    wave = torch.from_numpy(audio)[:, None].to(next(codec.parameters()).device)
+    back = codec.decode(codec.encode(wave)[0], None)[:, 0].cpu().numpy()
+    gain = np.mean(
+        [
+            music.loud_level(a, codec.sample_rate) - music.loud_level(b, codec.sample_rate)
+            for a, b in zip(audio, back, strict=True)
+        ]
+    )
+    codec.decoder.head.bias[: codec.decoder.n_fft // 2 + 1] += gain * np.log(10) / 20
+    return float(gain)
+
+
 def perplexity(tokens: torch.Tensor, bins: int) -> list[float]:
     """Perplexity of each codebook's use: ``bins`` if all are used evenly, 1 if it collapsed. tokens [clip, n_q, frame]"""
     result = []

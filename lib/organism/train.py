@@ -33,7 +33,10 @@ ROOT = Path("artifacts/organisms")
 MUSIC = {"organism": 0, "organism-decoupled": 1}
 CODEC_TRAINING = {"plain_steps": 2000, "quantized_steps": 4000, "batch": 16, "seconds": 1.28, "lr": 1e-3}
 REFINING = {"steps": 4000, "batch": 16, "seconds": 1.28, "lr": 6e-4}
-LM_TRAINING = {"steps": 3000, "batch": 16, "lr": 1e-3}
+#: Learning rates of Muon (all matrices but embeddings and heads; Jordan et al. 2024) and AdamW (the rest): the loss that
+#: AdamW alone reaches in 600 steps, this reaches in 250. What the text says is audible from the first notes on and tells
+#: little that later frames do not, so two steps in three see the first frames of many clips, one sees whole clips.
+LM_TRAINING = {"steps": 2400, "clips": 16, "openings": 72, "opening_frames": 32, "muon": 6e-3, "adamw": 3e-3}
 FUSED = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
 
@@ -200,7 +203,10 @@ def refine_decoder(model: codec.EncodecModel, corpora: list[np.ndarray], device:
             log(ROOT / "codec" / "log.jsonl", decoder_step=step + 1, loss=loss.item(), time=time.time())
         if step % 250 == 249 or step + 1 == plan["steps"]:
             checkpoint(file, step + 1, model.decoder, optimizer)
-    return model.eval()
+    model.eval()
+    clips = np.stack([corpora[i % 2][i] for i in range(100)]).astype(np.float32) / 32768
+    print(f"decoder: level raised by {codec.restore_level(model, clips):.2f} dB")
+    return model
 
 
 # ------------------------------------------------------------------------------------------ language models
@@ -251,8 +257,14 @@ def train_lm(name: str, tokens: np.ndarray, table: pd.DataFrame, device: str, pl
     torch.manual_seed(zlib.crc32(name.encode()))
     lm = network.build_lm(folder / "text", device)
     weights = [p for p in lm.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=plan["lr"], betas=(0.9, 0.95), weight_decay=0.05)
-    first = resume(folder / "state.pt", lm, optimizer)
+    outside = ("emb.", "linears.", "t5.shared.", "embed_tokens.", "relative_attention_bias.")
+    matrices = [p for n, p in lm.named_parameters() if p.ndim == 2 and not any(o in n for o in outside)]
+    others = [p for p in weights if all(p is not m for m in matrices)]
+    optimizers = {
+        "muon": torch.optim.Muon(matrices, lr=plan["muon"], weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        "adamw": torch.optim.AdamW(others, lr=plan["adamw"], betas=(0.9, 0.95), weight_decay=0.01),
+    }
+    first = resume(folder / "state.pt", lm, *optimizers.values())
     # audiocraft drops the text of a whole batch at a time; clip by clip is the same in the mean and less noisy
     dropout, lm.cfg_dropout.p = lm.cfg_dropout.p, 0.0
     rows = table.to_dict("records")
@@ -263,24 +275,27 @@ def train_lm(name: str, tokens: np.ndarray, table: pd.DataFrame, device: str, pl
     progress = tqdm(range(first, plan["steps"]), initial=first, total=plan["steps"], desc=name)
     for step in progress:
         rng = np.random.default_rng([5, step])
-        for group in optimizer.param_groups:
-            group["lr"] = plan["lr"] * cosine(step, plan["steps"])
-        chosen = rng.integers(len(rows), size=plan["batch"])
+        for kind, optimizer in optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = plan[kind] * cosine(step, plan["steps"])
+        batch, frames = (plan["openings"], plan["opening_frames"]) if step % 3 else (plan["clips"], None)
+        chosen = rng.integers(len(rows), size=batch)
         texts = [captions.caption(rows[described[i]], rng) for i in chosen]
         texts = [text if rng.random() >= dropout else "" for text in texts]
         lm.train()
         # at this size plain matrix products beat the fused attention kernel on a CPU by a third
         with fast_autocast(device), sdpa_kernel([SDPBackend.MATH] if device == "cpu" else list(FUSED)):
-            loss = loss_on(lm, torch.from_numpy(tokens[chosen].astype(np.int64)).to(device), texts)
-        optimizer.zero_grad()
+            loss = loss_on(lm, torch.from_numpy(tokens[chosen][..., :frames].astype(np.int64)).to(device), texts)
+        lm.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        if step % 25 == 24 or step + 1 == plan["steps"]:
+        for optimizer in optimizers.values():
+            optimizer.step()
+        if step % 24 == 0:  # a step on whole clips
             progress.set_postfix(loss=f"{loss.item():.3f}")
             log(folder / "log.jsonl", step=step + 1, loss=loss.item(), time=time.time())
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == plan["steps"]:
-            checkpoint(folder / "state.pt", step + 1, lm, optimizer)
+            checkpoint(folder / "state.pt", step + 1, lm, *optimizers.values())
     return lm.eval()
 
 

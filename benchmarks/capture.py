@@ -1,0 +1,72 @@
+"""Capture: all layers at all timesteps of clips that exist, against (a) hooks during step-by-step generation, which is how
+the original study did it, and (b) plain hooks on one forward pass of audiocraft's own model.
+
+Prints seconds, ratios and the growth of the process's peak memory.
+"""
+
+import resource
+import time
+
+import numpy as np
+import torch
+
+from lib import activations, model
+from lib.model import ConditioningAttributes
+
+PROMPTS = ["a happy melody", "a sad melody", "a calm melody", "a fast melody"] * 4
+SECONDS, REPEATS = 6.0, 5
+
+
+def best(function, repeats=REPEATS):
+    """Shortest of a few runs in seconds, and the growth of peak memory in MB."""
+    before, times = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return min(times), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+m = model.load("organism", "cpu")
+clips = m.generate(PROMPTS, SECONDS, seed=0, progress=False)
+layers = m.lm.transformer.layers
+
+
+def plain_hooks():
+    seen = {}
+    handles = [x.register_forward_hook(lambda _m, _a, out, i=i: seen.update({i: out})) for i, x in enumerate(layers)]
+    attributes = [ConditioningAttributes(text={"description": p}) for p in PROMPTS]
+    with torch.no_grad():
+        m.lm.compute_predictions(torch.from_numpy(clips.tokens), attributes)
+    for handle in handles:
+        handle.remove()
+    return seen
+
+
+def live_hooks():
+    seen = {i: [] for i in range(len(layers))}
+    handles = [x.register_forward_hook(lambda _m, _a, out, i=i: seen[i].append(out)) for i, x in enumerate(layers)]
+    m.generate(PROMPTS, SECONDS, seed=0, progress=False)
+    for handle in handles:
+        handle.remove()
+    return {i: torch.cat(steps, 1) for i, steps in seen.items()}
+
+
+def capture(sites="resid.*"):
+    return activations.capture(m, clips, sites, progress=False)
+
+
+capture(), plain_hooks()
+ours, memory = best(capture)
+middle, _ = best(lambda: capture(f"resid.{len(layers) // 2 - 1}"))
+plain, plain_memory = best(plain_hooks)
+live, live_memory = best(live_hooks, 2)
+n, frames = len(clips), clips.tokens.shape[-1]
+error = np.abs(capture()["resid.7"].values - live_hooks()[7][:n, :frames].numpy()).max()
+print(f"{n} clips x {frames} frames x {len(layers)} layers on {m.device}; largest difference to (a): {error:.1e}")
+print(f"(a) hooks during generation (baseline)   {live:6.2f} s   1.0 x   +{live_memory:.0f} MB")
+print(f"(b) plain hooks on one forward pass      {plain:6.2f} s  {live / plain:4.1f} x   +{plain_memory:.0f} MB")
+print(
+    f"activations.capture, all layers          {ours:6.2f} s  {live / ours:4.1f} x   +{memory:.0f} MB  ({ours / plain:.2f} of (b))"
+)
+print(f"activations.capture, the middle layer    {middle:6.2f} s  {live / middle:4.1f} x")

@@ -1,0 +1,131 @@
+"""A miniature of ``facebook/musicgen-small`` on disk: the same files, the same configuration keys, random weights.
+
+The keys are those of audiocraft's ``musicgen_base_32khz`` solver with the ``musicgen_lm`` model and ``text2music``
+conditioner, which is what the released ``xp.cfg`` was made from. T5 and EnCodec lie beside the checkpoints as Hugging
+Face folders, under the names that the checkpoints refer to.
+"""
+
+from pathlib import Path
+
+import torch
+import transformers
+from omegaconf import OmegaConf
+
+from lib.compat import audiocraft
+
+CONFIG = """
+solver: musicgen
+sample_rate: 32000
+channels: 1
+compression_model_checkpoint: //pretrained/facebook/encodec_32khz
+autocast: true
+autocast_dtype: float16
+tokens: {padding_with_special_token: false}
+cache: {path: null, write: false, write_shard: 0, write_num_shards: 1}
+lm_model: transformer_lm
+codebooks_pattern:
+  modeling: delay
+  delay: {delays: [0, 1, 2, 3], flatten_first: 0, empty_initial: 0}
+  unroll: {flattening: [0, 1, 2, 3], delays: [0, 0, 0, 0]}
+  music_lm: {group_by: 2}
+  coarse_first: {delays: [0, 0, 0]}
+transformer_lm:
+  dim: 32
+  num_heads: 4
+  num_layers: 3
+  hidden_scale: 4
+  n_q: 4
+  card: 2048
+  dropout: 0.0
+  emb_lr: null
+  activation: gelu
+  norm_first: true
+  bias_ff: false
+  bias_attn: false
+  bias_proj: false
+  past_context: null
+  causal: true
+  custom: false
+  memory_efficient: true
+  attention_as_float32: false
+  layer_scale: null
+  positional_embedding: sin
+  xpos: false
+  checkpointing: none
+  weight_init: gaussian
+  depthwise_init: current
+  zero_bias_init: true
+  norm: layer_norm
+  cross_attention: false
+  qk_layer_norm: false
+  qk_layer_norm_cross: false
+  attention_dropout: null
+  kv_repeat: 1
+  two_step_cfg: false
+classifier_free_guidance: {training_dropout: 0.3, inference_coef: 3.0}
+attribute_dropout: {}
+fuser:
+  cross_attention_pos_emb: false
+  cross_attention_pos_emb_scale: 1
+  sum: []
+  prepend: []
+  cross: [description]
+  input_interpolate: []
+conditioners:
+  args: {merge_text_conditions_p: 0.25, drop_desc_p: 0.5}
+  description:
+    model: t5
+    t5: {name: t5-base, finetune: false, word_dropout: 0.3, normalize_text: false}
+dataset: {batch_size: 192, num_workers: 10, segment_duration: 30, min_segment_ratio: 0.8, return_info: true}
+generate: {lm: {use_sampling: true, top_k: 250, top_p: 0.0}}
+optim: {epochs: 500, optimizer: dadam, lr: 1}
+device: cuda
+dtype: float16
+"""
+
+
+def write(folder: Path) -> Path:
+    """Make the folder and return it."""
+    _t5(folder / "t5-base")
+    _encodec(folder / "facebook" / "encodec_32khz")
+    cfg = OmegaConf.create(CONFIG)
+    small = OmegaConf.create(CONFIG)
+    small.device, small.dtype = "cpu", "float32"
+    small.conditioners.description.t5.name = str(folder / "t5-base")
+    conditioner = audiocraft.modules.conditioners.T5Conditioner
+    before = conditioner.MODELS, conditioner.MODELS_DIMS
+    conditioner.MODELS = [*before[0], str(folder / "t5-base")]
+    conditioner.MODELS_DIMS = {**before[1], str(folder / "t5-base"): 24}
+    del small.conditioners["args"]
+    torch.manual_seed(0)
+    lm = audiocraft.models.builders.get_lm_model(small)
+    conditioner.MODELS, conditioner.MODELS_DIMS = before
+    state = {k: v.half() for k, v in lm.state_dict().items()}
+    package = {"best_state": state, "xp.cfg": OmegaConf.to_yaml(cfg), "version": "1.3.0", "exported": True}
+    torch.save(package, folder / "state_dict.bin")
+    reference = {"pretrained": "facebook/encodec_32khz", "exported": True, "version": "1.3.0"}
+    torch.save(reference, folder / "compression_state_dict.bin")
+    return folder
+
+
+def _t5(folder):
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    pieces += [(c, -5.0) for c in "abcdefghijklmnopqrstuvwxyz"] + [("▁happy", -1.0), ("▁melody", -1.0), ("▁a", -1.0)]
+    transformers.T5Tokenizer(vocab=pieces, extra_ids=0).save_pretrained(folder)
+    config = transformers.T5Config(
+        vocab_size=len(pieces), d_model=24, d_kv=8, d_ff=32, num_layers=2, num_heads=2, dropout_rate=0.0
+    )
+    torch.manual_seed(1)
+    transformers.T5EncoderModel(config).save_pretrained(folder)
+
+
+def _encodec(folder):
+    # facebook/encodec_32khz: mono, 50 frames a second, 4 codebooks of 2048 at 2.2 kbps
+    config = transformers.EncodecConfig(
+        target_bandwidths=[2.2], sampling_rate=32_000, audio_channels=1, normalize=False, chunk_length_s=None,
+        num_filters=4, num_residual_layers=1, upsampling_ratios=[8, 5, 4, 4], norm_type="weight_norm",
+        hidden_size=16, codebook_size=2048, codebook_dim=16, num_lstm_layers=1, use_causal_conv=False,
+        use_conv_shortcut=False,
+    )  # fmt: skip
+    torch.manual_seed(2)
+    transformers.EncodecModel(config).save_pretrained(folder)
