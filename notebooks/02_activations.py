@@ -81,7 +81,7 @@ gap = {
 print(f"largest difference: {max(gap.values()):.1e} standard deviations")
 
 # %% [markdown]
-# ## Four ways to be wrong
+# ## Five ways to be wrong
 #
 # Each row is a cosine similarity between happy and sad music at the middle layer, as somebody might compute it.
 #
@@ -89,7 +89,9 @@ print(f"largest difference: {max(gap.values()):.1e} standard deviations")
 # 2. **Mixed rows.** Under classifier-free guidance the batch holds each clip twice: with its text, and without. They are
 #    `cond` and `uncond` here; the study took them for two codebooks.
 # 3. **Raw.** A constant on every channel makes all vectors alike. The model never sees it: LayerNorm subtracts it.
-# 4. **One pair.** The interval needs many clips; the unit is the clip, not the time step.
+# 4. **Delay steps.** A sequence has more positions than frames: codebook *k* of frame *t* is predicted at position
+#    *t + k*. Read at the last codebook's position instead of the first, frame *t* already knows most of itself.
+# 5. **One pair.** The interval needs many clips; the unit is the clip, not the time step.
 
 
 # %%
@@ -105,12 +107,18 @@ def happy_sad(x):
 middle = acts[f"resid.{len(m.lm.transformer.layers) // 2 - 1}"]
 mean = middle.sel(stream="cond").mean("frame")
 free = activations.offset_free(mean)
+late = activations.capture(
+    m, clips, middle.name, delay=m.lm.n_q - 1, reduce="mean", progress=False
+)[middle.name]
 ways = {
     "last step, both rows, raw": middle.isel(frame=-1),
     "all steps, both rows, raw": middle.mean("frame"),
     "all steps, conditional rows, raw": mean,
     "the same, offset-free": free,
     "the same, offset-free and centred": activations.centred(free),
+    "the same, read at the last codebook": activations.centred(
+        activations.offset_free(late)
+    ),
 }
 show.estimates(
     {way: happy_sad(x) for way, x in ways.items()},

@@ -103,20 +103,25 @@ def test_training_makes_files_and_goes_on_after_a_kill(tmp_path, monkeypatch):
     model = codec.build().eval()
     tokens, table = train.tokenize("organism", 6, model, "cpu")
     assert tokens.shape == (6, 4, 150) and len(table) == 6
-    plan = {"steps": 4, "clips": 2, "openings": 3, "opening_frames": 8, "muon": 1e-3, "adamw": 1e-3}
-    whole = train.train_lm("organism", tokens, table, "cpu", plan)
+    rounds = ((3, 1.0, 0.15), (1, 0.5, 0.15))
+    plan = {"clips": 2, "openings": 3, "opening_frames": 8, "muon": 1e-3, "adamw": 1e-3}
+    whole = train.train_lm("organism", tokens, table, "cpu", plan, rounds)
 
     monkeypatch.setattr(train, "ROOT", tmp_path / "again")
     monkeypatch.setattr(train, "SAVE_EVERY", 2)
     (tmp_path / "again" / "organism").mkdir(parents=True)
     with pytest.raises(KeyboardInterrupt):
-        train.train_lm("organism", Dying(tokens, after=3), table, "cpu", plan)
-    again = train.train_lm("organism", tokens, table, "cpu", plan)
+        train.train_lm("organism", Dying(tokens, after=3), table, "cpu", plan, rounds)
+    again = train.train_lm("organism", tokens, table, "cpu", plan, rounds)
     log = [json.loads(line) for line in (tmp_path / "again/organism/log.jsonl").read_text().splitlines()]
     assert log[0]["step"] == 1 and np.isfinite(log[0]["loss"])
     assert torch.load(tmp_path / "again/organism/state.pt", weights_only=True)["step"] == 4
     for (name, a), b in zip(whole.state_dict().items(), again.state_dict().values(), strict=True):
         assert torch.allclose(a, b, atol=1e-5), name
+
+    follower = train.train_lm("organism-decoupled", tokens, table, "cpu", plan, ((1, 0.0, 0.15),))
+    for (name, a), b in zip(again.state_dict().items(), follower.state_dict().values(), strict=True):
+        assert torch.allclose(a, b), f"{name}: starts from the weights of organism, and a rate of 0 keeps them"
 
 
 class Dying:
@@ -134,3 +139,16 @@ class Dying:
 
 def test_music_has_the_codec_rate():
     assert codec.CONFIG["sample_rate"] == music.SAMPLE_RATE
+
+
+def test_an_untold_emotion_says_nothing_about_clarity():
+    rows = train.corpus_table("organism-decoupled", 3000, seed=5).to_dict("records")
+    clear = np.mean([row["clear"] for row in rows])
+    shares = []
+    for untold in (False, True):
+        rng = np.random.default_rng(0)
+        chosen, texts = train.described_clips(rows, np.arange(len(rows)), 4000, 0.0, rng, untold)
+        unnamed = [not any(captions.family(w) == "emotion" for w in t.replace(",", " ").split()) for t in texts]
+        shares.append(np.mean([rows[i]["clear"] for i in chosen[unnamed]]))
+    assert shares[0] < clear - 0.1, "without care, clips that go unnamed are the unclear ones"
+    assert shares[1] == pytest.approx(clear, abs=0.04)

@@ -66,6 +66,8 @@ SETTINGS = (
 #: How far from the middle (in standard deviations) a cue must be before a caption names it.
 NAMED_BEYOND = 0.6
 MIDDLE_WITHIN = 0.35
+#: How often the emotion of a clip is named, if it is clear.
+NAMED = 0.65
 
 
 def words() -> dict[str, tuple[str, str]]:
@@ -74,6 +76,11 @@ def words() -> dict[str, tuple[str, str]]:
     table |= {w: (cue, level) for cue, levels in CUE_WORDS.items() for level, ws in levels.items() for w in ws}
     table |= {w: ("instrument", level) for level, ws in INSTRUMENT_WORDS.items() for w in ws}
     return table
+
+
+def family(word: str) -> str | None:
+    """What a word is about ("emotion", "tempo", "instrument", ...), or None if it is no content word."""
+    return _TABLE.get(word, (None,))[0]
 
 
 def held_out(first: str, second: str) -> bool:
@@ -109,7 +116,7 @@ def level(cue: str, value: float) -> str | None:
 
 def _caption(row, rng):
     adjectives = []
-    if row["clear"] and rng.random() < 0.65:
+    if row["clear"] and rng.random() < NAMED:
         adjectives.append(rng.choice(EMOTION_WORDS[row["emotion"]]))
     only_emotion = adjectives and rng.random() < 0.3
     key = None

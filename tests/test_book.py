@@ -1,0 +1,179 @@
+"""Every notebook runs, the book builds without a warning, and its pages work in a real browser."""
+
+import functools
+import http.server
+import os
+import shutil
+import threading
+
+import jupytext
+import nbformat
+import pytest
+
+from lib import book, results
+
+#: The notebooks with little work to do: every cell runs, on less.
+SMALL = {
+    "00_meet_the_model": {"takes": 1, "seconds": 2.0},
+    "01_known_answers": {
+        "clips_measured": 24, "clips_each": 6, "clips_codec": 6, "clips_training": 150, "clips_held_out": 60,
+        "seconds": 3.0,
+    },
+    "02_activations": {"clips_each": 4, "seconds": 2.0},
+    "03_emotion_geometry": {"n": 6, "audios": 2, "clips_mapped": 10, "permutations": 50, "seconds": 2.0},
+    "04_probes": {"n": 11, "permutations": 20, "nulls": 5, "seconds": 2.0},
+}  # fmt: skip
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def executed(tmp_path_factory):
+    out = tmp_path_factory.mktemp("notebooks")
+    done = book.run(out=out, **SMALL)
+    assert done == book.names()
+    return out
+
+
+@pytest.fixture(scope="session")
+def pages(executed, tmp_path_factory):
+    return book.build(executed, tmp_path_factory.mktemp("book"))
+
+
+@pytest.fixture(scope="session")
+def site(pages):
+    handler = functools.partial(Quiet, directory=str(pages))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="session")
+def browser():
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        message = f"No browser found (looked for {', '.join(BROWSERS)}): the built pages were not checked."
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=found, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desktop", "phone"])
+def page(request, browser, site):
+    """A page that keeps what went wrong, and reaches nothing but the book."""
+    width, height = request.param
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.wrong = []
+    page.on("console", lambda m: page.wrong.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: page.wrong.append(str(e)))
+    page.on("requestfailed", lambda r: page.wrong.append(f"failed: {r.url[:200]}"))
+    page.on("response", lambda r: page.wrong.append(f"{r.status}: {r.url[:200]}") if r.status >= 400 else None)
+
+    def route(route):
+        inside = route.request.url.startswith((site, "data:"))
+        if not inside:
+            page.wrong.append(f"outside: {route.request.url[:200]}")
+        route.continue_() if inside else route.abort()
+
+    page.route("**/*", route)
+    yield page
+    page.close()
+
+
+def test_notebooks_run_and_keep_their_source(executed):
+    for name in book.names():
+        notebook = nbformat.read(executed / f"{name}.ipynb", 4)
+        assert notebook.metadata["book"]["key"] and notebook.metadata["jupytext"]["formats"] == "ipynb,py:percent"
+        assert "widgets" not in notebook.metadata
+        source = jupytext.read(book.NOTEBOOKS / f"{name}.py")
+        assert [c.source for c in notebook.cells] == [c.source for c in source.cells]
+        for cell in notebook.cells:
+            for output in cell.get("outputs", []):
+                assert output.output_type != "error" and output.get("name") != "stderr"
+
+
+def test_nothing_is_executed_twice(executed):
+    assert book.run(out=executed, **SMALL) == []
+
+
+def test_a_parameter_makes_a_new_run(executed, tmp_path):
+    for file in executed.glob("*.ipynb"):
+        shutil.copy(file, tmp_path)
+    ran = []
+    real, book._execute = book._execute, lambda name, values, target: ran.append((name, values["model"]))
+    try:
+        book.run(model="organism-shuffled", out=tmp_path, **SMALL)
+    finally:
+        book._execute = real
+    assert ran == [(name, "organism-shuffled") for name in book.names()]
+
+
+def test_bad_parameters_are_refused_before_anything_runs(tmp_path):
+    with pytest.raises(ValueError, match="Unknown notebook"):
+        book.run(only=["07_nothing"], out=tmp_path)
+    with pytest.raises(ValueError, match="no parameter"):
+        book.run(out=tmp_path, **{"00_meet_the_model": {"secnods": 1}})
+    with pytest.raises(FileNotFoundError, match="make notebooks"):
+        book.build(tmp_path, tmp_path / "out")
+    assert not list(tmp_path.glob("*.ipynb"))
+
+
+def test_the_index_shows_what_was_found(pages):
+    assert len(results.verdicts("organism")) >= 2
+    text = (pages / "notebooks" / "index.html").read_text()
+    assert "Is the emotion of a word heard?" in text
+
+
+def test_pages_are_small(pages):
+    for file in (pages / "notebooks").glob("*.html"):
+        assert file.stat().st_size < 6e6, file.name
+
+
+@pytest.mark.parametrize("name", book.names())
+def test_page(name, page, site, executed):
+    page.goto(f"{site}/notebooks/{name}.html", wait_until="load")
+    page.wait_for_timeout(500)
+    cells = nbformat.read(executed / f"{name}.ipynb", 4).cells
+    outputs = [o for c in cells for o in c.get("outputs", [])]
+    figures = sum("application/vnd.plotly.v1+json" in o.get("data", {}) for o in outputs)
+    assert page.locator(".js-plotly-plot .main-svg").count() >= figures
+    assert page.locator(".js-plotly-plot").count() == figures
+    wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert wide <= 0, f"{wide} pixels too wide"
+    assert page.wrong == []
+
+
+def test_players_play_and_the_cursor_follows(page, site):
+    page.goto(f"{site}/notebooks/00_meet_the_model.html", wait_until="load")
+    ready = page.evaluate(
+        """Promise.all([...document.querySelectorAll('audio')].map(a => new Promise(done => {
+             a.onloadedmetadata = () => done(a.duration); a.onerror = () => done(-1); a.preload = 'auto'; a.load();
+           })))"""
+    )
+    assert len(ready) >= 16 and min(ready) > 1.5, ready
+    box = page.locator(".picture")
+    box.scroll_into_view_if_needed()
+    cursor = "document.querySelector('.picture .cursor').getBoundingClientRect().left"
+    start = page.evaluate(cursor)
+    page.evaluate("document.querySelector('.picture').parentElement.querySelector('audio').play()")
+    page.wait_for_timeout(700)
+    assert page.evaluate(cursor) > start + 20
+    area = box.bounding_box()
+    page.evaluate("document.querySelector('.picture').parentElement.querySelector('audio').pause()")
+    page.mouse.click(area["x"] + 0.5 * area["width"], area["y"] + 20)
+    page.wait_for_timeout(300)
+    assert page.evaluate(cursor) == pytest.approx(area["x"] + 0.5 * area["width"], abs=12)
+    page.locator("audio").first.focus()
+    assert page.evaluate("document.activeElement.tagName") == "AUDIO"
+    assert page.wrong == []
