@@ -110,6 +110,8 @@ free = activations.offset_free(mean)
 late = activations.capture(
     m, clips, middle.name, delay=m.lm.n_q - 1, reduce="mean", progress=False
 )[middle.name]
+
+# %%
 ways = {
     "last step, both rows, raw": middle.isel(frame=-1),
     "all steps, both rows, raw": middle.mean("frame"),

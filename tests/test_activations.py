@@ -79,7 +79,7 @@ def test_replay_equals_plain_hooks(m, sung):
             handle.remove()
         frames = clips.tokens.shape[-1]
         for site, value in seen.items():
-            np.testing.assert_allclose(acts[site][i], value[0, :frames], rtol=1e-4, atol=2e-5, err_msg=site)
+            np.testing.assert_allclose(acts[site][i], value[0, :frames], rtol=1e-4, atol=1e-4, err_msg=site)
         np.testing.assert_allclose(
             acts["logits"][i].transpose("codebook", "frame", "card"), output.logits[0], rtol=1e-4, atol=2e-4
         )
@@ -145,7 +145,7 @@ def test_reduce_dtype_and_labels(organism, sung):
     assert full.seed.values.tolist() == clips.seeds and full.time[1] == 1 / 25
     mean = capture(organism, clips, "resid.*", reduce="mean", dtype="float16")
     assert mean["resid.3"].dims == ("clip", "dim") and mean["resid.3"].dtype == np.float16
-    np.testing.assert_allclose(mean["resid.3"], full["resid.3"].mean("frame"), atol=5e-3)
+    np.testing.assert_allclose(mean["resid.3"], full["resid.3"].mean("frame"), rtol=1e-3, atol=5e-3)
     last = capture(organism, clips, "resid.3", reduce=lambda x: x[:, -1])
     np.testing.assert_allclose(last["resid.3"], full["resid.3"][:, -1], atol=1e-6)
 
@@ -195,7 +195,7 @@ def test_add_is_felt_in_replay_and_in_generation(m, sung):
         after = capture(m, clips, ["resid.0", "resid.1", "resid.2"])
         with pytest.raises(ValueError, match="use 'replay'"):  # what is sung under the edit is something else
             capture(m, clips, how="live")
-        steered = m.generate(PROMPTS, seconds=0.6, seed=1, progress=False)
+        steered = m.generate(PROMPTS, seconds=0.6, seed=1, cfg=3.0, progress=False)
         live = capture(m, steered, "resid.1", how="live")
         np.testing.assert_allclose(live["resid.1"], capture(m, steered, "resid.1")["resid.1"], atol=1e-3)
     assert np.array_equal(steered.tokens[0], clips.tokens[0])  # scale 0 is no edit
@@ -325,7 +325,7 @@ def test_exception_restores_the_model(organism, sung):
     clips = sung(organism)
     with pytest.raises(ZeroDivisionError), activations.edit(organism, Edit("resid.0", multiply=0.0)):
         1 / 0  # noqa: B018
-    again = organism.generate(PROMPTS, seconds=0.6, seed=1, progress=False)
+    again = organism.generate(PROMPTS, seconds=0.6, seed=1, cfg=3.0, progress=False)
     assert hooks(organism) == 0 and np.array_equal(again.tokens, clips.tokens)
 
 
@@ -340,7 +340,7 @@ def test_capture_to_disk_equals_memory_and_is_read_lazily(organism, sung, tmp_pa
     assert set(disk.coords) == set(memory.coords)
     for name in memory:
         assert disk[name].dims == memory[name].dims
-        np.testing.assert_allclose(disk[name], memory[name], atol=1e-5)
+        np.testing.assert_allclose(disk[name], memory[name], rtol=1e-4, atol=1e-4)
     assert not isinstance(disk["resid.0"].variable._data, np.ndarray)
     again = capture(
         organism, clips, ["text", "resid.*"], stream="both", out=tmp_path / "a.zarr", batch_size=2, labels=labels
@@ -424,4 +424,4 @@ def test_killed_capture_goes_on(organism, tmp_path):
     assert 0 < len(todo) < 6  # some pieces were kept, and only the others are done again
     memory = capture(organism, clips, "resid.*", batch_size=4)
     for name in memory:
-        np.testing.assert_allclose(disk[name], memory[name], atol=1e-5)
+        np.testing.assert_allclose(disk[name], memory[name], rtol=1e-4, atol=1e-4)

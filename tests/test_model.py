@@ -46,7 +46,7 @@ def test_clips_are_kept_on_disk_and_not_under_an_edit(organism, monkeypatch):
     again = organism.generate(["sad", "calm"], seconds=0.4, seed=8, keep=True, progress=False)
     assert np.array_equal(first.tokens, again.tokens) and np.array_equal(first.audio, again.audio)
     monkeypatch.undo()
-    with edit(organism, Edit("resid.3", add=5 * np.ones(192))):
+    with edit(organism, Edit("resid.3", add=5 * np.sin(np.arange(192)))):
         other = organism.generate(["sad", "calm"], seconds=0.4, seed=8, keep=True, progress=False)
     assert not np.array_equal(first.tokens, other.tokens)
     assert not np.array_equal(
