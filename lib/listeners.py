@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lib import acoustics, music, results, stats
-from lib.organism import world
+from lib.organism import corpus, world
 
 CACHE = joblib.Memory(results.ARTIFACTS / "cache", verbose=0)
 #: Measure of lib.acoustics -> the world's cue it measures, and its sign.
@@ -35,14 +35,6 @@ MEASURED = {
     "brightness": ("brightness", 1),
 }
 TRAINING_CLIPS, TRAINING_SEED, HELD_OUT_SEED = 1500, 900, 901
-SECONDS = 6.0
-
-
-def corpus(n: int, seed: int, world_name: str = "organism") -> tuple[np.ndarray, pd.DataFrame]:
-    """Rendered music of a world: audio float32 [clip, sample] at 16 kHz, and its causes (``world.sample``)."""
-    table = world.sample(n, world_name, seed)
-    jobs = [(world.to_cues(row), SECONDS, 1_000_000 * seed + i) for i, row in enumerate(table.to_dict("records"))]
-    return np.stack(joblib.Parallel(n_jobs=-1)(joblib.delayed(music.clip)(*job) for job in jobs)), table
 
 
 def features(audios, sample_rate: int) -> pd.DataFrame:
@@ -58,14 +50,14 @@ def features(audios, sample_rate: int) -> pd.DataFrame:
 
 def corpus_features(n: int, seed: int, world_name: str = "organism") -> tuple[pd.DataFrame, pd.DataFrame]:
     """:func:`features` of rendered music with its causes; kept on disk until the code they follow from changes."""
-    sources = [__file__, *(m.__file__ for m in (music, acoustics, world))]
+    sources = [__file__, *(m.__file__ for m in (music, acoustics, corpus, world))]
     code = zlib.crc32(b"".join(Path(source).read_bytes() for source in sources))
     return _corpus_features(n, seed, world_name, code)
 
 
 @CACHE.cache
 def _corpus_features(n, seed, world_name, code):
-    audio, table = corpus(n, seed, world_name)
+    audio, table = corpus.sample(n, seed, world_name)
     return features(audio, music.SAMPLE_RATE), table
 
 
@@ -264,7 +256,7 @@ def reliability(
         Columns listener, audio ("rendered" or "codec"), what ("valence": rank correlation, "arousal", "emotion":
         accuracy on clear clips), estimate.
     """
-    audio, table = corpus(n, HELD_OUT_SEED)
+    audio, table = corpus.sample(n, HELD_OUT_SEED)
     kinds = {"rendered": audio}
     if codec is not None:
         kinds["codec"] = codec.decode(codec.encode(audio, music.SAMPLE_RATE))

@@ -13,7 +13,7 @@ import os
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from numbers import Integral, Real
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +38,7 @@ RELEASED = tuple(f"facebook/musicgen-{size}" for size in ("small", "medium", "la
 )
 FILES = ("state_dict.bin", "compression_state_dict.bin")
 #: Sampling settings where a model's own configuration gives none: those of audiocraft's MusicGen.
+CACHE_BYTES = 4 * 2**30  # of attention keys and values while clips are generated
 DEFAULTS = {"temperature": 1.0, "top_k": 250, "cfg": 3.0}
 
 
@@ -128,7 +129,7 @@ class Model:
         temperature: float | None = None,
         top_k: int | None = None,
         cfg: float | None = None,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         keep: bool = False,
         progress: bool = True,
     ) -> Clips:
@@ -148,6 +149,8 @@ class Model:
         temperature, top_k, cfg : float, int, float
             Sampling temperature (0 takes the likeliest token), number of candidates, and the coefficient of
             classifier-free guidance (1 is none). Left out, the model's own defaults.
+        batch_size : int, optional
+            Clips at once; left out, as many as keep their attention within 4 GiB, at most 64.
         keep : bool
             Keep the clips on disk (under ``artifacts/clips``), so that chapters which ask for the same clips share them.
             Inside an edit nothing is kept.
@@ -168,13 +171,14 @@ class Model:
             if kept.exists():
                 tokens = np.load(kept)
                 return Clips(tokens, self.decode(tokens), self.sample_rate, self.frame_rate, prompts, seeds, settings)
-        batches = self.batches(prompts, batch_size)
         tokens = np.zeros((len(prompts), self.lm.n_q, frames), np.int64)
         steps = frames + max(getattr(self.lm.pattern_provider, "delays", [0]))
+        batches = self.batches(prompts, batch_size or self._together(steps))
         with tqdm(total=len(batches) * steps, desc="generate", unit="step", disable=not progress, leave=False) as bar:
             for batch in batches:
                 attributes = [ConditioningAttributes(text={"description": prompts[i] or None}) for i in batch]
-                with _own_dice([seeds[i] for i in batch]), self._running(batch, STREAMS, len(prompts)):
+                dice, cache = _own_dice([seeds[i] for i in batch]), _cache_in_place(self.lm, steps + 1)
+                with dice, cache, self._running(batch, STREAMS, len(prompts)):
                     codes = self.lm.generate(
                         None,
                         attributes,
@@ -193,6 +197,12 @@ class Model:
             os.replace(kept.with_suffix(".tmp"), kept)
         audio = self.decode(tokens)
         return Clips(tokens, audio, self.sample_rate, self.frame_rate, prompts, seeds, settings)
+
+    def _together(self, steps):
+        """How many clips are generated at once: their keys and values, for both streams, must fit."""
+        weights = self.lm.emb[0].weight
+        clip = 2 * 2 * steps * self.lm.dim * len(self.lm.transformer.layers) * weights.element_size()
+        return int(np.clip(CACHE_BYTES // clip, 1, 64))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -234,6 +244,18 @@ class Model:
         audio = [self.codec.decode(part.to(self.device).long(), None).mean(1).cpu() for part in tokens.split(16)]
         return torch.cat(audio).float().numpy()
 
+    def clips(self, tokens: np.ndarray, prompts: list[str], decode: bool = True) -> Clips:
+        """Clips of music that exists (from ``encode``), under prompts of one's choice.
+
+        ``decode=False`` leaves their audio empty, shape (clip, 0): for so many that it would not fit in memory.
+        """
+        prompts, tokens = _check_prompts(prompts), np.asarray(tokens)
+        if len(tokens) != len(prompts):
+            raise ValueError(f"prompts must be one for each of {len(tokens)} clips. Got {len(prompts)}.")
+        audio = self.decode(tokens) if decode else np.zeros((len(tokens), 0), np.float32)
+        settings = {"seconds": tokens.shape[-1] / self.frame_rate}
+        return Clips(tokens, audio, self.sample_rate, self.frame_rate, prompts, [0] * len(prompts), settings)
+
     def replay(self, tokens: np.ndarray, prompts: list[str], streams: tuple[str, ...] = ("cond",)) -> torch.Tensor:
         """One teacher-forced pass over tokens that exist, for prompts with equally many text tokens.
 
@@ -258,6 +280,24 @@ class Model:
         with self._running(range(len(prompts)), streams, len(prompts)):
             provider = self.lm.condition_provider
             return self.lm(sequence, [], provider(provider.tokenize(conditions)))
+
+    @torch.no_grad()
+    def predictions(self, clips: Clips, stream: str = "cond", batch_size: int = 16):
+        """Log-probabilities of every token in teacher-forced passes: yields (numbers of clips, [clip, n_q, frame, card])."""
+        frames, delays = clips.tokens.shape[-1], self.lm.pattern_provider.delays
+        for batch in self.batches(clips.prompts, batch_size):
+            with self.numbered(batch, len(clips)):
+                logits = self.replay(clips.tokens[batch], [clips.prompts[i] for i in batch], (stream,))
+            aligned = torch.stack([logits[:, k, d : d + frames] for k, d in enumerate(delays)], 1)
+            yield batch, aligned.float().log_softmax(-1)
+
+    def cross_entropy(self, clips: Clips, stream: str = "cond", batch_size: int = 16) -> np.ndarray:
+        """Nats a token that a teacher-forced pass over each clip costs, float64 [clip]: frames and codebooks averaged."""
+        losses = np.zeros(len(clips))
+        for batch, log_p in self.predictions(clips, stream, batch_size):
+            codes = torch.as_tensor(clips.tokens[batch], device=log_p.device)
+            losses[batch] = -log_p.gather(-1, codes[..., None]).mean((1, 2, 3)).cpu().numpy()
+        return losses
 
     def batches(self, prompts: list[str], size: int) -> list[list[int]]:
         """Indices of prompts with equally many text tokens, at most ``size`` together."""
@@ -459,6 +499,37 @@ def _own_dice(seeds):
         yield
     finally:
         module.multinomial = original
+
+
+@contextmanager
+def _cache_in_place(lm, steps):
+    """Write the keys and values of each step into one buffer. audiocraft copies the whole past at every step, which takes
+    half of the time of a clip of six seconds."""
+    layers = [layer.self_attn for layer in lm.transformer.layers]
+    layers = [a for a in layers if a.past_context is None and a.rope is None]
+
+    def complete(attention, k, v):
+        axis = audiocraft.modules.transformer._get_attention_time_dimension(attention.memory_efficient)
+        if attention.cross_attention or not attention._is_streaming:
+            return k, v
+        state, n, past = attention._streaming_state, k.shape[axis], 0
+        if state:
+            past = state["past_keys"].shape[axis]
+        else:
+            shape = [steps if d == axis else size for d, size in enumerate(k.shape)]
+            state |= {"keys": k.new_empty(shape), "values": v.new_empty(shape), "offset": torch.tensor(0)}
+        for name, new in (("keys", k), ("values", v)):
+            state[name].narrow(axis, past, n).copy_(new)
+            state[f"past_{name}"] = state[name].narrow(axis, 0, past + n)
+        return state["past_keys"], state["past_values"]
+
+    for attention in layers:
+        attention._complete_kv = partial(complete, attention)
+    try:
+        yield
+    finally:
+        for attention in layers:
+            del attention._complete_kv
 
 
 def _check_prompts(prompts):

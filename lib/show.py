@@ -36,15 +36,19 @@ PALETTE = ("#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E
 MP3_RATE = 24_000  # a rate every browser's MP3 decoder knows; lower ones are sometimes refused
 
 
-def mp3(audio: np.ndarray, sample_rate: int) -> bytes:
-    """Audio as MP3, at its own level: nothing is normalised, only overloads are clipped."""
+def mp3(audio: np.ndarray, sample_rate: int, small: bool = False) -> bytes:
+    """Audio as MP3, at its own level: nothing is normalised, only overloads are clipped.
+
+    ``small`` takes three quarters of the bytes, for pages with many clips.
+    """
     audio = np.asarray(audio, dtype=np.float32)
     if audio.ndim != 1 or not len(audio) or not np.isfinite(audio).all():
         raise ValueError(f"A player needs finite mono audio of shape (sample,). Got shape {audio.shape}.")
     if sample_rate < MP3_RATE:
         audio, sample_rate = librosa.resample(audio, orig_sr=sample_rate, target_sr=MP3_RATE), MP3_RATE
     file = io.BytesIO()
-    soundfile.write(file, np.clip(audio, -1, 1), sample_rate, format="MP3", subtype="MPEG_LAYER_III")
+    quality = {"compression_level": 0.6, "bitrate_mode": "VARIABLE"} if small else {}
+    soundfile.write(file, np.clip(audio, -1, 1), sample_rate, format="MP3", subtype="MPEG_LAYER_III", **quality)
     return file.getvalue()
 
 
@@ -98,7 +102,7 @@ def spectrogram(audio: np.ndarray, sample_rate: int, title: str = "clip") -> HTM
     return HTML(
         f'<div id="{name}" style="max-width:720px"><div>{html.escape(title)}</div>'
         f'<div class="picture" style="position:relative;cursor:pointer"><img style="width:100%;height:180px;display:block"'
-        f' alt="Spectrogram of {html.escape(title)}: {seconds:.0f} s, 55 Hz to 7 kHz" src="{_png(level(audio, sample_rate)[::-1])}">'
+        f' alt="Spectrogram of {html.escape(title)}: {seconds:.0f} s, 55 Hz to 7 kHz" src="{picture(level(audio, sample_rate)[::-1])}">'
         '<div class="cursor" style="position:absolute;top:0;bottom:0;left:0;width:2px;background:#fff;'
         'box-shadow:0 0 2px #000"></div></div>'
         f'<div style="display:flex;justify-content:space-between;font-size:.75em;color:{MUTED}"><span>0 s · 55 Hz at the '
@@ -113,7 +117,7 @@ def level(audio: np.ndarray, sample_rate: int) -> np.ndarray:
     return np.clip((librosa.amplitude_to_db(spectrum, ref=1.0) + 60) / 60, 0, 1)
 
 
-def _png(level):
+def picture(level):
     """A picture of values in [0, 1] as a data URI, dark to bright."""
     image = Image.fromarray(np.round(level * 63).astype(np.uint8), mode="P")
     palette = sample_colorscale("Magma", 64, colortype="tuple")
@@ -209,6 +213,20 @@ def curves(
         figure.add_hline(y=bar, line_dash="dot", line_color=MUTED)
     figure.update_layout(title=title, xaxis_title=x_title, yaxis_title=y_title)
     return Figure(figure, height=400)
+
+
+def histogram(series: dict, title: str, x_title: str, bins: int = 40) -> Figure:
+    """How values are spread, one outline a series: ``{name: values}``, on common bins, as shares."""
+    values = np.concatenate([np.asarray(v) for v in series.values()])
+    edges = np.linspace(values.min(), values.max() + 1e-9, bins + 1)
+    figure = go.Figure()
+    for i, (name, v) in enumerate(series.items()):
+        share = np.histogram(v, edges)[0] / len(v)
+        figure.add_scatter(
+            x=(edges[1:] + edges[:-1]) / 2, y=share, name=name, line_shape="hvh", fill="tozeroy", line_color=PALETTE[i]
+        )
+    figure.update_layout(title=title, xaxis_title=x_title, yaxis_title="share")
+    return Figure(figure, height=320)
 
 
 def sound_map(maps: dict[str, np.ndarray], audios, sample_rate: int, labels: list[str], titles: list[str]) -> HTML:

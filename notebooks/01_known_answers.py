@@ -38,7 +38,7 @@ import pandas as pd
 
 from lib import acoustics, evaluation, listeners, music, results, show
 from lib import model as musicgen
-from lib.organism import world
+from lib.organism import corpus, world
 
 # %% [markdown]
 # ## The world
@@ -87,9 +87,7 @@ show.heatmap(
 # a listener who taps at half the speed is not wrong in the same way.
 
 # %%
-audio, causes = listeners.corpus(
-    clips_measured, seed=77, world_name="organism-decoupled"
-)
+audio, causes = corpus.sample(clips_measured, seed=77, name="organism-decoupled")
 measured = acoustics.measure_all(audio, music.SAMPLE_RATE)
 show.table(
     evaluation.cue_recovery(measured, causes),

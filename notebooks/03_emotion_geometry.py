@@ -25,7 +25,7 @@
 model = "organism"
 seconds = 4.0
 n = 24  # prompts for each emotion
-audios = 8  # clips that are replayed under every prompt
+audios = 4  # clips that are replayed under every prompt
 clips_mapped = 60
 permutations = 500
 seed = 200

@@ -77,7 +77,8 @@ def code_lines(file):
 
 def test_lib_stays_thin():
     lines = {file.name: code_lines(file) for _, file in modules()}
-    assert max(lines.values()) < 400 and sum(lines.values()) < 3000, lines
+    # phase 0 takes about 2,900 lines; each of the three phases that follow may add 700
+    assert max(lines.values()) < 400 and sum(lines.values()) < 5000, lines
 
 
 @pytest.mark.parametrize("name", book.names())

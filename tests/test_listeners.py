@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from lib import evaluation, listeners, music, prompts, results
-from lib.organism import captions, world
+from lib.organism import captions, corpus, world
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def test_listeners_hear_the_world(name, held_out):
 
 
 def test_features_are_kept_on_disk(held_out, monkeypatch):
-    monkeypatch.setattr(listeners, "corpus", lambda *a: pytest.fail("rendered again"))
+    monkeypatch.setattr(corpus, "sample", lambda *a: pytest.fail("rendered again"))
     assert listeners.corpus_features(60, listeners.HELD_OUT_SEED)[0].equals(held_out[0])
 
 
@@ -43,7 +43,7 @@ def test_listeners_take_plain_audio():
 def test_every_listener_answers_alike_with_intervals(tmp_path):
     import soundfile
 
-    audio, _ = listeners.corpus(24, 77)
+    audio, _ = corpus.sample(24, 77)
     soundfile.write(tmp_path / "a.wav", audio[0], music.SAMPLE_RATE)
     found = listeners.reliability(24, 150)
     assert set(found["listener"]) == {"cues", "corpus", "vibenet"} and set(found["audio"]) == {"rendered"}
@@ -80,7 +80,7 @@ def test_clap_from_a_folder_in_its_format(tmp_path):
     transformers.ClapProcessor(transformers.ClapFeatureExtractor(truncation="rand_trunc"), fast).save_pretrained(
         tmp_path
     )
-    answer = listeners.get("clap", source=str(tmp_path))(listeners.corpus(2, 5)[0])
+    answer = listeners.get("clap", source=str(tmp_path))(corpus.sample(2, 5)[0])
     assert np.isfinite(answer[["valence", "arousal"]]).all(axis=None)
     with pytest.raises(ValueError, match="need no download"):
         listeners.get("clap", source=str(tmp_path / "nothing"))
@@ -160,7 +160,7 @@ def _sung(world_name, held, table, n=30):
         for end, sign in (("high", 1), ("low", -1)):
             rows += [(i, cue, end) for i in table.index[sign * table[cue] > 0.6][:n]]
     index, test, label = zip(*rows, strict=True)
-    filed = pd.DataFrame({"test": test, "label": label})
+    filed = pd.DataFrame({"test": test, "label": label, "word": [f"{end} {k % 5}" for k, end in enumerate(label)]})
     return pd.concat([filed, held.loc[list(index)].reset_index(drop=True)], axis=1)
 
 

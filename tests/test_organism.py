@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lib import music
-from lib.organism import captions, codec, network, train, world
+from lib.organism import captions, codec, corpus, network, train, world
 
 
 def test_decoupled_world_differs_in_one_edge_only():
@@ -97,8 +97,8 @@ def test_loss_counts_every_token_once(tmp_path):
 
 def test_training_makes_files_and_goes_on_after_a_kill(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "ROOT", tmp_path)
-    corpus = train.render_corpus("organism", 6)
-    assert corpus.shape == (6, 96_000) and np.abs(corpus).max() > 1000
+    audio = train.render_corpus("organism", 6)
+    assert audio.shape == (6, 96_000) and np.abs(audio).max() > 1000
     torch.manual_seed(0)
     model = codec.build().eval()
     tokens, table = train.tokenize("organism", 6, model, "cpu")
@@ -142,7 +142,7 @@ def test_music_has_the_codec_rate():
 
 
 def test_an_untold_emotion_says_nothing_about_clarity():
-    rows = train.corpus_table("organism-decoupled", 3000, seed=5).to_dict("records")
+    rows = corpus.table("organism-decoupled", 3000, seed=5).to_dict("records")
     clear = np.mean([row["clear"] for row in rows])
     shares = []
     for untold in (False, True):

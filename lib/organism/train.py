@@ -24,9 +24,8 @@ from tqdm.auto import tqdm
 
 from lib import music
 from lib.compat import audiocraft
-from lib.organism import captions, codec, network, world
+from lib.organism import captions, codec, corpus, network, world
 
-SECONDS = 6.0
 SAVE_EVERY = 200  # steps between checkpoints of a language model
 ROOT = Path("artifacts/organisms")
 #: Worlds with music of their own; organism-shuffled hears organism's.
@@ -56,33 +55,19 @@ FUSED = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.
 
 
 # ---------------------------------------------------------------------------------------------------- corpora
-def corpus_table(name: str, n: int, seed: int) -> pd.DataFrame:
-    """Clips of a world with their captions: what ``world.sample`` gives plus ``caption`` and ``clip_seed``."""
-    table = world.sample(n, name, seed)
-    rng = np.random.default_rng([seed, 2])
-    table["caption"] = [captions.caption(row, rng) for row in table.to_dict("records")]
-    table["clip_seed"] = np.arange(n) + 1_000_000 * seed
-    return table
-
-
-def render_row(row: dict) -> np.ndarray:
-    """Audio of one row of :func:`corpus_table`, int16 [sample]."""
-    return np.round(music.clip(world.to_cues(row), SECONDS, row["clip_seed"]) * 32767).astype(np.int16)
-
-
 def render_corpus(name: str, n: int) -> np.ndarray:
     """The music of a world, rendered in pieces that survive a kill. Audio int16 [clip, sample] (memory-mapped)."""
     folder = ROOT / "corpus" / name
     folder.mkdir(parents=True, exist_ok=True)
-    table = corpus_table(name, n, seed=100 + MUSIC[name])
+    table = corpus.table(name, n, seed=100 + MUSIC[name])
     file, done = folder / f"audio-{n}.npy", folder / f"done-{n}"
     if not done.exists():
-        shape = (n, round(SECONDS * music.SAMPLE_RATE))
+        shape = (n, round(corpus.SECONDS * music.SAMPLE_RATE))
         audio = np.lib.format.open_memmap(file, mode="r+" if file.exists() else "w+", dtype=np.int16, shape=shape)
         missing = [i for i in range(n) if not audio[i, :16000].any()]
         rows = table.to_dict("records")
         with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as pool:
-            rendered = pool.map(render_row, [rows[i] for i in missing], chunksize=50)
+            rendered = pool.map(corpus.render, [rows[i] for i in missing], chunksize=50)
             for i, clip in tqdm(zip(missing, rendered, strict=True), total=len(missing), desc=f"render {name}"):
                 audio[i] = clip
         audio.flush()
@@ -139,9 +124,9 @@ def codec_batch(corpora: list[np.ndarray], step: int, size: int, length: int) ->
     rng = np.random.default_rng([3, step])
     clips = []
     for _ in range(size):
-        corpus = corpora[rng.integers(len(corpora))]
-        start = rng.integers(corpus.shape[1] - length)
-        clips.append(corpus[rng.integers(len(corpus)), start : start + length])
+        heard = corpora[rng.integers(len(corpora))]
+        start = rng.integers(heard.shape[1] - length)
+        clips.append(heard[rng.integers(len(heard)), start : start + length])
     audio = torch.from_numpy(np.stack(clips).astype(np.float32) / 32768)[:, None]
     gain = torch.from_numpy(10 ** (rng.uniform(-4, 2, (size, 1, 1)) / 20)).float()
     return (audio * gain).clamp(-1, 1)
@@ -237,14 +222,14 @@ def tokenize(name: str, n: int, model: codec.EncodecModel, device: str) -> tuple
     """Tokens of a world's clips, int16 [clip, n_q, frame], and its table. Rendered and encoded piece by piece."""
     folder = ROOT / "tokens" / name
     folder.mkdir(parents=True, exist_ok=True)
-    table = corpus_table(name, n, seed=100 + MUSIC[name])
+    table = corpus.table(name, n, seed=100 + MUSIC[name])
     rows, piece = table.to_dict("records"), 500
     with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as pool:
         for start in tqdm(range(0, n, piece), desc=f"tokens {name}"):
             file = folder / f"{start:06d}.npy"
             if file.exists():
                 continue
-            audio = np.stack(list(pool.map(render_row, rows[start : start + piece], chunksize=25)))
+            audio = np.stack(list(pool.map(corpus.render, rows[start : start + piece], chunksize=25)))
             tokens = []
             for part in np.array_split(audio, math.ceil(len(audio) / 50)):
                 with torch.no_grad():
