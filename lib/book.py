@@ -46,7 +46,9 @@ def key(name: str, values: dict) -> str:
     """Hash of everything a notebook's outputs follow from."""
     digest = hashlib.sha256(repr(sorted(values.items())).encode())
     own = [NOTEBOOKS / f"{name}.py", ROOT / "requirements.txt"]
-    for file in own + sorted(p for p in (ROOT / "lib").rglob("*") if p.suffix in (".py", ".json", ".safetensors")):
+    for file in own + sorted(
+        p for p in (ROOT / "lib").rglob("*") if p.suffix in (".py", ".js", ".css", ".json", ".safetensors")
+    ):
         digest.update(file.read_bytes())
     if name == "index":
         from lib import results
@@ -121,7 +123,11 @@ def _execute(name, values, target):
     for cell in executed.cells:
         if cell.cell_type != "code":
             continue
-        # progress bars are for whoever runs the notebook: their last state means nothing on a page
+        # progress bars are for whoever runs the notebook: their last state means nothing on a page, and a widget without
+        # its kernel is what it says in HTML, if it says anything
+        for o in cell.outputs:
+            if "text/html" in o.get("data", {}):
+                o["data"].pop(WIDGET, None)
         cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" and WIDGET not in o.get("data", {})]
         if "parameters" in cell.metadata.get("tags", []):
             cell.outputs.append(nbformat.v4.new_output("display_data", data={"text/markdown": told}))

@@ -388,16 +388,21 @@ def heatmap(
 
 def table(frame, caption: str = "") -> HTML:
     """A DataFrame as a plain table that scrolls on a narrow screen; estimates are written with their intervals."""
-    shown = frame.copy()
+    shown, names = frame.copy(), {}
     for column in shown:
-        shown[column] = [_cell(v) for v in shown[column]]
+        sizes = {v.n if isinstance(v, stats.Estimate) else None for v in shown[column]}
+        if same := sizes != {None} and len(sizes) == 1:
+            names[column] = f"{column} (n = {sizes.pop()})"
+        shown[column] = [_cell(v, not same) for v in shown[column]]
+    shown = shown.rename(columns=names)
     body = shown.to_html(index=False, escape=True, border=0, justify="left")
     return HTML(f'<div style="overflow-x:auto"><div style="color:{MUTED}">{html.escape(caption)}</div>{body}</div>')
 
 
-def _cell(value):
+def _cell(value, with_n):
     if isinstance(value, stats.Estimate):
-        return f"{value.value:.2f}" if np.isnan(value.low) else str(value)
+        told = str(value) if with_n else str(value).split(", n =")[0]
+        return f"{value.value:.2f}" if np.isnan(value.low) else told
     if isinstance(value, bool | np.bool_):
         return "✓" if value else "✗"
     return f"{value:.2f}" if isinstance(value, float) else value

@@ -27,7 +27,7 @@ seconds = 4.0
 n = 24  # prompts for each emotion
 audios = 4  # clips that are replayed under every prompt
 clips_mapped = 60
-permutations = 500
+permutations = 1000
 seed = 200
 
 # %%
@@ -99,7 +99,7 @@ show.curves(
 # The whole table, for the first model. p-values are of the permutation test, Holm-corrected over all rows.
 
 # %%
-chosen = ["text", *layers[:: max(1, len(layers) // 8)]]
+chosen = ["text", *layers[:: max(1, len(layers) // 4)]]
 rows = [
     {"site": site, "view": view, **compare(acts[model][site], view)._asdict()}
     for site in chosen

@@ -47,7 +47,11 @@ show.table(results.verdicts(model))
 # purpose. [How different are emotions inside?](03_emotion_geometry) separates what the text does from what the music
 # does. [Can emotion be read out?](04_probes) tests probes on words they never saw.
 #
-# **Next**: sparse features (phase 1); causes (phase 2); steering that can be heard (phase 3).
+# **Phase 1, features.** [Which features does the model use?](10_train_saes) trains sparse autoencoders and checks them
+# against the known causes. [What does each feature respond to?](11_feature_explorer) lets you hear it.
+# [Are features about one thing?](12_monosemanticity) asks whether that thing is emotion: the word, the sound, or both.
+#
+# **Next**: causes (phase 2); steering that can be heard (phase 3).
 #
 # ## Run it yourself
 #

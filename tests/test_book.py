@@ -22,6 +22,17 @@ SMALL = {
     "02_activations": {"clips_each": 4, "seconds": 2.0},
     "03_emotion_geometry": {"n": 6, "audios": 2, "clips_mapped": 10, "permutations": 50, "seconds": 2.0},
     "04_probes": {"n": 11, "permutations": 20, "nulls": 5, "seconds": 2.0},
+    "10_train_saes": {
+        "clips": 80, "width": 128, "k": 12, "passes": 2, "seeds": 2, "clips_judged": 8, "sweep_clips": 20,
+        "sweep_width": 128, "sweep_sparsity": [8, 24],
+    },
+    "11_feature_explorer": {
+        "clips": 80, "width": 128, "k": 12, "passes": 2, "seeds": 2, "shown": 10, "pool": 12, "clips_each": 2,
+        "clips_training": 150,
+    },
+    "12_monosemanticity": {
+        "clips": 80, "width": 128, "k": 12, "passes": 2, "seeds": 2, "n": 11, "seconds": 2.0, "permutations": 50,
+    },
 }  # fmt: skip
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -176,4 +187,37 @@ def test_players_play_and_the_cursor_follows(page, site):
     assert page.evaluate(cursor) == pytest.approx(area["x"] + 0.5 * area["width"], abs=12)
     page.locator("audio").first.focus()
     assert page.evaluate("document.activeElement.tagName") == "AUDIO"
+    assert page.wrong == []
+
+
+def test_the_explorer_answers(page, site):
+    page.goto(f"{site}/notebooks/11_feature_explorer.html", wait_until="load")
+    title, buttons = page.locator(".explorer .card h3"), page.locator(".explorer .list button")
+    assert buttons.count() == SMALL["11_feature_explorer"]["shown"]
+    first = title.inner_text()
+    buttons.nth(3).click()
+    assert title.inner_text() != first
+    number = title.inner_text().split()[1].rstrip(":")
+    page.get_by_label("Search features").fill(number)
+    assert buttons.count() == 1
+    page.get_by_label("Search features").fill("")
+    page.get_by_label("Sort by").select_option("density")
+    values = [float(text) for text in page.locator(".explorer .list button span").all_inner_texts()]
+    assert values == sorted(values, reverse=True)
+    ready = page.evaluate(
+        """Promise.all([...document.querySelectorAll('.explorer audio')].map(a => new Promise(done => {
+             a.onloadedmetadata = () => done(a.duration); a.onerror = () => done(-1); a.load(); })))"""
+    )
+    assert len(ready) >= 3 and min(ready) > 1.5, ready
+    audio, cursor = (
+        "document.querySelector('.explorer audio')",
+        "document.querySelector('.explorer .cursor').style.left",
+    )
+    page.evaluate(f"{audio}.play()")
+    page.wait_for_timeout(600)
+    assert float(page.evaluate(cursor).rstrip("%")) > 2
+    page.locator(".explorer .map circle[r='2.2']").first.dispatch_event("click")
+    assert "JupyterLab" in page.locator(".explorer .card").inner_text()
+    page.locator(".explorer .map circle[r='4.5']").last.dispatch_event("click")
+    assert page.locator(".explorer audio").count() >= 3
     assert page.wrong == []

@@ -13,13 +13,14 @@ from lib import book
 
 ROOT = Path(__file__).parent.parent
 ROWS = [
-    {"compat", "stats", "music", "acoustics", "results", "store"},
+    {"compat", "stats", "music", "acoustics", "results", "store", "rows"},
     {"organism", "prompts"},
     {"model"},
     {"activations"},
-    {"listeners", "probes"},
-    {"evaluation"},
+    {"listeners", "probes", "features", "harvest"},
+    {"evaluation", "sae"},
     {"show", "book"},
+    {"explorer"},
 ]
 ROW = {name: i for i, names in enumerate(ROWS) for name in names}
 

@@ -1,5 +1,6 @@
 """Loading, generating, encoding and decoding: organisms and the released format."""
 
+import contextlib
 import os
 import pickle
 
@@ -238,3 +239,20 @@ def test_shipped_weights_are_small_and_documented():
         assert (network.WEIGHTS / name / "config.json").exists()
     card = (network.WEIGHTS / "README.md").read_text()
     assert all(name in card for name in world.WORLDS)
+
+
+def test_clips_of_music_that_exists(organism):
+    made = organism.generate(["a happy melody", "sad music"], 1, progress=False)
+    again = organism.clips(made.tokens, ["slow", "fast music"])
+    assert (again.audio == made.audio).all() and again.prompts == ["slow", "fast music"]
+    assert organism.clips(made.tokens, ["slow", "fast"], decode=False).audio.shape == (2, 0)
+    with pytest.raises(ValueError, match="one for each of 2 clips"):
+        organism.clips(made.tokens, ["slow"])
+
+
+def test_attention_in_place_is_audiocrafts(organism, monkeypatch):
+    ours = organism.generate(["a happy melody", "sad music", "sad tune"], 2, progress=False, batch_size=2)
+    monkeypatch.setattr(model, "_cache_in_place", lambda *a: contextlib.nullcontext())
+    theirs = organism.generate(["a happy melody", "sad music", "sad tune"], 2, progress=False, batch_size=2)
+    assert (ours.tokens == theirs.tokens).all()
+    assert all("_complete_kv" not in vars(layer.self_attn) for layer in organism.lm.transformer.layers)
