@@ -30,10 +30,11 @@
 # %% tags=["parameters"]
 model = "organism"
 site = "resid.4"
-clips = 2000  # three in five to learn from, the others to judge by
+clips = 3000  # half to learn from, half to judge by
+seconds = 4.0
 width = 1024
 k = 30
-passes = 7
+passes = 8
 seeds = 3
 clips_judged = 48  # held-out clips, for the loss
 sweep_clips = 200  # clips and width of the brief trainings of the sweep
@@ -60,12 +61,12 @@ m = musicgen.load(model)
 # a store that is read piece by piece.
 
 # %%
-heard, labels = harvest.clips(m, clips)
+heard, labels = harvest.clips(m, clips, seconds=seconds)
 acts = harvest.acts(m, heard, site)
 residual = sum(acts[s][..., 0].size for s in acts if s != "text")
 tokens = int(np.isfinite(acts["text"].values[..., 0]).sum())
 print(f"{residual:,} residual vectors, {tokens:,} text tokens in context")
-cut = 3 * clips // 5
+cut = clips // 2
 train = np.arange(clips) < cut
 
 # %% [markdown]
@@ -143,7 +144,7 @@ show.curves(
 
 # %%
 other = musicgen.load("organism-shuffled")
-heard_other, _ = harvest.clips(other, clips)
+heard_other, _ = harvest.clips(other, clips, seconds=seconds)
 acts_other = harvest.acts(other, heard_other, site)
 s_other = sae.trained(other, acts_other[site][:cut], width, k, passes)
 rows = {

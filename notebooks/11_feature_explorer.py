@@ -17,7 +17,7 @@
 # **Question.** If features mean something, it should be heard. Choose a feature, and listen to the music that excites it
 # most, middling and least: the cursor runs over the spectrum and over the feature's activation together.
 #
-# **How labels are made.** Each feature is labelled by the cue or emotion it tells best on three in five clips, and
+# **How labels are made.** Each feature is labelled by the cue or emotion it tells best on half of the clips, and
 # the label is scored on the others: the AUROC with which the label predicts the feature on clips that had no part in
 # choosing it. **Null.** Labels given to random directions in the same way. A feature has no label if it scores below
 # 0.7, or if another seed does not find it.
@@ -25,10 +25,11 @@
 # %% tags=["parameters"]
 model = "organism"
 site = "resid.4"
-clips = 2000  # three in five to learn from, the others to judge by
+clips = 3000  # half to learn from, half to judge by
+seconds = 4.0
 width = 1024
 k = 30
-passes = 7
+passes = 8
 seeds = 3
 shown = 96  # features on this page; any other in JupyterLab
 pool = 64  # example clips that they share
@@ -42,9 +43,9 @@ from lib import explorer, features, harvest, results, sae, show, stats
 from lib import model as musicgen
 
 m = musicgen.load(model)
-heard, labels = harvest.clips(m, clips)
+heard, labels = harvest.clips(m, clips, seconds=seconds)
 acts = harvest.acts(m, heard, site)[site]
-cut = 3 * clips // 5
+cut = clips // 2
 train = np.arange(clips) < cut
 saes = [sae.trained(m, acts[:cut], width, k, passes, seed) for seed in range(seeds)]
 saes = sae.best_first(saes, acts[:cut], labels[:cut])
@@ -74,8 +75,9 @@ show.histogram(
 # ## Explore
 #
 # In the picture below the list every dot is a feature, near those whose directions are similar (UMAP: who is near whom,
-# not how far). Coloured dots are on this page. *Turned up* adds the feature's direction to every frame while a few clips are
-# made from neutral prompts, as strongly as it is ever active, and measures what changes against the same clips without it.
+# not how far). Coloured dots are on this page. Clips are those that had no part in learning or labelling. *Turned up*
+# adds the feature's direction to every frame while a few clips are made from neutral prompts, as strongly as it is ever
+# active, and measures what changes against the same clips without it.
 
 # %%
 named.loc[unnamed, "label"] = ""
@@ -91,7 +93,8 @@ def turned(which):
 
 
 explorer.Explorer(
-    s, acts, heard.prompts, lambda rows: (m.decode(heard.tokens[rows]), m.sample_rate),
+    s, acts[cut:], heard.prompts[cut:],
+    lambda rows: (m.decode(heard.tokens[cut:][rows]), m.sample_rate),
     areas, named, density["density"], chosen, stable, turned, pool,
 )  # fmt: skip
 

@@ -26,10 +26,10 @@
 # %% tags=["parameters"]
 model = "organism"
 site = "resid.4"
-clips = 2000  # three in five to learn from, the others to judge by
+clips = 3000  # half to learn from, half to judge by
 width = 1024
 k = 30
-passes = 7
+passes = 8
 seeds = 3
 n = 36  # prompts for each emotion
 seconds = 4.0
@@ -52,9 +52,9 @@ language = "organism" if model in world.WORLDS else "natural"
 # %%
 saes, learned = {}, {}
 for name, m in models.items():
-    heard, labels = harvest.clips(m, clips)
+    heard, labels = harvest.clips(m, clips, seconds=seconds)
     acts = harvest.acts(m, heard, site)[site]
-    cut = 3 * clips // 5
+    cut = clips // 2
     train = np.arange(clips) < cut
     # only the model's chosen seed matters here; the shuffled organism's labels could not choose
     some = range(seeds if name == model else 1)
