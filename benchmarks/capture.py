@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from lib import activations, model
+from lib.compat import audiocraft
 from lib.model import ConditioningAttributes
 
 PROMPTS = ["a happy melody", "a sad melody", "a calm melody", "a fast melody"] * 4
@@ -30,6 +31,8 @@ def best(function, repeats=REPEATS):
 m = model.load("organism", "cpu")
 clips = m.generate(PROMPTS, SECONDS, seed=0, progress=False)
 layers = m.lm.transformer.layers
+theirs = audiocraft.models.MusicGen("organism", m.codec, m.lm, max_duration=30)
+theirs.set_generation_params(duration=SECONDS, cfg_coef=m.defaults["cfg"])
 
 
 def plain_hooks():
@@ -43,10 +46,10 @@ def plain_hooks():
     return seen
 
 
-def live_hooks():
+def live_hooks(generate=lambda: m.generate(PROMPTS, SECONDS, seed=0, progress=False)):
     seen = {i: [] for i in range(len(layers))}
     handles = [x.register_forward_hook(lambda _m, _a, out, i=i: seen[i].append(out)) for i, x in enumerate(layers)]
-    m.generate(PROMPTS, SECONDS, seed=0, progress=False)
+    generate()
     for handle in handles:
         handle.remove()
     return {i: torch.cat(steps, 1) for i, steps in seen.items()}
@@ -60,7 +63,7 @@ capture(), plain_hooks()
 ours, memory = best(capture)
 middle, _ = best(lambda: capture(f"resid.{len(layers) // 2 - 1}"))
 plain, plain_memory = best(plain_hooks)
-live, live_memory = best(live_hooks, 2)
+live, live_memory = best(lambda: live_hooks(lambda: theirs.generate(PROMPTS)), 2)
 n, frames = len(clips), clips.tokens.shape[-1]
 error = np.abs(capture()["resid.7"].values - live_hooks()[7][:n, :frames].numpy()).max()
 print(f"{n} clips x {frames} frames x {len(layers)} layers on {m.device}; largest difference to (a): {error:.1e}")

@@ -14,7 +14,7 @@ from sae_lens.training.sae_trainer import SAETrainer
 
 from lib import activations, harvest, model, sae
 
-CLIPS, WIDTH, K, BATCH, REPEATS = 400, 1024, 30, 1024, 2
+CLIPS, WIDTH, K, BATCH, PASSES, REPEATS = 400, 1024, 30, 1024, 4, 2
 
 m = model.load("organism")
 clips, _ = harvest.clips(m, CLIPS)
@@ -23,13 +23,14 @@ clips, _ = harvest.clips(m, CLIPS)
 def baseline(rows):
     """sae-lens's trainer on normalised activations in memory, shuffled."""
     order = torch.randperm(len(rows))
-    steps = len(rows) // BATCH
+    per_pass = len(rows) // BATCH
+    steps = PASSES * per_pass
     config = SAETrainerConfig(
         total_training_samples=steps * BATCH, train_batch_size_samples=BATCH, device="cpu", lr=5e-3, lr_end=5e-4,
         lr_warm_up_steps=steps // 10, lr_decay_steps=steps // 3, dead_feature_window=50, n_checkpoints=0,
     )  # fmt: skip
     own = BatchTopKTrainingSAE(BatchTopKTrainingSAEConfig(d_in=rows.shape[1], d_sae=WIDTH, k=K, device="cpu"))
-    SAETrainer(config, own, (rows[order[i * BATCH : (i + 1) * BATCH]] for i in range(steps + 1))).fit()
+    SAETrainer(config, own, (rows[order[i % per_pass * BATCH :][:BATCH]] for i in range(steps + 1))).fit()
     return steps * BATCH
 
 
@@ -49,8 +50,8 @@ with tempfile.TemporaryDirectory() as folder:
     memory = torch.from_numpy((memory - memory.mean(0)) / memory.std())
 
     def ours(acts):
-        sae.train(acts, "batchtopk", WIDTH, K, passes=1, batch_size=BATCH, device="cpu", progress=False)
-        return len(memory)
+        sae.train(acts, "batchtopk", WIDTH, K, passes=PASSES, batch_size=BATCH, device="cpu", progress=False)
+        return PASSES * len(memory)
 
     theirs, stored, loaded = timed(lambda: baseline(memory)), timed(lambda: ours(x)), timed(lambda: ours(x.load()))
 print(f"{len(memory):,} activations of {memory.shape[1]}, {WIDTH} features, BatchTopK")
