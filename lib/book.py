@@ -12,12 +12,15 @@ import subprocess
 import sys
 import time
 import webbrowser
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import jupytext
 import nbformat
 import papermill
 from tqdm.auto import tqdm
+
+from lib.organism import world
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -58,7 +61,16 @@ def key(name: str, values: dict) -> str:
     return digest.hexdigest()[:16]
 
 
-def run(model: str = "organism", only: list[str] | None = None, out: Path = NOTEBOOKS, **small) -> list[str]:
+def needs(name: str) -> set[str]:
+    """The notebooks that must have run before this one: the first of its part and of the parts before it, which make what
+    the others read. The index needs all."""
+    before = [n for n in names() if n < name and n != "index"]
+    return set(before) if name == "index" else {n for n in before if n[1] == "0"}
+
+
+def run(
+    model: str = "organism", only: list[str] | None = None, out: Path = NOTEBOOKS, jobs: int | None = None, **small
+) -> list[str]:
     """Execute the notebooks that changed.
 
     Parameters
@@ -69,6 +81,9 @@ def run(model: str = "organism", only: list[str] | None = None, out: Path = NOTE
         Notebooks to consider; by default all.
     out : Path
         Where the executed notebooks go.
+    jobs : int, optional
+        How many are executed side by side; by default two of an organism, whose small matrices leave cores idle, and one
+        of a model that fills the memory.
     **small : dict
         Other parameters by notebook: ``run(**{"00_meet_the_model": {"seconds": 2}})``.
 
@@ -90,14 +105,29 @@ def run(model: str = "organism", only: list[str] | None = None, out: Path = NOTE
         if unknown := set(values) - set(parameters(name)):
             raise ValueError(f"{name} has no parameter {sorted(unknown)}; it declares {list(parameters(name))}.")
     out.mkdir(parents=True, exist_ok=True)
-    done = []
-    for name in tqdm(chosen, desc="notebooks"):
-        target, wanted = out / f"{name}.ipynb", key(name, plans[name])
-        if target.exists() and nbformat.read(target, 4).metadata.get("book", {}).get("key") == wanted:
-            continue
-        _execute(name, plans[name], target)
-        done.append(name)
-    return done
+    jobs = jobs or (2 if model in world.WORLDS else 1)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the core to the notebook beside them
+    # first those that others wait for
+    waiting, running, done = sorted(chosen, key=lambda n: (n[1] != "0", n)), {}, []
+    with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(chosen), desc="notebooks") as bar:
+        while waiting or running:
+            ready = [n for n in waiting if not needs(n) & {*waiting, *running.values()}][: jobs - len(running)]
+            for name in ready:
+                waiting.remove(name)
+                running[pool.submit(_executed, name, plans[name], out / f"{name}.ipynb")] = name
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                name = running.pop(future)
+                done += [name] if future.result() else []
+                bar.update()
+    return [n for n in chosen if n in done]
+
+
+def _executed(name, values, target):
+    """Execute a notebook unless it is up to date; whether it was executed."""
+    if target.exists() and nbformat.read(target, 4).metadata.get("book", {}).get("key") == key(name, values):
+        return False
+    _execute(name, values, target)
+    return True
 
 
 def _execute(name, values, target):
@@ -177,10 +207,11 @@ def main(argv=None):
     parser.add_argument("what", choices=["run", "build", "open", "times"])
     parser.add_argument("--model", default="organism", help="passed to every notebook")
     parser.add_argument("--only", nargs="*", help="notebooks to consider")
+    parser.add_argument("--jobs", type=int, help="how many are executed side by side")
     args = parser.parse_args(argv)
     page = BUILD / "_build" / "html" / "index.html"
     if args.what == "run":
-        print("executed:", ", ".join(run(args.model, args.only)) or "nothing has changed")
+        print("executed:", ", ".join(run(args.model, args.only, jobs=args.jobs)) or "nothing has changed")
     elif args.what == "build":
         print("The book is at", build() / "index.html")
     elif args.what == "open" and not os.environ.get("CI"):

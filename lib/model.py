@@ -192,9 +192,10 @@ class Model:
                 tokens[batch] = codes.cpu().numpy()
         if keep:
             kept.parent.mkdir(parents=True, exist_ok=True)
-            with kept.with_suffix(".tmp").open("wb") as file:
+            new = kept.with_suffix(f".{os.getpid()}.tmp")  # another notebook may be keeping the same
+            with new.open("wb") as file:
                 np.save(file, tokens)
-            os.replace(kept.with_suffix(".tmp"), kept)
+            os.replace(new, kept)
         audio = self.decode(tokens)
         return Clips(tokens, audio, self.sample_rate, self.frame_rate, prompts, seeds, settings)
 
