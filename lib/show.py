@@ -211,8 +211,10 @@ def curves(
         )  # fmt: skip
     if bar is not None:
         figure.add_hline(y=bar, line_dash="dot", line_color=MUTED)
-    figure.update_layout(title=title, xaxis_title=x_title, yaxis_title=y_title)
-    return Figure(figure, height=400)
+    figure.update_layout(
+        title=title, xaxis_title=x_title, yaxis_title=y_title, legend_y=-0.2 if len(series) < 5 else -0.4
+    )
+    return Figure(figure, height=400 if len(series) < 5 else 480)
 
 
 def histogram(series: dict, title: str, x_title: str, bins: int = 40) -> Figure:

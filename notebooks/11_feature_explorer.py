@@ -70,8 +70,16 @@ show.histogram(
     "How well a label predicts activation on unseen clips",
     "AUROC",
 )
+for name, held in (("features", named), ("random directions", null)):
+    print(
+        f"{name}: {(held['held_out'] >= features.ANSWERS).mean():.1%} hold a label"
+    )
 
 # %% [markdown]
+# A random direction mixes everything that is going on and is never silent, so it tells most cues a little. Features are
+# to be judged by the upper end: does a sparse one stand for something by itself? Most answer to details of the sound that
+# no cue names.
+#
 # ## Explore
 #
 # In the picture below the list every dot is a feature, near those whose directions are similar (UMAP: who is near whom,
