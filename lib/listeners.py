@@ -34,7 +34,7 @@ MEASURED = {
     "register": ("register", 1),
     "brightness": ("brightness", 1),
 }
-TRAINING_CLIPS, TRAINING_SEED, HELD_OUT_SEED = 1500, 900, 901
+TRAINING_CLIPS, TRAINING_SEED, HELD_OUT_SEED = 900, 900, 901
 
 
 def features(audios, sample_rate: int) -> pd.DataFrame:

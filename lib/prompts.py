@@ -180,3 +180,99 @@ def _words(kind, emotion, scenes):
     ends = [captions.CUE_WORDS[cue][end] for cue, end in PROFILES[emotion].items()]
     ends = [[w for w in words if w not in ("minor", "major", "piano-soft")] for words in ends]  # adjectives
     return [", ".join(words[i % len(words)] for words in ends) for i in range(max(map(len, ends)))]
+
+
+# ------------------------------------------------------------------------------- pairs for interventions
+def _joined(one, other):
+    return [f"{a}, {b}" for a, b in itertools.product(one, other)]
+
+
+def _poles():
+    cue, emotion = captions.CUE_WORDS, captions.EMOTION_WORDS
+    poles = {name: (cue[name]["low"], cue[name]["high"]) for name in cue if name != "mode"}
+    soft, loud = cue["dynamics"]["low"][:5], cue["dynamics"]["high"][:5]
+    return poles | {
+        "mode": (["minor-key", "minor"], ["major-key", "major"]),
+        "energy": (_joined(soft, cue["density"]["low"]), _joined(loud, cue["density"]["high"])),
+        "valence": (emotion["sad"], emotion["calm"]),
+        "arousal": (emotion["calm"], emotion["energetic"]),
+        "emotion": (emotion["sad"], emotion["happy"]),
+    }
+
+
+#: variable -> words for its low and its high end. Valence and arousal are moved by emotions that differ in it alone.
+POLES = _poles()
+
+
+def pairs(variable: str, n: int = 24, seed: int = 0) -> pd.DataFrame:
+    """Prompts that differ in one variable and in nothing else.
+
+    Returns
+    -------
+    pd.DataFrame
+        Columns high and low (the prompts), word_high, word_low, template, instrument; words, templates and instruments
+        are used equally often.
+    """
+    low, high = _pole(variable)
+    rng = np.random.default_rng([seed, len(variable)])
+    cells = list(itertools.product(range(len(TEMPLATES)), captions.INSTRUMENT_WORDS))
+    cells = [cells[i] for i in rng.permutation(len(cells))]
+    rows = []
+    for i in range(n):
+        (template, instrument), words = cells[i % len(cells)], (high[i % len(high)], low[i % len(low)])
+        told = [_article(TEMPLATES[template].format(word=word, instrument=instrument)) for word in words]
+        rows.append((*told, *words, template, instrument))
+    return pd.DataFrame(rows, columns=["high", "low", "word_high", "word_low", "template", "instrument"])
+
+
+def interchanges(
+    variable: str, n: int = 24, part: str = "train", seed: int = 0, beside: str | None = None
+) -> pd.DataFrame:
+    """Base and source prompts for interchange of one variable, and what the base becomes if the variable alone is taken
+    from the source.
+
+    Base and source differ in the variable in half of the rows, and always in their instrument and in the ends of the cue
+    ``beside``, if one is given: what is interchanged must carry the variable, and nothing else. Words of part "test" are never among
+    those of part "train".
+
+    Returns
+    -------
+    pd.DataFrame
+        Columns base, source, counterfactual (the source's variable, everything else the base's), other (the reverse), differs.
+    """
+    if part not in ("train", "test"):
+        raise ValueError(f"part must be 'train' or 'test'. Got {part!r}.")
+    ends = [_half(words, part) for words in _pole(variable)]
+    others = [_half(words, part) for words in _pole(beside)] if beside else []
+    rng = np.random.default_rng([seed, len(variable), part == "test"])
+    rows = []
+    for i in range(n):
+        differs, end = i % 2 == 0, (i // 2) % 2
+        words = rng.choice(ends[end]), rng.choice(ends[1 - end if differs else end])
+        rest = rng.choice(list(captions.INSTRUMENT_WORDS), 2, replace=False)
+        other = [rng.choice(others[k]) for k in rng.permutation(2)] if beside else None
+        template = TEMPLATES[rng.integers(len(TEMPLATES))]
+
+        def told(word, k, template=template, other=other, rest=rest):
+            word = f"{other[k]}, {word}" if other else word
+            return _article(template.format(word=word, instrument=rest[k]))
+
+        rows.append((told(words[0], 0), told(words[1], 1), told(words[1], 0), told(words[0], 1), differs))
+    return pd.DataFrame(rows, columns=["base", "source", "counterfactual", "other", "differs"])
+
+
+def _pole(variable):
+    if variable not in POLES:
+        raise ValueError(f"variable must be one of {sorted(POLES)}. Got {variable!r}.")
+    return POLES[variable]
+
+
+def _half(words, part):
+    """Words of every second lexical family; of two words together, both."""
+    split = [[FAMILIES.get(w, w) for w in word.split(", ")] for word in words]
+    chosen = [set(list(dict.fromkeys(families))[part == "test" :: 2]) for families in zip(*split, strict=True)]
+    return [
+        w
+        for w, families in zip(words, split, strict=True)
+        if all(f in c for f, c in zip(families, chosen, strict=True))
+    ]

@@ -277,6 +277,51 @@ def sound_map(maps: dict[str, np.ndarray], audios, sample_rate: int, labels: lis
     )
 
 
+def sound_grid(frame, audios, sample_rate: int, unit: str, limit: float | None = None) -> HTML:
+    """A table of numbers as a heat map of buttons: every cell plays its clip.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Signed numbers.
+    audios : array_like [shape=(cell, sample)]
+        One clip a cell, row by row.
+    """
+    limit = limit or float(np.abs(frame.to_numpy()).max())
+
+    def cell(value, row, column):
+        share = min(abs(value) / limit, 1)
+        back = f"rgba({'178,24,43' if value > 0 else '33,102,172'},{0.9 * share:.2f})"
+        return (
+            f'<td style="padding:2px"><button aria-label="{html.escape(f"{row}, {column}: {value:.2f} {unit}")}" style="width:100%;'
+            f"min-width:3.6em;border:2px solid #fff;padding:4px 0;cursor:pointer;font:inherit;background:{back};"
+            f'color:{"#fff" if share > 0.5 else "#222"}">{value:.2f}</button></td>'
+        )
+
+    head = "".join(f'<th style="font-weight:normal;padding:2px 4px">{html.escape(str(c))}</th>' for c in frame.columns)
+    body = "".join(
+        f'<tr><th style="font-weight:normal;text-align:right;padding-right:6px">{html.escape(str(row))}</th>'
+        + "".join(cell(v, row, c) for c, v in zip(frame.columns, values, strict=True))
+        + "</tr>"
+        for row, values in zip(frame.index, frame.to_numpy(), strict=True)
+    )
+    sources = json.dumps([base64.b64encode(mp3(a, sample_rate, small=True)).decode() for a in audios])
+    name = f"g{uuid.uuid4().hex[:8]}"
+    script = (
+        f"(()=>{{const b=document.getElementById('{name}'),a=b.querySelector('audio'),t=b.querySelector('.now'),s={sources};"
+        "let on=null;b.querySelectorAll('button').forEach((x,i)=>x.addEventListener('click',()=>{"
+        "if(on)on.style.borderColor='#fff';on=x;x.style.borderColor='#000';t.textContent=x.getAttribute('aria-label');"
+        "a.src='data:audio/mpeg;base64,'+s[i];a.play()}))})()"
+    )
+    return HTML(
+        f'<div id="{name}" class="sound-grid" style="max-width:640px"><div style="overflow-x:auto"><table style="'
+        f'border-collapse:collapse;font-size:.85em;text-align:center"><tr><th></th>{head}</tr>{body}</table></div>'
+        f'<div class="now" style="min-height:1.5em;color:{MUTED}">Choose a cell to hear its clip ({html.escape(unit)}).</div>'
+        '<audio controls style="width:100%;height:34px" aria-label="the chosen clip"></audio>'
+        f"<script>{script}</script></div>"
+    )
+
+
 def site_map(sites: dict, batch: str = "clip") -> HTML:
     """The inside of a model to click on: every site with its shape and its place in the computation.
 

@@ -29,7 +29,7 @@ model = "organism"
 clips_measured = 320  # rendered clips to measure the cues on
 clips_each = 36  # generated clips for each emotion and each end of a cue
 clips_codec = 80
-clips_training = 1500  # rendered clips the corpus listener learns from
+clips_training = 900  # rendered clips the corpus listener learns from
 clips_held_out = 400  # and those it is tested on
 seconds = 6.0
 

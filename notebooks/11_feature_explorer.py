@@ -34,7 +34,7 @@ seeds = 3
 shown = 96  # features on this page; any other in JupyterLab
 pool = 64  # example clips that they share
 clips_each = 4  # clips generated with each feature turned up
-clips_training = 1500  # corpus clips whose spread is the unit of each cue
+clips_training = 900  # corpus clips whose spread is the unit of each cue
 
 # %%
 import numpy as np

@@ -33,6 +33,12 @@ SMALL = {
     "12_monosemanticity": {
         "clips": 80, "width": 128, "k": 12, "passes": 2, "seeds": 2, "n": 11, "seconds": 2.0, "permutations": 50,
     },
+    "20_patching": {"n": 3, "seconds": 1.0, "ranges": 2, "heard_each": 1},
+    "21_tempo_energy_emotion": {
+        "learned_from": 8, "judged_on": 8, "steps": 3, "n": 4, "pieces": 2, "seconds": 1.0, "size": 4,
+        "clips": 80, "width": 128, "k": 12, "passes": 2,
+    },
+    "22_human_perception": {"pieces": 4, "n": 2, "seconds": 1.0},
 }  # fmt: skip
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

@@ -18,7 +18,7 @@ ROWS = [
     {"model"},
     {"activations"},
     {"listeners", "probes", "features", "harvest"},
-    {"evaluation", "sae"},
+    {"evaluation", "sae", "causal"},
     {"show", "book"},
     {"explorer"},
 ]
