@@ -215,6 +215,33 @@ show.table(
 )
 
 # %% [markdown]
+# ## By degrees
+#
+# Now tempo is set inside, not by the prompt: songs for slow prompts, with the tempo subspace moved part of the way to where
+# fast prompts would put it, and beyond.
+
+# %%
+scales = (0.0, 0.5, 1.0, 1.5)
+doses = mediation.dose(
+    m, "tempo", found["tempo"], scales, n=n, seconds=seconds, seed=seed
+)
+base = doses[doses["scale"] == 0].set_index("pair")
+change = {
+    v: [
+        stats.mean(part.set_index("pair")[v] - base[v])
+        for _, part in doses.groupby("scale")
+    ]
+    for v in ("tempo", "energy", "arousal", "valence")
+}
+show.curves(
+    {v: (scales, e) for v, e in change.items()},
+    f"{model}: what is heard when the tempo subspace is moved",
+    "share of the way from slow to fast",
+    "change, standard deviations of the world's music",
+    bar=0,
+)
+
+# %% [markdown]
 # ## In what order?
 #
 # Interchange of the whole site, block by block: where do the variables appear?

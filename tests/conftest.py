@@ -4,6 +4,7 @@ import os
 import tempfile
 
 os.environ["BOOK_ARTIFACTS"] = tempfile.mkdtemp(prefix="book-artifacts-")
+os.environ["BOOK_LISTENER_CLIPS"] = "240"
 os.environ.setdefault("TQDM_MININTERVAL", "5")
 
 import pytest

@@ -228,6 +228,14 @@ def test_mediate_runs_and_checks(organism):
             causal.mediate(organism, n=2, **settings)
 
 
+def test_dose_of_nothing_is_the_plain_song(organism):
+    table = mediation.dose(organism, "energy", subspace(), (0.0, 1.0), n=2, seconds=1.0)
+    plain = organism.generate(list(prompts.pairs("energy", 2)["low"]), 1.0, 0, progress=False)
+    np.testing.assert_allclose(table.loc[table["scale"] == 0, "dynamics"], mediation.hear(plain)["dynamics"], atol=1e-5)
+    with pytest.raises(ValueError, match="not 'tempo'"):
+        mediation.dose(organism, "tempo", subspace(), n=2)
+
+
 def test_mediation_by_what_is_heard_recovers_a_known_share():
     rng = np.random.default_rng(0)
     cause = np.repeat([0, 1], 200)

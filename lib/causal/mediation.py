@@ -7,6 +7,7 @@ puts it is measured over the same music, so that only what the text does is held
 a pair has the same seed.
 """
 
+from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from lib.model import Clips, Model
 
 #: What is heard in a clip, in standard deviations of the world's music.
 HEARD = ("tempo", "energy", "mode", "dynamics", "register", "valence", "arousal")
-READERS_CLIPS, READERS_SEED = 300, 955
+READERS_CLIPS, READERS_SEED = listeners.TRAINING_CLIPS // 3, 955
 
 
 class Effects(NamedTuple):
@@ -138,6 +139,45 @@ def of(heard: pd.DataFrame, outcome: str, songs: dict | None = None) -> Effects:
     total, direct, mediated = (stats.mean(y[name] - y["low"]) for name in ("high", "direct", "mediated"))
     share = np.nan if total.holds(0) else mediated.value / total.value
     return Effects(total, direct, mediated, share, songs or {}, heard)
+
+
+def dose(
+    model: Model,
+    cause: str,
+    subspace: Subspace,
+    scales=(0.0, 0.5, 1.0, 1.5),
+    *,
+    n: int = 12,
+    seconds: float = 4.0,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Set a cause inside the model, by degrees: songs for its low prompts, with its subspace moved towards where the high
+    prompts would put it.
+
+    Parameters
+    ----------
+    cause : str
+        A key of ``prompts.POLES``.
+    subspace : Subspace
+        What is moved; its variable must be the cause.
+    scales : sequence of float
+        0: not at all; 1: all the way.
+
+    Returns
+    -------
+    pd.DataFrame
+        What is heard (``HEARD``), one row a scale and pair, with columns scale and pair.
+    """
+    table = prompts.pairs(cause, n, seed)
+    if subspace.variable != cause:
+        raise ValueError(f"The subspace carries {subspace.variable!r}, not {cause!r}.")
+    low = model.generate(list(table["low"]), seconds, seed, keep=True, progress=False)
+    moved = holding(model, low, list(table["high"]), subspace)
+    every = np.repeat(np.asarray(scales, float), n)
+    edit = replace(moved, add=np.tile(moved.add, (len(scales), 1, 1)), scale=every)
+    with activations.edit(model, edit):
+        songs = model.generate(list(table["low"]) * len(scales), seconds, low.seeds * len(scales), progress=False)
+    return hear(songs).assign(scale=every, pair=np.tile(np.arange(n), len(scales)))
 
 
 def heard_path(
