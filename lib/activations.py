@@ -166,22 +166,6 @@ def _on_heads(heads):
     return attach
 
 
-class _Position:
-    """Which position the running pass began at: 0 in replay, the number of steps before it in generation."""
-
-    def __init__(self, lm):
-        self.lm, self.start, self.length = lm, 0, 0
-
-    def attach(self):
-        def hook(_module, args, kwargs):
-            sequence = args[0] if args else kwargs["sequence"]
-            continues = "offsets" in self.lm.transformer._streaming_state
-            self.start = self.start + self.length if continues else 0
-            self.length = sequence.shape[-1]
-
-        return [self.lm.register_forward_pre_hook(hook, with_kwargs=True)]
-
-
 @contextmanager
 def _attached(*attachments):
     """Hooks that are gone on leaving, whatever happens."""
@@ -325,7 +309,7 @@ class _Plan:
 
 def _batch(model, clips, batch, plan):
     """Activations of some clips with equally long prompts: site -> array [clip, (stream,) ...]."""
-    position, kept, frames = _Position(model.lm), {}, clips.tokens.shape[-1]
+    kept, frames = {}, clips.tokens.shape[-1]
     live, deepest = plan.how == "live", plan.sites[-1]
     steps = frames + max(model.lm.pattern_provider.delays)
 
@@ -336,7 +320,7 @@ def _batch(model, clips, batch, plan):
             if live and site.axis == "frame":
                 if key not in kept:
                     kept[key] = x.new_empty((len(x), steps, x.shape[-1]))
-                kept[key][:, position.start : position.start + x.shape[1]] = x
+                kept[key][:, model.position : model.position + x.shape[1]] = x
             else:
                 kept[key] = x
             if site is deepest and site.name != "logits" and not live:
@@ -347,7 +331,7 @@ def _batch(model, clips, batch, plan):
     with (
         torch.no_grad(),
         model.numbered(batch, len(clips)),
-        _attached((position.attach,), *((site.attach, handler(site)) for site in plan.sites)),
+        _attached(*((site.attach, handler(site)) for site in plan.sites)),
     ):
         prompts = [clips.prompts[i] for i in batch]
         if live:
@@ -487,11 +471,11 @@ def edit(model: Model, *edits: Edit):
         Unknown site, wrong shape, not exactly one operation, values that are not finite; before anything runs. A number
         of values that does not match the number of clips, when the model runs.
     """
-    position, attachments = _Position(model.lm), []
+    attachments = []
     for e in edits:
         for site in select(model, e.site):
-            attachments.append((site.attach, _editor(model, site, e, position)))
-    with _attached((position.attach,), *attachments):
+            attachments.append((site.attach, _editor(model, site, e)))
+    with _attached(*attachments):
         model.edits += 1
         try:
             yield model
@@ -499,7 +483,7 @@ def edit(model: Model, *edits: Edit):
             model.edits -= 1
 
 
-def _editor(model, site, e, position):
+def _editor(model, site, e):
     """The hook's function for one edit of one site, after checking all that can be checked beforehand."""
     given = [name for name in OPERATIONS if getattr(e, name) is not None]
     if len(given) != 1:
@@ -519,7 +503,7 @@ def _editor(model, site, e, position):
         rows = model.rows
         if rows is None:
             raise RuntimeError("An edit works inside generate, capture and replay.")
-        n, first = len(rows.clips), position.start if site.axis == "frame" else 0
+        n, first = len(rows.clips), model.position if site.axis == "frame" else 0
         factor = _at(scale, rows, first, x, f"scale of {where}")
         there = _at(value, rows, first, x, where) if along else value
         if along and value.shape[1] > 1:  # past the last step given, nothing is changed

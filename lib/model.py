@@ -13,7 +13,7 @@ import os
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from numbers import Integral, Real
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +25,7 @@ import yaml
 from omegaconf import OmegaConf
 from tqdm.auto import tqdm
 
+from lib import generation
 from lib.compat import audiocraft
 from lib.organism import network, world
 from lib.results import ARTIFACTS
@@ -106,6 +107,7 @@ class Model:
         self.name, self.lm, self.codec, self.device = name, lm.eval(), codec.eval(), torch.device(device)
         self.max_seconds, self.defaults = float(max_seconds), dict(defaults)
         self.rows: Rows | None = None  # what the rows of the batch inside the language model are, while it runs
+        self.position = 0  # where the pass through the language model that runs began
         self._numbering = None
         self.edits = 0  # edits in force
 
@@ -136,8 +138,7 @@ class Model:
         """Sample one clip for each prompt.
 
         A clip depends on its prompt, its seed and the settings alone, not on the batch it was made in: every clip has
-        its own random numbers, and only prompts with equally many tokens share a batch (audiocraft's cross-attention
-        sees padding, so a longer neighbour would change a clip).
+        its own random numbers and reads its own text alone (``generation``).
 
         Parameters
         ----------
@@ -173,21 +174,26 @@ class Model:
                 return Clips(tokens, self.decode(tokens), self.sample_rate, self.frame_rate, prompts, seeds, settings)
         tokens = np.zeros((len(prompts), self.lm.n_q, frames), np.int64)
         steps = frames + max(getattr(self.lm.pattern_provider, "delays", [0]))
-        batches = self.batches(prompts, batch_size or self._together(steps))
+        size, lengths = batch_size or self._together(steps), [self._length(p) for p in prompts]
+        batches = [list(range(k, min(k + size, len(prompts)))) for k in range(0, len(prompts), size)]
         with tqdm(total=len(batches) * steps, desc="generate", unit="step", disable=not progress, leave=False) as bar:
+
+            def at(position):
+                self.position = position
+                bar.update()
+
             for batch in batches:
-                attributes = [ConditioningAttributes(text={"description": prompts[i] or None}) for i in batch]
-                dice, cache = _own_dice([seeds[i] for i in batch]), _cache_in_place(self.lm, steps + 1)
-                with dice, cache, self._running(batch, STREAMS, len(prompts)):
-                    codes = self.lm.generate(
-                        None,
-                        attributes,
-                        max_gen_len=frames,
-                        use_sampling=settings["temperature"] > 0,
-                        temp=settings["temperature"],
-                        top_k=min(int(settings["top_k"]), self.lm.card),
-                        cfg_coef=settings["cfg"],
-                        callback=lambda *_: bar.update(),
+                with self._running(batch, STREAMS, len(prompts)):
+                    codes = generation.generate(
+                        self.lm,
+                        [prompts[i] for i in batch],
+                        [lengths[i] for i in batch],
+                        frames,
+                        [seeds[i] for i in batch],
+                        temperature=settings["temperature"],
+                        top_k=int(settings["top_k"]),
+                        cfg=settings["cfg"],
+                        at=at,
                     )
                 tokens[batch] = codes.cpu().numpy()
         if keep:
@@ -320,7 +326,7 @@ class Model:
     def _running(self, clips, streams, total):
         if self._numbering is not None:
             clips, total = [self._numbering[0][i] for i in clips], self._numbering[1]
-        self.rows = Rows(list(clips), tuple(streams), total)
+        self.rows, self.position = Rows(list(clips), tuple(streams), total), 0
         try:
             yield
         finally:
@@ -391,6 +397,10 @@ def _load_released(name, files, device):
     except (RuntimeError, KeyError, AttributeError) as error:
         raise ModelError(f"{files['state_dict.bin']} does not fit its own configuration: {error}") from error
     lm.cfg = cfg
+    try:
+        generation.check(lm)
+    except ValueError as error:
+        raise ModelError(f"{name}: {error}") from error
     codec = _compression(compression, files["compression_state_dict.bin"], beside, device)
     codec = builders.get_wrapped_compression_model(codec, cfg)
     return Model(name, lm, codec.to(device), device, cfg.dataset.segment_duration)
@@ -480,59 +490,6 @@ def _read(file, keys):
 
 
 # ------------------------------------------------------------------------------------------------- details
-@contextmanager
-def _own_dice(seeds):
-    """Give each clip of a batch its own random numbers, so that it does not depend on its neighbours.
-
-    audiocraft samples through ``utils.multinomial``; here a token is the argmax of probability over exponential noise
-    (the exponential race, equivalent to sampling from the probabilities), drawn on the CPU from the clip's generator.
-    """
-    generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-    module = audiocraft.utils.utils
-    original = module.multinomial
-
-    def multinomial(probabilities, num_samples, replacement=False, *, generator=None):
-        noise = [torch.empty(probabilities.shape[1:]).exponential_(generator=g) for g in generators]
-        return (probabilities / torch.stack(noise).to(probabilities)).argmax(-1, keepdim=True)
-
-    module.multinomial = multinomial
-    try:
-        yield
-    finally:
-        module.multinomial = original
-
-
-@contextmanager
-def _cache_in_place(lm, steps):
-    """Write the keys and values of each step into one buffer. audiocraft copies the whole past at every step, which takes
-    half of the time of a clip of six seconds."""
-    layers = [layer.self_attn for layer in lm.transformer.layers]
-    layers = [a for a in layers if a.past_context is None and a.rope is None]
-
-    def complete(attention, k, v):
-        axis = audiocraft.modules.transformer._get_attention_time_dimension(attention.memory_efficient)
-        if attention.cross_attention or not attention._is_streaming:
-            return k, v
-        state, n, past = attention._streaming_state, k.shape[axis], 0
-        if state:
-            past = state["past_keys"].shape[axis]
-        else:
-            shape = [steps if d == axis else size for d, size in enumerate(k.shape)]
-            state |= {"keys": k.new_empty(shape), "values": v.new_empty(shape), "offset": torch.tensor(0)}
-        for name, new in (("keys", k), ("values", v)):
-            state[name].narrow(axis, past, n).copy_(new)
-            state[f"past_{name}"] = state[name].narrow(axis, 0, past + n)
-        return state["past_keys"], state["past_values"]
-
-    for attention in layers:
-        attention._complete_kv = partial(complete, attention)
-    try:
-        yield
-    finally:
-        for attention in layers:
-            del attention._complete_kv
-
-
 def _check_prompts(prompts):
     if isinstance(prompts, str) or not hasattr(prompts, "__iter__"):
         raise TypeError(f"prompts must be a list of strings. Got {prompts!r}; write [{prompts!r}] for one clip.")

@@ -14,7 +14,7 @@ from lib import book
 ROOT = Path(__file__).parent.parent
 ROWS = [
     {"compat", "stats", "music", "acoustics", "results", "store", "rows"},
-    {"organism", "prompts"},
+    {"organism", "prompts", "generation"},
     {"model"},
     {"activations"},
     {"listeners", "probes", "features", "harvest"},
