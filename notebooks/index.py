@@ -51,7 +51,11 @@ show.table(results.verdicts(model))
 # against the known causes. [What does each feature respond to?](11_feature_explorer) lets you hear it.
 # [Are features about one thing?](12_monosemanticity) asks whether that thing is emotion: the word, the sound, or both.
 #
-# **Next**: causes (phase 2); steering that can be heard (phase 3).
+# **Phase 2, causes.** [Where does emotion enter?](20_patching) exchanges activations between a happy and a sad run.
+# [Is there a path?](21_tempo_energy_emotion) holds energy while tempo changes. [As people do?](22_human_perception) sets
+# the model's hearing beside that of human listeners.
+#
+# **Phase 3, steering.** [Can we move emotion?](30_steering) pushes along a direction, with the prompt as the yardstick.
 #
 # ## Run it yourself
 #

@@ -39,6 +39,7 @@ SMALL = {
         "clips": 80, "width": 128, "k": 12, "passes": 2,
     },
     "22_human_perception": {"pieces": 4, "n": 2, "seconds": 1.0},
+    "30_steering": {"n": 4, "learned_from": 4, "strengths": [0.0, 0.16], "seconds": 1.0},
 }  # fmt: skip
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

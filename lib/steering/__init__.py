@@ -1,0 +1,6 @@
+"""Steering: emotion moved from inside, and what it does to the music."""
+
+from lib.steering.directions import METHODS, Vector, combine, direction, edits, generate, load
+from lib.steering.effects import Judge, dose, evaluate
+
+__all__ = ["METHODS", "Judge", "Vector", "combine", "direction", "dose", "edits", "evaluate", "generate", "load"]
