@@ -117,18 +117,30 @@ def _remembering(lm, text, lengths, steps):
     """Inside, blocks take one position after the other."""
     own = torch.arange(text.shape[1]) < torch.tensor(lengths)[:, None]
     mask = None if own.all() else torch.cat([own, own])[:, None, None].to(text.device)
-    blocks, pack = lm.transformer.layers, _packing(lm, len(text))
-    linears = [m for m in [*lm.linears, *blocks.modules()] if type(m) in LINEARS]
-    changed = [*blocks, *linears]
+    blocks = lm.transformer.layers
+    with packed(lm, len(text)) as pack:
+        for block in blocks:
+            past, told = _Past(block.self_attn, text, steps, pack), _Text(block.cross_attention, text, mask, pack)
+            block.forward = partial(_block, block, past, told)
+        try:
+            yield
+        finally:
+            for block in blocks:
+                del block.forward
+
+
+@contextmanager
+def packed(lm, rows):
+    """Inside, the blocks' and heads' products with weights are those of :func:`_packing`, without gradients. Gives the function
+    that prepares others."""
+    pack = _packing(lm, rows)
+    linears = [m for m in [*lm.linears, *lm.transformer.layers.modules()] if type(m) in LINEARS]
     for module in linears:
         module.forward = pack(module.weight, module.bias)
-    for block in blocks:
-        past, told = _Past(block.self_attn, text, steps, pack), _Text(block.cross_attention, text, mask, pack)
-        block.forward = partial(_block, block, past, told)
     try:
-        yield
+        yield pack
     finally:
-        for module in changed:
+        for module in linears:
             del module.forward
 
 

@@ -18,7 +18,7 @@ import torch
 import xarray as xr
 from tqdm.auto import tqdm
 
-from lib import activations, store
+from lib import activations, generation, store
 from lib.model import Clips, Model
 from lib.organism import captions, world
 
@@ -72,22 +72,25 @@ class Pieces:
         finally:
             handle.remove()
 
-    def sublayer(self, name, x, text):
-        """What one sublayer adds to the residual stream x [row, position, dim]."""
+    def sublayer(self, name, x, text, past=None):
+        """What one sublayer adds to the residual stream x [row, position, dim]; ``past`` are keys and values, by sublayer, of
+        the positions before."""
         kind, i = name.split(".")
         block = self.blocks[int(i)]
+        if kind == "attn" and past is not None:
+            return block.layer_scale_1(_attend(block, x, *past[name]))
         if kind == "attn":
             return block.layer_scale_1(block._sa_block(block.norm1(x), None, None))
         if kind == "cross":
             return block.layer_scale_cross(block._cross_attention_block(block.norm_cross(x), text))
         return block.layer_scale_2(block._ff_block(block.norm2(x)))
 
-    def run(self, x, text, start=0, change=None, keep=None, stop=None):
+    def run(self, x, text, start=0, change=None, keep=None, stop=None, past=None):
         """From sublayer number ``start`` to the last (or before ``stop``); ``change(name, values)`` may replace what a site holds."""
         for name in self.names[start:stop]:
             if keep is not None:
                 keep[f"before {name}"] = x
-            added = self.sublayer(name, x, text)
+            added = self.sublayer(name, x, text, past)
             added = added if change is None else change(name, added)
             if keep is not None:
                 keep[name] = added
@@ -99,15 +102,49 @@ class Pieces:
                     keep[name] = x
         return x
 
-    def predictions(self, x, frames):
-        """Log-probabilities of every token, [row, codebook, frame, card]."""
+    def predictions(self, x, frames, first=0, before=None):
+        """Log-probabilities of every token, [row, codebook, frame, card].
+
+        If x holds the positions from ``first`` on, those of earlier positions are taken from ``before``.
+        """
         x = self.lm.out_norm(x) if self.lm.out_norm else x
-        logits = [head(x)[:, d : d + frames] for head, d in zip(self.lm.linears, self.delays, strict=True)]
-        return torch.stack(logits, 1).float().log_softmax(-1)
+        if before is None:
+            logits = [head(x)[:, d : d + frames] for head, d in zip(self.lm.linears, self.delays, strict=True)]
+            return torch.stack(logits, 1).float().log_softmax(-1)
+        log_p = before.clone()
+        for k, (head, d) in enumerate(zip(self.lm.linears, self.delays, strict=True)):
+            skipped, frame = max(d - first, 0), max(first - d, 0)
+            log_p[:, k, frame:] = head(x[:, skipped : skipped + frames - frame]).float().log_softmax(-1)
+        return log_p
+
+    def past(self, kept, positions):
+        """Keys and values of a run's first positions, by sublayer, from what it kept."""
+        found = {}
+        for i, block in enumerate(self.blocks):
+            _, k, v = _project(block, kept[f"before attn.{i}"][:, :positions])
+            found[f"attn.{i}"] = k, v
+        return found
 
     @property
     def delays(self):
         return self.lm.pattern_provider.delays
+
+
+def _project(block, x):
+    """Queries, keys and values [row, head, position, dim]."""
+    a = block.self_attn
+    qkv = torch.nn.functional.linear(block.norm1(x), a.in_proj_weight, a.in_proj_bias)
+    return qkv.view(*x.shape[:2], 3, a.num_heads, a.embed_dim // a.num_heads).permute(2, 0, 3, 1, 4)
+
+
+def _attend(block, x, keys, values):
+    """Self-attention of later positions x over themselves and over earlier ones."""
+    q, k, v = _project(block, x)
+    past, here = keys.shape[2], x.shape[1]
+    mask = torch.ones(here, past + here, dtype=torch.bool, device=x.device).tril(past)
+    k, v = torch.cat([keys, k], 2), torch.cat([values, v], 2)
+    out = torch.nn.functional.scaled_dot_product_attention(q, k, v, mask)
+    return block.self_attn.out_proj(out.transpose(1, 2).flatten(2))
 
 
 @dataclass
@@ -119,6 +156,7 @@ class _Both:
     texts: dict  # "clean", "corrupted" -> [row, token, dim]
     kept: dict  # the same -> site -> [row, position, dim]
     ends: dict  # the same -> the metric, [pair]
+    said: dict  # the same -> log-probabilities, [row, codebook, frame, card]
     reference: torch.Tensor
     metric: Callable
 
@@ -128,23 +166,25 @@ class _Both:
         tokens = np.stack([clean.tokens[pairs], corrupted.tokens[pairs]], 1)
         n, _, q, frames = tokens.shape
         codes = torch.as_tensor(tokens, device=pieces.model.device)
-        both = _Both(pieces, codes, {}, {}, {}, None, metric)
+        both = _Both(pieces, codes, {}, {}, {}, {}, None, metric)
         for name, clips in (("clean", clean), ("corrupted", corrupted)):
             prompts = [clips.prompts[i] for i in pairs for _ in range(2)]
             start, both.texts[name] = pieces.entrance(tokens.reshape(2 * n, q, frames), prompts)
             both.kept[name] = {}
             end = pieces.run(start, both.texts[name], keep=both.kept[name])
-            log_p = pieces.predictions(end, frames)
+            log_p = both.said[name] = pieces.predictions(end, frames)
             if name == "clean":
                 both.reference = log_p.reshape(n, 2, *log_p.shape[1:])
-            both.ends[name] = both.score(end)
+            both.ends[name] = both.judged(log_p)
         return both
 
     def score(self, end):
         """The metric of final streams [cell * row, position, dim] -> [cell, pair]."""
-        n, frames = len(self.tokens), self.tokens.shape[-1]
-        log_p = self.pieces.predictions(end, frames)
-        cells = log_p.reshape(-1, n, 2, *log_p.shape[1:])
+        return self.judged(self.pieces.predictions(end, self.tokens.shape[-1]))
+
+    def judged(self, log_p):
+        """The metric of log-probabilities [cell * row, codebook, frame, card] -> [cell, pair]."""
+        cells = log_p.reshape(-1, len(self.tokens), 2, *log_p.shape[1:])
         return torch.stack([self.metric(cell, self.tokens, self.reference) for cell in cells])
 
 
@@ -159,7 +199,6 @@ def patch_grid(
     ranges: int | Sequence[tuple[int, int]] = 4,
     direction: str = "denoise",
     how: str = "exact",
-    rows: int = 64,
     pairs_each: int = 16,
     out=None,
     progress: bool = True,
@@ -184,8 +223,6 @@ def patch_grid(
     how : "exact" or "attribution"
         One run for every cell, or the first-order approximation of all by one backward pass (Nanda 2023; Kramár et al.
         2024).
-    rows : int
-        Rows in one pass.
     pairs_each : int
         Pairs computed together, and written together to ``out``.
     out : str or Path, optional
@@ -235,7 +272,7 @@ def patch_grid(
             for batch in model.batches(clean.prompts[piece], pairs_each):
                 batch = [piece.start + i for i in batch]
                 both = _Both.make(pieces, clean, corrupted, batch, function)
-                got["effect"][batch] = cell(both, names, parts, direction, rows).cpu().numpy().transpose(2, 0, 1)
+                got["effect"][batch] = cell(both, names, parts, direction).cpu().numpy().transpose(2, 0, 1)
                 for name, value in both.ends.items():
                     got[name][batch] = value[0].cpu().numpy()
                 bar.update(len(batch))
@@ -254,29 +291,27 @@ def patch_grid(
 
 
 @torch.no_grad()
-def _exact(both, names, parts, direction, rows):
+def _exact(both, names, parts, direction):
     """Metric minus that of the run patched into: [site, range, pair]."""
     giver, taker = ("clean", "corrupted") if direction == "denoise" else ("corrupted", "clean")
     give, take, text = both.kept[giver], both.kept[taker], both.texts[taker]
-    together = max(1, rows // len(text))
-    effects = []
-    for name in names:
-        kind, i = name.split(".")
-        start = both.pieces.order[f"{'mlp' if kind == 'resid' else kind}.{i}"] + 1
-        after = take[name] if kind == "resid" else take[f"before {name}"] + take[name]
-        scores = []
-        for k in range(0, len(parts), together):
-            cells = parts[k : k + together]
-            x = after.repeat(len(cells), 1, 1)
-            for c, (a, b) in enumerate(cells):
-                here = slice(c * len(text), (c + 1) * len(text))
-                x[here, a:b] += (give[name] - take[name])[:, a:b]
-            scores.append(both.score(both.pieces.run(x, text.repeat(len(cells), 1, 1), start)))
-        effects.append(torch.cat(scores) - both.ends[taker])
-    return torch.stack(effects)
+    frames, pieces = both.tokens.shape[-1], both.pieces
+    scores = {}
+    with generation.packed(pieces.lm, text.shape[0] * take[names[0]].shape[1]):
+        for a, b in parts:  # positions before a stay as they were
+            past = pieces.past(take, a)
+            for name in names:
+                kind, i = name.split(".")
+                start = pieces.order[f"{'mlp' if kind == 'resid' else kind}.{i}"] + 1
+                after = take[name] if kind == "resid" else take[f"before {name}"] + take[name]
+                x = after[:, a:].clone()
+                x[:, : b - a] += (give[name] - take[name])[:, a:b]
+                end = pieces.run(x, text, start, past=past)
+                scores[name, a] = both.judged(pieces.predictions(end, frames, a, both.said[taker]))[0]
+    return torch.stack([torch.stack([scores[name, a] for a, _ in parts]) for name in names]) - both.ends[taker]
 
 
-def _attributed(both, names, parts, direction, rows):
+def _attributed(both, names, parts, direction):
     """The same to first order: gradient of the metric where it is patched, times the change."""
     giver, taker = ("clean", "corrupted") if direction == "denoise" else ("corrupted", "clean")
     give, take, text = both.kept[giver], both.kept[taker], both.texts[taker]
