@@ -13,7 +13,7 @@ import os
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from numbers import Integral, Real
 from pathlib import Path
 from typing import NamedTuple
@@ -53,6 +53,12 @@ class Rows(NamedTuple):
     clips: list[int]
     streams: tuple[str, ...]
     total: int  # clips in the whole call
+
+
+@cache
+def _sampler():
+    """A hash of the code that draws tokens: another sampler would draw others."""
+    return zlib.crc32(Path(generation.__file__).read_bytes())
 
 
 class ModelError(ValueError):
@@ -220,8 +226,8 @@ class Model:
         return f"{crc:08x}"
 
     def _kept(self, prompts, seeds, settings):
-        """Where clips of these prompts, seeds and settings are kept on disk."""
-        key = hashlib.sha256(repr((self.fingerprint, prompts, seeds, sorted(settings.items()))).encode())
+        """Where clips of these prompts, seeds and settings, by this sampler, are kept on disk."""
+        key = hashlib.sha256(repr((self.fingerprint, _sampler(), prompts, seeds, sorted(settings.items()))).encode())
         return ARTIFACTS / "clips" / f"{key.hexdigest()[:20]}.npy"
 
     @torch.no_grad()
