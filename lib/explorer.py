@@ -5,9 +5,6 @@ The static book holds the features asked for; in JupyterLab, with a kernel, the 
 """
 
 import base64
-import html
-import json
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,16 +14,15 @@ import torch
 import xarray as xr
 
 from lib import show
+from lib.live import Live
 
 HERE = Path(__file__).parent
-SCRIPT, STYLE = (HERE / "explorer.js").read_text(), (HERE / "explorer.css").read_text()
 MOST, MIDDLING, LEAST = 4, 2, 2  # clips shown
 CANDIDATES = 12  # of the clips that excite a feature most, some should be in the pool
 BINS, NEAR = 20, 6
-WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-class Explorer:
+class Explorer(Live):
     """Displays as a widget where a kernel runs, and as plain HTML in the book.
 
     Parameters
@@ -53,6 +49,8 @@ class Explorer:
     pool : int
         Number of example clips.
     """
+
+    name, script, style = "explorer", (HERE / "explorer.js").read_text(), (HERE / "explorer.css").read_text()
 
     def __init__(
         self, s, acts: xr.DataArray, captions, sound: Callable, areas: pd.DataFrame, named: pd.DataFrame, density,
@@ -85,6 +83,10 @@ class Explorer:
             "features": [self.card(f, done.get(f)) for f in chosen],
             "map": _map(s.W_dec.detach().cpu().numpy()),
         }
+
+    def answer(self, asked: int) -> dict:
+        """A feature's card."""
+        return self.card(asked)
 
     def card(self, feature: int, effect: dict | None = None) -> dict:
         """All that is shown of one feature."""
@@ -137,37 +139,6 @@ class Explorer:
         z = self.s.encode(torch.from_numpy(self.excerpts[number]))[:, feature].numpy()
         level = np.clip(z / max(self.peak[feature], 1e-9), 0, 1)
         return base64.b64encode(np.round(255 * level).astype(np.uint8).tobytes()).decode()
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        import anywidget
-        import traitlets
-
-        class Widget(anywidget.AnyWidget):
-            _esm = SCRIPT + _LIVE
-            _css = STYLE
-            data = traitlets.Dict().tag(sync=True)
-
-        widget = Widget(data=self.data)
-        widget.on_msg(lambda w, content, _: w.send({"id": content["id"], "feature": self.card(content["id"])}))
-        return {**widget._repr_mimebundle_()[0], "text/html": self.html()}
-
-    def html(self) -> str:
-        """The page without a kernel."""
-        name = f"e{uuid.uuid4().hex[:8]}"
-        data = json.dumps(self.data, separators=(",", ":")).replace("</", "<\\/")
-        return (
-            f'<style>{STYLE}</style><div id="{name}" aria-label="{html.escape("Feature explorer")}"></div>'
-            f"<script>(()=>{{{SCRIPT};explorer(document.getElementById('{name}'),{data},null)}})()</script>"
-        )
-
-
-_LIVE = """
-export default { render({ model, el }) {
-  const waiting = new Map();
-  model.on('msg:custom', (said) => { waiting.get(said.id)(said.feature); waiting.delete(said.id); });
-  explorer(el, model.get('data'), (id) => new Promise((done) => { waiting.set(id, done); model.send({ id }); }));
-} };
-"""
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from lib import activations, explorer, features, harvest, sae
+from lib import activations, book, explorer, features, harvest, sae
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,8 @@ def test_the_page_needs_no_kernel_and_no_network(explored):
 def test_a_kernel_answers_for_any_other_feature(explored):
     page, _ = explored
     bundle = page._repr_mimebundle_()
-    assert {explorer.WIDGET, "text/html"} <= set(bundle)
-    card = page.card(100)
+    assert {book.WIDGET, "text/html"} <= set(bundle)
+    card = page.answer(100)
     assert card["id"] == 100 and card["effects"] and card["clips"]["most"]
 
 

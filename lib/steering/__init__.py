@@ -2,5 +2,20 @@
 
 from lib.steering.directions import METHODS, Vector, combine, direction, edits, generate, load
 from lib.steering.effects import Judge, dose, evaluate
+from lib.steering.plane import Plane, calibrate, sing
 
-__all__ = ["METHODS", "Judge", "Vector", "combine", "direction", "dose", "edits", "evaluate", "generate", "load"]
+__all__ = [
+    "METHODS",
+    "Judge",
+    "Plane",
+    "Vector",
+    "calibrate",
+    "combine",
+    "direction",
+    "dose",
+    "edits",
+    "evaluate",
+    "generate",
+    "load",
+    "sing",
+]

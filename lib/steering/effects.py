@@ -55,6 +55,12 @@ class Judge:
         self.instruments = stats.proportion(told == neutral["instrument"].to_numpy())
         self.instrument = learner.fit(timbre, neutral["instrument"])
 
+    def place(self, clips: Clips) -> np.ndarray:
+        """Valence and arousal [clip, 2] as the first listener hears them."""
+        ear = next(iter(self.ears.values()))
+        said = ear.hear(listeners.features(clips.audio, clips.sample_rate)) if hasattr(ear, "hear") else ear(clips)
+        return said[list(AXES)].to_numpy()
+
     def hear(self, clips: Clips) -> pd.DataFrame:
         """One row a clip: emotion, valence and arousal of every listener ("corpus valence", ...), the world's cues, surprise
         (nats a token of the unconditional stream: how far from any music the model knows), loud (dBFS), clipped, and
@@ -138,9 +144,8 @@ def evaluate(judge: Judge, clips: dict[float, Clips], reference: Clips, target: 
 def dose(judge: Judge, clips: dict[float, Clips], reference: Clips) -> stats.Estimate:
     """Spearman's correlation of strength with the mean of what is heard along the prompt's shift; the interval resamples
     clips."""
-    plane = [f"{next(iter(judge.ears))} {axis}" for axis in AXES]
-    heard = {s: judge.hear(c)[plane].to_numpy() for s, c in clips.items()}
-    ask = (judge.hear(reference)[plane].to_numpy() - heard[0.0]).mean(0)
+    heard = {s: judge.place(c) for s, c in clips.items()}
+    ask = (judge.place(reference) - heard[0.0]).mean(0)
     along = np.stack([h @ ask for h in heard.values()], 1)
     return stats.bootstrap(lambda x: spearmanr(list(heard), x.mean(0)).statistic, along, n_resamples=500)
 
