@@ -49,6 +49,7 @@ import functools
 
 import numpy as np
 import pandas as pd
+from IPython.display import display
 
 from lib import activations, causal, harvest, prompts, results, sae, show, stats
 from lib import model as musicgen
@@ -103,19 +104,24 @@ others["tempo beside dynamics, das"] = find("tempo", beside="dynamics")
 heard, _ = harvest.clips(m, clips, seconds=clip_seconds)
 harvested = harvest.acts(m, heard, site)[site][: clips // 2]
 s = sae.trained(m, harvested, width, k, passes, 0)
-inside = activations.capture(m, pairs(model, "energy", "tempo")[0].music, site)[
-    site
-]
-activity = sae.activity(s, inside)[0]
-loud = [
-    any(w in p for w in prompts.POLES["energy"][1]) for p in inside.prompt.values
-]
-gap = activity[loud].mean(0) - activity[np.invert(loud)].mean(0)
-chosen = np.argsort(-np.abs(gap) / (activity.std(0) + 1e-6))[:size]
-directions = s.W_dec[chosen].detach().numpy()
-others["energy, SAE features"] = find(
-    "energy", "sae", "tempo", directions=directions
-)
+
+
+def featured(variable, beside=None):
+    """Directions of the features that differ most between both ends."""
+    music = pairs(model, variable, beside)[0].music
+    activity = sae.activity(s, activations.capture(m, music, site)[site])[0]
+    ends = prompts.POLES[variable]
+    high = np.array([any(w in p for w in ends[1]) for p in music.prompts])
+    gap = activity[high].mean(0) - activity[~high].mean(0)
+    chosen = np.argsort(-np.abs(gap) / (activity.std(0) + 1e-6))[:size]
+    return s.W_dec[chosen].detach().numpy()
+
+
+# %%
+for v, beside in (("energy", "tempo"), ("tempo", None)):
+    others[f"{v}, SAE features"] = find(
+        v, "sae", beside, directions=featured(v, beside)
+    )
 
 # %%
 rows = [
@@ -222,24 +228,30 @@ show.table(
 
 # %%
 scales = (0.0, 0.5, 1.0, 1.5)
-doses = mediation.dose(
-    m, "tempo", found["tempo"], scales, n=n, seconds=seconds, seed=seed
-)
-base = doses[doses["scale"] == 0].set_index("pair")
-change = {
-    v: [
-        stats.mean(part.set_index("pair")[v] - base[v])
-        for _, part in doses.groupby("scale")
-    ]
-    for v in ("tempo", "energy", "arousal", "valence")
-}
-show.curves(
-    {v: (scales, e) for v, e in change.items()},
-    f"{model}: what is heard when the tempo subspace is moved",
-    "share of the way from slow to fast",
-    "change, standard deviations of the world's music",
-    bar=0,
-)
+WHAT = ("tempo", "energy", "arousal", "valence")
+
+
+def dose(subspace):
+    """Change of what is heard, by degrees."""
+    settings = {"n": n, "seconds": seconds, "seed": seed}
+    doses = mediation.dose(m, "tempo", subspace, scales, **settings)
+    told = {x: part.set_index("pair") for x, part in doses.groupby("scale")}
+    change = [told[x][list(WHAT)] - told[0][list(WHAT)] for x in scales]
+    return {v: (scales, [stats.mean(c[v]) for c in change]) for v in WHAT}
+
+
+# %%
+ways = {"learned": found["tempo"], "SAE features": others["tempo, SAE features"]}
+for way, subspace in ways.items():
+    display(
+        show.curves(
+            dose(subspace),
+            f"{model}: what is heard when tempo is moved ({way})",
+            "share of the way from slow to fast",
+            "change, standard deviations of the world's music",
+            bar=0,
+        )
+    )
 
 # %% [markdown]
 # ## In what order?

@@ -38,7 +38,7 @@ SMALL = {
         "learned_from": 8, "judged_on": 8, "steps": 3, "n": 4, "pieces": 2, "seconds": 1.0, "size": 4,
         "clips": 80, "width": 128, "k": 12, "passes": 2,
     },
-    "22_human_perception": {"pieces": 4, "n": 2, "seconds": 1.0},
+    "22_human_perception": {"pieces": 4, "n": 2, "seconds": 1.0, "learned_from": 8, "steps": 3, "size": 4},
     "30_steering": {"n": 4, "learned_from": 4, "strengths": [0.0, 0.16], "seconds": 1.0},
 }  # fmt: skip
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
