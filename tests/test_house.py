@@ -14,13 +14,13 @@ from lib import book
 ROOT = Path(__file__).parent.parent
 ROWS = [
     {"compat", "stats", "music", "acoustics", "results", "store", "rows"},
-    {"organism", "prompts", "generation"},
+    {"organism", "prompts", "generation", "datasets"},
     {"model"},
     {"activations"},
     {"listeners", "probes", "features", "harvest"},
     {"evaluation", "sae", "causal", "steering"},
-    {"show", "book"},
-    {"explorer"},
+    {"show", "book", "live"},
+    {"explorer", "pad", "listening"},
 ]
 ROW = {name: i for i, names in enumerate(ROWS) for name in names}
 
@@ -78,8 +78,8 @@ def code_lines(file):
 
 def test_lib_stays_thin():
     lines = {file.name: code_lines(file) for _, file in modules()}
-    # phase 0 takes about 2,900 lines; each of the three phases that follow may add 900
-    assert max(lines.values()) < 400 and sum(lines.values()) < 5600, lines
+    # phase 0 takes about 2,900 lines; each of the four phases that follow may add 900
+    assert max(lines.values()) < 400 and sum(lines.values()) < 6500, lines
 
 
 @pytest.mark.parametrize("name", book.names())
