@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from scipy.stats import spearmanr
 
-from lib import acoustics, listeners, model, music, prompts, stats
+from lib import acoustics, listeners, model, music, prompts, results, stats
 from lib.organism import codec as codec_module
 from lib.organism import corpus, world
 
@@ -203,10 +203,7 @@ def findings(bars: pd.DataFrame) -> list[dict]:
     for what, question in ((RECOGNISED, "Is the emotion of a word heard?"), (LOUDNESS_GAP, "Does fast mean louder?")):
         for row in bars[bars["what"] == what].itertuples():
             clear = not row.estimate.holds(0.2 if what == RECOGNISED else 0)
-            answer = {True: "yes", False: "no"}[clear]
-            kept.append(
-                {"question": question, "subject": row.organism, "answer": answer, "estimate": list(row.estimate)}
-            )
+            kept.append(results.finding(question, row.organism, clear, row.estimate))
     return kept
 
 

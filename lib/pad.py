@@ -33,6 +33,8 @@ class Pad(Live):
         Points of the grid along one axis, at least 2.
     seconds, seed : float, int
         Length and seeds of the songs.
+    shown : int, optional
+        How many of the songs the page holds, from the first; by default all.
 
     Attributes
     ----------
@@ -51,7 +53,7 @@ class Pad(Live):
 
     def __init__(
         self, judge: steering.Judge, plane: steering.Plane, prompts: list[str], reach: float = 1.0, side: int = 5,
-        seconds: float = 4.0, seed: int = 0,
+        seconds: float = 4.0, seed: int = 0, shown: int | None = None,
     ):  # fmt: skip
         if not prompts or side < 2 or not reach > 0:
             raise ValueError(f"A pad needs prompts, side >= 2, reach > 0. Got {len(prompts)}, {side}, {reach}.")
@@ -78,7 +80,7 @@ class Pad(Live):
                     "sounds": [_sound(a, songs.sample_rate) for a in songs.audio[k * n : (k + 1) * n]],
                     "heard": self.heard[k].round(2).tolist(),
                 }
-                for k, prompt in enumerate(prompts)
+                for k, prompt in enumerate(self.prompts[:shown])
             ],
         }
 

@@ -13,6 +13,44 @@ from lib.stats import Estimate
 
 ARTIFACTS = Path(os.environ.get("BOOK_ARTIFACTS", Path(__file__).parent.parent / "artifacts"))
 
+#: What the book decides, by key: the original study's four criteria, then two of ours.
+CRITERIA = {
+    "activations": "Activations tell emotions apart",
+    "features": "Features are about one thing, and about emotion",
+    "causes": "Causes act as in human hearing",
+    "steering": "Steering moves emotion coherently",
+    "path": "Tempo acts on arousal through energy",
+    "quality": "Steering costs no more than a random push of the same size",
+}
+#: What each organism must give, set by how it was made: organism, organism-decoupled, organism-shuffled.
+KNOWN = {
+    "organism": dict.fromkeys(("activations", "features", "causes", "steering", "path"), "yes"),
+    "organism-decoupled": {**dict.fromkeys(("activations", "features", "causes", "steering"), "yes"), "path": "no"},
+    "organism-shuffled": dict.fromkeys(("activations", "features", "causes", "steering", "path"), "no"),
+}
+
+
+def finding(
+    question: str, subject: str, answer: bool | str | None, estimate=None, criterion: str | None = None
+) -> dict:
+    """One finding for :func:`record`.
+
+    Parameters
+    ----------
+    question, subject : str
+        What was asked, and about which model.
+    answer : bool, None or str
+        Yes, no, cannot tell; a text says how much where there is no yes or no.
+    estimate : stats.Estimate, optional
+    criterion : str, optional
+        Key of ``CRITERIA`` that a yes or no decides.
+    """
+    if criterion is not None and criterion not in CRITERIA:
+        raise ValueError(f"criterion must be one of {sorted(CRITERIA)}. Got {criterion!r}.")
+    if not isinstance(answer, str):
+        answer = "cannot tell" if answer is None else "yes" if answer else "no"
+    return {"question": question, "subject": subject, "answer": answer, "estimate": estimate, "criterion": criterion}
+
 
 def record(notebook: str, model: str, findings: list[dict]) -> None:
     """Keep what a notebook found about a model, replacing what it found before.
@@ -23,8 +61,7 @@ def record(notebook: str, model: str, findings: list[dict]) -> None:
         File name without suffix.
     model : str
     findings : list of dict
-        Each with ``question``, ``subject`` (which model it is about), ``answer`` (a short text) and ``estimate``
-        (a ``stats.Estimate`` or None).
+        As :func:`finding` makes them.
     """
     for finding in findings:
         if missing := {"question", "subject", "answer", "estimate"} - set(finding):
@@ -34,14 +71,44 @@ def record(notebook: str, model: str, findings: list[dict]) -> None:
     (folder / f"{notebook}.json").write_text(json.dumps(findings, indent=1))
 
 
-def verdicts(model: str) -> pd.DataFrame:
+def _kept(model):
+    """Every recorded finding for a model, in the order of the notebooks, with its chapter."""
+    files = sorted((ARTIFACTS / "results" / model.replace("/", "--")).glob("*.json"))
+    return [{"chapter": f.stem, **found} for f in files for found in json.loads(f.read_text())]
+
+
+def evidence(model: str) -> pd.DataFrame:
     """Every recorded finding for a model: one row a question, one column a subject, in the order of the notebooks."""
     rows = []
-    for file in sorted((ARTIFACTS / "results" / model.replace("/", "--")).glob("*.json")):
-        for finding in json.loads(file.read_text()):
-            estimate = finding["estimate"] and Estimate(*finding["estimate"])
-            answer = finding["answer"] + (f" ({estimate})" if estimate else "")
-            rows.append({"chapter": file.stem, "question": finding["question"], finding["subject"]: answer})
+    for found in _kept(model):
+        estimate = found["estimate"] and Estimate(*found["estimate"])
+        answer = found["answer"] + (f" ({estimate})" if estimate else "")
+        row = {"chapter": found["chapter"], "question": found["question"], found["subject"]: answer}
+        rows.append(row | {"decides": CRITERIA.get(found.get("criterion"), "")})
     if not rows:
         return pd.DataFrame(columns=["chapter", "question"])
-    return pd.DataFrame(rows).groupby(["chapter", "question"], sort=False).first().reset_index().fillna("")
+    table = pd.DataFrame(rows).groupby(["chapter", "question", "decides"], sort=False).first().reset_index().fillna("")
+    return table[[*(c for c in table if c != "decides"), "decides"]]
+
+
+def verdicts(model: str) -> pd.DataFrame:
+    """One row a criterion, one column a subject: yes if all findings that decide it say yes, no if one says no, else cannot
+    tell; how many of them say yes; and, of an organism, whether that is what was known beforehand (✓ or ✗)."""
+    kept = [found for found in _kept(model) if found.get("criterion")]
+    rows = []
+    for criterion, name in CRITERIA.items():
+        row = {"criterion": name}
+        for subject in dict.fromkeys([model, *(found["subject"] for found in kept)]):
+            of = (criterion, subject)
+            said = [found["answer"].split(":")[0] for found in kept if (found["criterion"], found["subject"]) == of]
+            row[subject] = _verdict(said, KNOWN.get(subject, {}).get(criterion))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _verdict(said, known):
+    if not said:
+        return "cannot tell: not tested"
+    answer = "no" if "no" in said else "yes" if set(said) == {"yes"} else "cannot tell"
+    mark = "" if known is None or answer == "cannot tell" else " ✓" if answer == known else " ✗"
+    return f"{answer}{mark} ({said.count('yes')} of {len(said)})"

@@ -283,21 +283,16 @@ show.sound_map(
 
 
 # %%
-def verdict(name, e):
-    """One finding for the index."""
-    answer = "yes" if e.p < 0.05 and e.difference.low > 0 else "no"
-    return {"subject": name, "answer": answer, "estimate": e.difference}
-
-
-results.record(
-    "03_emotion_geometry",
-    model,
-    [
-        {"question": question, **verdict(name, effects[name][kind])}
-        for kind, question in {
-            "text": "Do words of one emotion do the same inside?",
-            "music": "Is the emotion in the music it has made?",
-        }.items()
-        for name in names
-    ],
-)
+asked = {
+    "text": ("Do words of one emotion do the same inside?", "activations"),
+    "music": ("Is the emotion in the music it has made?", None),
+}
+findings = []
+for kind, (question, criterion) in asked.items():
+    for name in names:
+        e = effects[name][kind]
+        found = e.p < 0.05 and e.difference.low > 0
+        findings.append(
+            results.finding(question, name, found, e.difference, criterion)
+        )
+results.record("03_emotion_geometry", model, findings)

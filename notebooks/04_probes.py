@@ -263,15 +263,9 @@ def verdict(name):
     """One finding for the index: the best block, p corrected over blocks."""
     f = found[name][found[name]["kind"] == "resid"]
     k = f["score"].map(lambda e: e.value).idxmax()
-    p = stats.correct(f["p"]).min()
-    return {
-        "subject": name,
-        "answer": "yes" if p < 0.05 else "no",
-        "estimate": f["score"][k],
-    }
+    read = stats.correct(f["p"]).min() < 0.05
+    question = "Can emotion be read from inside, for words never seen?"
+    return results.finding(question, name, read, f["score"][k], "activations")
 
 
-question = "Can emotion be read from inside, for words never seen?"
-results.record(
-    "04_probes", model, [{"question": question, **verdict(name)} for name in names]
-)
+results.record("04_probes", model, [verdict(name) for name in names])

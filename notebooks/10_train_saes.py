@@ -273,12 +273,10 @@ show.table(pd.DataFrame(bars, columns=["what", "found", "bar", "met"]))
 # other seed finds.
 
 # %%
-results.record(
-    "10_train_saes",
-    model,
-    [
-        {"question": "Does the model work with sparse features in place of a block?", "subject": name,
-         "answer": "yes" if row["loss_recovered"].value >= 0.9 else "in part", "estimate": row["loss_recovered"]}
-        for name, row in ((model, chosen), (other.name, rows["batchtopk on organism-shuffled"]))
-    ],
-)  # fmt: skip
+question = "Does the model work with sparse features in place of a block?"
+judged = {model: chosen, other.name: rows["batchtopk on organism-shuffled"]}
+findings = []
+for name, row in judged.items():
+    lost = row["loss_recovered"]
+    findings.append(results.finding(question, name, lost.value >= 0.9, lost))
+results.record("10_train_saes", model, findings)

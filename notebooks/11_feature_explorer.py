@@ -117,13 +117,10 @@ explorer.Explorer(
 
 # %%
 holds = stats.proportion(~unnamed)
+question = (
+    "How many features have a label that holds on unseen clips and in every seed?"
+)
+answer = f"{int((~unnamed).sum())} of {len(named)}"
 results.record(
-    "11_feature_explorer",
-    model,
-    [
-        {
-            "question": "How many features have a label that holds on unseen clips and in every seed?",
-            "subject": model, "answer": f"{int((~unnamed).sum())} of {len(named)}", "estimate": holds,
-        }
-    ],
-)  # fmt: skip
+    "11_feature_explorer", model, [results.finding(question, model, answer, holds)]
+)

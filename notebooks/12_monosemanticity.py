@@ -40,7 +40,7 @@ seed = 700
 import numpy as np
 import pandas as pd
 
-from lib import activations, features, harvest, prompts, results, sae, show
+from lib import activations, features, harvest, prompts, results, sae, show, stats
 from lib import model as musicgen
 from lib.organism import world
 
@@ -208,15 +208,11 @@ show.table(
 # lexical families that had no part in choosing them.
 
 # %%
-emotions = counts[counts["selective"] > 0].groupby("model")["emotion"].nunique()
-results.record(
-    "12_monosemanticity",
-    model,
-    [
-        {
-            "question": "For how many of five emotions is there a selective feature?",
-            "subject": name, "answer": str(int(emotions.get(name, 0))), "estimate": None,
-        }
-        for name in names
-    ],
-)  # fmt: skip
+question = "Is there a selective feature for three of five emotions?"
+findings = []
+for name in names:
+    some = counts[(counts["model"] == name) & (counts["selective"] > 0)]
+    share = stats.proportion([e in set(some["emotion"]) for e in show.COLORS])
+    enough = share.value >= 0.6
+    findings.append(results.finding(question, name, enough, share, "features"))
+results.record("12_monosemanticity", model, findings)

@@ -207,17 +207,10 @@ shares = {
     if s.startswith("cross")
 }
 entry = max(shares, key=lambda s: shares[s].value)
-findings = [
-    {"question": "Does the word change what the model predicts?", "subject": name,
-     "answer": "yes" if e.low > 0 else "no", "estimate": e}
-    for name, e in word.items()
-]  # fmt: skip
-findings.append(
-    {
-        "question": "How much of the word enters at one sublayer?",
-        "subject": model,
-        "answer": entry,
-        "estimate": shares[entry],
-    }
+moved, enters = (
+    "Does the word change what the model predicts?",
+    "How much of the word enters at one sublayer?",
 )
+findings = [results.finding(moved, x, e.low > 0, e) for x, e in word.items()]
+findings.append(results.finding(enters, model, entry, shares[entry]))
 results.record("20_patching", model, findings)

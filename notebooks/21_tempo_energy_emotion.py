@@ -172,10 +172,8 @@ def split(x, subspace):
 
 # %%
 energy = {model: found["energy"]}
-if "organism-decoupled" in names and model == "organism":
-    energy["organism-decoupled"] = find(
-        "energy", "das", "tempo", "organism-decoupled"
-    )
+if model == "organism":
+    energy |= {x: find("energy", "das", "tempo", x) for x in names[1:]}
 effects = {name: split(models[name], s) for name, s in energy.items()}
 effects |= {
     "random subspace": split(m, others["energy, random"]),
@@ -321,31 +319,19 @@ show.table(
 
 
 # %%
-def finding(question, subject, answer, estimate=None):
-    """One row of the verdict table."""
-    values = (question, subject, answer, estimate)
-    return dict(
-        zip(("question", "subject", "answer", "estimate"), values, strict=True)
-    )
-
-
-# %%
-bar = {True: "yes", False: "no"}
 path = "Does tempo act on arousal through energy?"
-edges = "Are the world's causes recovered (precision, recall)?"
+edges = "Are the world's causes recovered, precision and recall of 0.8?"
 findings = [
-    finding(path, x, bar[effects[x].mediated.low > 0], effects[x].mediated)
-    for x in energy
+    results.finding(path, x, e.mediated.low > 0, e.mediated, "path")
+    for x, e in effects.items()
+    if x in names
 ]
 for x, (p, r, _) in compared.items():
-    findings.append(
-        finding(edges, x, "none found" if np.isnan(p) else f"{p:.2f}, {r:.2f}")
-    )
-
-# %%
+    told = edges if np.isnan(p) else f"{edges[:-1]} ({p:.2f}, {r:.2f})?"
+    findings.append(results.finding(told, x, min(p, r) >= 0.8, None, "causes"))
 for v, x in found.items():
     question = f"Is {v} a variable of its own?"
     findings.append(
-        finding(question, model, bar[x.accuracy.value >= 0.8], x.accuracy)
+        results.finding(question, model, x.accuracy.value >= 0.8, x.accuracy)
     )
 results.record("21_tempo_energy_emotion", model, findings)

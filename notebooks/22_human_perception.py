@@ -35,7 +35,6 @@ learned_from = 48  # pairs of prompts
 seed = 870
 
 # %%
-import numpy as np
 import pandas as pd
 import scipy.stats
 
@@ -44,8 +43,7 @@ from lib import model as musicgen
 from lib.causal import mediation, perception, variables
 from lib.organism import world
 
-names = [model] if model not in world.WORLDS else [model, "organism-shuffled"]
-names = list(dict.fromkeys(names))
+names = list(dict.fromkeys([model, *world.WORLDS]))
 models = {name: musicgen.load(name) for name in names}
 m = models[model]
 
@@ -206,36 +204,19 @@ show.estimates(
 # **What would change our mind.** A shuffled organism with effects; signs against people's; interactions as large as the main effects.
 
 # %%
-two = crossed[model].set_index("axis")
-apart = two.loc["arousal", "tempo"].low > max(
-    0, two.loc["arousal", "mode"].value
-) and two.loc["valence", "mode"].low > max(0, two.loc["valence", "tempo"].value)
-none = np.mean([e.holds(0) for e in judged[names[-1]]["effect"]])
-
-
-# %%
-weights, agreed = (
-    "Do cues move the model's judgement as the world says?",
-    agree["judged and the world"],
-)
-answers = [
-    (weights, model, "yes" if agreed.low > 0 else "no", agreed),
-    (
-        "Does tempo move arousal and mode valence?",
-        model,
-        "yes" if apart else "no",
-        None,
-    ),
-    (
-        "Does moving mode inside move heard valence?",
-        model,
-        "yes" if inside["mode"]["valence"].low > 0 else "no",
-        inside["mode"]["valence"],
-    ),
-    (weights, names[-1], f"{none:.0%} of effects hold 0", None),
-]
-
-# %%
-fields = ("question", "subject", "answer", "estimate")
-told = [dict(zip(fields, a, strict=True)) for a in answers[: len(names) + 2]]
-results.record("22_human_perception", model, told)
+weights = "Do cues move the model's judgement as the world says (rank correlation)?"
+apart = "Does tempo move arousal more than mode does, and mode valence?"
+inside_too = "Does moving mode inside move heard valence?"
+heard = inside["mode"]["valence"]
+findings = [results.finding(inside_too, model, heard.low > 0, heard)]
+for name in names:
+    effect = judged[name]["effect"].map(lambda e: e.value)
+    agreed = stats.rank_correlation(effect, table["world"])
+    two = crossed[name].set_index("axis")
+    arousal = two.loc["arousal", "tempo"].low > two.loc["arousal", "mode"].value
+    valence = two.loc["valence", "mode"].low > two.loc["valence", "tempo"].value
+    findings += [
+        results.finding(weights, name, agreed.low > 0, agreed, "causes"),
+        results.finding(apart, name, arousal and valence, None, "causes"),
+    ]
+results.record("22_human_perception", model, findings)

@@ -40,6 +40,7 @@ SMALL = {
     },
     "22_human_perception": {"pieces": 4, "n": 2, "seconds": 1.0, "learned_from": 8, "steps": 3, "size": 4},
     "30_steering": {"n": 4, "learned_from": 4, "strengths": [0.0, 0.16], "seconds": 1.0},
+    "31_emotion_pad": {"learned_from": 2, "calibrated_on": 2, "songs": 2, "on_page": 1, "side": 2, "seconds": 1.0},
 }  # fmt: skip
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -151,7 +152,7 @@ def test_bad_parameters_are_refused_before_anything_runs(tmp_path):
 
 
 def test_the_index_shows_what_was_found(pages):
-    assert len(results.verdicts("organism")) >= 2
+    assert len(results.evidence("organism")) >= 2
     text = (pages / "notebooks" / "index.html").read_text()
     assert "Is the emotion of a word heard?" in text
 

@@ -188,8 +188,8 @@ def test_findings_become_verdicts():
     rows = [("organism", evaluation.RECOGNISED, listeners.stats.proportion([True] * 9 + [False]))]
     bars = pd.DataFrame(rows, columns=["organism", "what", "estimate"])
     results.record("01_test", "some/model", evaluation.findings(bars))
-    table = results.verdicts("some/model")
+    table = results.evidence("some/model")
     assert table["organism"][0].startswith("yes (0.90 [")
-    assert results.verdicts("never run").empty
+    assert results.evidence("never run").empty
     with pytest.raises(ValueError, match="subject"):
         results.record("01_test", "some/model", [{"question": "?", "answer": "", "estimate": None}])

@@ -2,7 +2,7 @@
 
 from lib.steering.directions import METHODS, Vector, combine, direction, edits, generate, load
 from lib.steering.effects import Judge, dose, evaluate
-from lib.steering.plane import Plane, calibrate, sing
+from lib.steering.plane import Plane, calibrate, landing, sing
 
 __all__ = [
     "METHODS",
@@ -16,6 +16,7 @@ __all__ = [
     "edits",
     "evaluate",
     "generate",
+    "landing",
     "load",
     "sing",
 ]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from lib import activations, stats
 from lib.activations import Edit
@@ -58,7 +59,7 @@ def calibrate(
     vectors: Sequence[Vector],
     prompts: list[str],
     *,
-    most: float = 0.16,
+    most: float = 0.12,
     seconds: float = 4.0,
     seed: int = 0,
 ) -> Plane:
@@ -81,6 +82,35 @@ def calibrate(
     each = np.linalg.pinv(x) @ heard.transpose(1, 0, 2)  # [song, (start, strengths), heard]
     slopes = {axis: stats.mean(each[:, 1 + i, i]) for i, axis in enumerate(AXES)}
     return Plane(tuple(vectors), each.mean(0)[1:].T, each.mean(0)[0], slopes, most)
+
+
+def landing(points, heard) -> pd.DataFrame:
+    """Where songs land, against where they were asked to.
+
+    Parameters
+    ----------
+    points : array_like [shape=(point, 2)]
+        Valence and arousal asked for.
+    heard : array_like [shape=(song, point, 2)]
+        Valence and arousal of the same songs.
+
+    Returns
+    -------
+    pd.DataFrame
+        asked, heard (axes); slope (Estimate: both axes asked for in one regression; 1 lands where asked, 0 does not move);
+        r (Estimate: correlation over points of a song). Intervals resample songs.
+    """
+    points, heard = np.asarray(points, float), np.asarray(heard, float)
+    if heard.ndim != 3 or heard.shape[1:] != points.shape or len(heard) < 2:
+        raise ValueError(f"heard must be (2 or more songs, {len(points)}, 2). Got shape {heard.shape}.")
+    slopes = np.linalg.pinv(np.c_[np.ones(len(points)), points])[1:] @ heard  # [song, asked, heard]
+    z, y = ((x - x.mean(-2, keepdims=True)) / x.std(-2, keepdims=True) for x in (points, heard))
+    r = np.einsum("pa,sph->sah", z, y) / len(points)
+    return pd.DataFrame(
+        {"asked": a, "heard": h, "slope": stats.mean(slopes[:, i, j]), "r": stats.mean(r[:, i, j])}
+        for i, a in enumerate(AXES)
+        for j, h in enumerate(AXES)
+    )
 
 
 def sing(
