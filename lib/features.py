@@ -186,6 +186,22 @@ def name(activity: np.ndarray, labels: pd.DataFrame, train: np.ndarray) -> pd.Da
     )
 
 
+def distinguishing(activity: np.ndarray, high: np.ndarray, size: int) -> np.ndarray:
+    """The ``size`` features whose activity differs most between two kinds of clips, in standard deviations.
+
+    Parameters
+    ----------
+    activity : np.ndarray [shape=(clip, feature)]
+    high : bool np.ndarray [shape=(clip,)]
+        Which kind a clip is.
+    """
+    if not 0 < high.sum() < len(high) or not 1 <= size <= activity.shape[1]:
+        told = f"{high.sum()} of {len(high)} clips and size {size}"
+        raise ValueError(f"Needs clips of both kinds and 1 to {activity.shape[1]} features. Got {told}.")
+    gap = activity[high].mean(0) - activity[~high].mean(0)
+    return np.argsort(-np.abs(gap) / (activity.std(0) + 1e-6))[:size]
+
+
 def category_or_axes(activity: np.ndarray, labels: pd.DataFrame) -> pd.DataFrame:
     """Does a feature follow valence and arousal, or the emotion as a category beyond them?
 

@@ -52,6 +52,7 @@ def generate(
     temperature: float,
     top_k: int,
     cfg: float,
+    negative: tuple[str, int] | None = None,
     at: Callable[[int], None],
 ) -> torch.Tensor:
     """Sample tokens, int64 [clip, n_q, frame].
@@ -67,19 +68,22 @@ def generate(
         A clip's random numbers are its own: it does not depend on its neighbours.
     temperature, top_k, cfg : float, int, float
         As in ``Model.generate``; temperature 0 takes the likeliest token.
+    negative : (str, int), optional
+        What guidance leads away from, instead of no text, and its number of text tokens.
     at : callable
         Told the position before every step.
     """
     n, device = len(prompts), lm.emb[0].weight.device
     told = [ConditioningAttributes(text={"description": p or None}) for p in prompts]
-    null = [ConditioningAttributes(text={"description": None}) for _ in prompts]
+    away = lengths if negative is None else [negative[1]] * n  # text that is masked out is the same for any length
+    null = [ConditioningAttributes(text={"description": negative and negative[0]}) for _ in prompts]
     text = _text(lm, told + null)
     pattern = lm.pattern_provider.get_pattern(frames)
     codes = torch.full((n, lm.n_q, frames), -1, dtype=torch.long, device=device)
     sequence, _, real = pattern.build_pattern_sequence(codes, lm.special_token_id)
     steps = sequence.shape[-1] - 1
     noise = _noise(seeds, steps, (lm.n_q, lm.card), device) if temperature > 0 else None
-    with _remembering(lm, text, lengths, steps):
+    with _remembering(lm, text, [*lengths, *away], steps):
         for step in range(steps):
             at(step)
             logits = _step(lm, sequence[..., step : step + 1], step)
@@ -116,7 +120,7 @@ def _step(lm, tokens, position):
 def _remembering(lm, text, lengths, steps):
     """Inside, blocks take one position after the other."""
     own = torch.arange(text.shape[1]) < torch.tensor(lengths)[:, None]
-    mask = None if own.all() else torch.cat([own, own])[:, None, None].to(text.device)
+    mask = None if own.all() else own[:, None, None].to(text.device)
     blocks = lm.transformer.layers
     with packed(lm, len(text)) as pack:
         for block in blocks:

@@ -137,6 +137,7 @@ class Model:
         temperature: float | None = None,
         top_k: int | None = None,
         cfg: float | None = None,
+        negative: str = "",
         batch_size: int | None = None,
         keep: bool = False,
         progress: bool = True,
@@ -156,6 +157,8 @@ class Model:
         temperature, top_k, cfg : float, int, float
             Sampling temperature (0 takes the likeliest token), number of candidates, and the coefficient of
             classifier-free guidance (1 is none). Left out, the model's own defaults.
+        negative : str
+            Negative prompt: guidance leads away from it instead of from no text.
         batch_size : int, optional
             Clips at once; left out, as many as keep their attention within 4 GiB, at most 64.
         keep : bool
@@ -171,6 +174,8 @@ class Model:
         for key, given, high in (("temperature", temperature, 10), ("top_k", top_k, 1e6), ("cfg", cfg, 100)):
             value = self.defaults[key] if given is None else given
             settings[key] = _number(key, value, 0, high, include_low=key != "top_k")
+        if negative:
+            settings["negative"] = _check_prompts([negative])[0]
         frames = max(1, int(settings["seconds"] * self.frame_rate + 1e-6))
         keep = keep and not self.edits
         if keep:
@@ -199,6 +204,7 @@ class Model:
                         temperature=settings["temperature"],
                         top_k=int(settings["top_k"]),
                         cfg=settings["cfg"],
+                        negative=(negative, self._length(negative)) if negative else None,
                         at=at,
                     )
                 tokens[batch] = codes.cpu().numpy()

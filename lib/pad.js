@@ -111,7 +111,7 @@ function pad(root, data, ask) {
   make('rect', { x: x(-data.reach), y: y(data.reach), width: x(data.reach) - x(-data.reach), height: y(-data.reach) - y(data.reach), class: 'edge' }),
   ...Object.entries(data.emotions).map(([name, [v, a]]) =>
     make('text', { x: x(v), y: y(a), fill: data.colors[name], class: 'emotion', 'text-anchor': 'middle' }, name)),
-  make('text', { x: SIZE - 4, y: SIZE / 2 - 6, 'text-anchor': 'end' }, 'valence (SD) →'), make('text', { x: SIZE / 2 + 6, y: 14 }, '↑ arousal (SD)'),
+  make('text', { x: SIZE - 4, y: SIZE / 2 - 6, 'text-anchor': 'end' }, 'valence (SD) →'), make('text', { x: SIZE / 2 - 6, y: 16, 'text-anchor': 'end' }, 'arousal (SD) ↑'),
   landed, line, handle);
 
   // ------------------------------------------------------------------------------------------- around
@@ -123,7 +123,8 @@ function pad(root, data, ask) {
     pen.setAttribute('aria-pressed', drawing);
   } }, 'Draw a path');
   const follow = make('button', { onclick: async () => {
-    if (following || path.length < 2) return;
+    if (path.length < 2) { said.textContent = 'Press “Draw a path” and draw one first.'; return; }
+    if (following) return;
     if (!playing) await play();
     const begun = performance.now();
     following = setInterval(() => {

@@ -51,11 +51,22 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 
-from lib import activations, causal, harvest, prompts, results, sae, show, stats
+from lib import (
+    activations,
+    causal,
+    features,
+    harvest,
+    prompts,
+    results,
+    sae,
+    show,
+    stats,
+)
 from lib import model as musicgen
 from lib.causal import graph, mediation, variables
 from lib.organism import world
 
+# %%
 names = list(dict.fromkeys([model, *world.WORLDS]))
 models = {name: musicgen.load(name) for name in names}
 m = models[model]
@@ -112,9 +123,7 @@ def featured(variable, beside=None):
     activity = sae.activity(s, activations.capture(m, music, site)[site])[0]
     ends = prompts.POLES[variable]
     high = np.array([any(w in p for w in ends[1]) for p in music.prompts])
-    gap = activity[high].mean(0) - activity[~high].mean(0)
-    chosen = np.argsort(-np.abs(gap) / (activity.std(0) + 1e-6))[:size]
-    return s.W_dec[chosen].detach().numpy()
+    return s.W_dec[features.distinguishing(activity, high, size)].detach().numpy()
 
 
 # %%

@@ -29,25 +29,48 @@
 # %% tags=["parameters"]
 model = "organism"
 site = "resid.4"
-strengths = [0.0, 0.08, 0.12, 0.16, 0.2]
+strengths = [0.0, 0.08, 0.12, 0.16]
 n = 24  # prompts steered
 learned_from = 24  # prompts of each kind
+size = 32  # SAE features, and dimensions of a learned subspace
+pairs = 64  # that a subspace is learned from
+steps = 60
+clips = 3000  # of chapter 10's SAE
+clip_seconds = 4.0
+width = 1024
+k = 30
+passes = 8
 seconds = 4.0
 seed = 900
 
 # %%
+import numpy as np
 import pandas as pd
 from IPython.display import display
 
+from lib import (
+    activations,
+    causal,
+    features,
+    harvest,
+    prompts,
+    results,
+    sae,
+    show,
+    stats,
+    steering,
+)
+
+# %%
 from lib import model as musicgen
-from lib import prompts, results, show, stats, steering
+from lib.causal import variables
 from lib.organism import world
 
 m = musicgen.load(model)
 language = "organism" if model in world.WORLDS else "natural"
 judge = steering.Judge(m)
 PAIRS = {"sad → happy": ("sad", "happy"), "calm → energetic": ("calm", "energetic")}
-METHODS = ("diffmeans", "songs", "rfm", "shuffled", "random")  # and "probe"
+METHODS = ("diffmeans", "songs", "rfm", "SAE", "subspace", "shuffled", "random")
 print("instruments recognised in unsteered songs:", judge.instruments)
 
 
@@ -58,11 +81,50 @@ def asked(emotion, kind="name", count=n):
     return list(table["prompt"][table["emotion"] == emotion])
 
 
-def sweep(x, pair, method, these=tuple(strengths), **how):
-    """A dose-response curve along a direction of the model's own."""
+# %% [markdown]
+# Two directions come from earlier chapters: *SAE* keeps to the features of chapter 10 that differ most between both emotions,
+# *subspace* to where interchange puts valence or arousal (chapter 21).
+
+
+# %%
+these, _ = harvest.clips(m, clips, seconds=clip_seconds)
+learned = harvest.acts(m, these, site)[site][: clips // 2]
+dictionary = sae.trained(m, learned, width, k, passes, 0)
+
+
+def features_of(pair):
+    """Directions of the SAE features that tell both emotions apart."""
+    ends = [p for e in PAIRS[pair] for p in asked(e, "implied", learned_from)]
+    songs = m.generate(ends, 3.0, seed, keep=True)
+    acts = activations.capture(m, songs, site)[site]
+    high = np.arange(len(ends)) >= learned_from
+    chosen = features.distinguishing(sae.activity(dictionary, acts)[0], high, size)
+    return dictionary.W_dec[chosen].detach().numpy()
+
+
+# %%
+def subspace_of(pair):
+    """Directions of what the pair differs in: valence or arousal."""
+    variable = "valence" if pair == "sad → happy" else "arousal"
+    table = prompts.interchanges(variable, pairs, "train", seed)
+    sung = variables.sing(m, table, 2.0, seed)
+    told = {"size": size, "steps": steps, "test": sung}
+    return causal.locate(m, sung, variable, site, **told).basis
+
+
+# %%
+def direction(x, pair, method):
+    """A direction of a model's own, from other words than those steered."""
     low, high = PAIRS[pair]
     kinds = [asked(e, "implied", learned_from) for e in (high, low)]
-    vector = steering.direction(x, *kinds, site, method, seed=seed)
+    span = {"SAE": features_of, "subspace": subspace_of}.get(method)
+    own = None if span is None else span(pair)
+    return steering.direction(x, *kinds, site, method, seed=seed, directions=own)
+
+
+def sweep(x, pair, method, these=tuple(strengths), **how):
+    """A dose-response curve."""
+    low, vector = PAIRS[pair][0], direction(x, pair, method)
     settings = {"seconds": seconds, "seed": seed, "progress": False}
     return steering.generate(x, asked(low), vector, these, **settings, **how)
 
@@ -198,13 +260,13 @@ for pair in PAIRS:
 # ## Ways to apply it
 #
 # The same direction and strength: on the conditional stream alone, on both streams, fading, rising, with the norm kept, with the strength set
-# step by step by a probe, or at three sites at once. And without any direction: stronger guidance.
+# step by step by a probe. And without any direction: stronger guidance, and guidance away from *sad*.
 
 
 # %%
 WAYS = {
     "constant": {}, "decay": {"schedule": "decay"}, "ramp": {"schedule": "ramp"}, "both streams": {"stream": "both"},
-    "norm kept": {"keep_norm": True}, "monitored": {"monitored": True}, "guidance × 2": {"cfg": 2 * m.defaults["cfg"]},
+    "norm kept": {"keep_norm": True}, "monitored": {"monitored": True}, "guidance × 2": {"cfg": 2 * m.defaults["cfg"]}, "negative prompt": {"negative": "sad music"},
 }  # fmt: skip
 
 
@@ -212,7 +274,7 @@ WAYS = {
 def way(pair, name, how):
     """One way, measured on all prompts."""
     p = point[pair]
-    s = 0.0 if name.startswith("guidance") else p["strength"]
+    s = 0.0 if name in ("guidance × 2", "negative prompt") else p["strength"]
     clips = sweep(m, pair, p["method"], (s,), **how)
     both = {0.0: sung[pair, p["method"]][0.0], name: clips[s]}
     row = steering.evaluate(judge, both, reference[pair], PAIRS[pair][1]).iloc[[1]]
@@ -245,22 +307,26 @@ for pair, p in point.items():
 # %% [markdown]
 # ## Where words mean nothing
 #
-# `organism-shuffled` is steered with its own direction and with random ones, at the strength chosen above.
+# Every organism is steered with its own direction and with a random one, at the strength chosen above. In `organism-shuffled` neither
+# must do anything that the other does not.
 
 # %%
-x = musicgen.load("organism-shuffled")
-s = point["sad → happy"]["strength"] or strengths[-1]
-silent = {}
-for method in ("diffmeans", "random"):
-    clips = sweep(x, "sad → happy", method, (0.0, s))
-    heard = [judge.hear(c)["corpus valence"] for c in clips.values()]
-    silent[method] = stats.mean(heard[1] - heard[0])
+pair = "sad → happy"
+names = [] if model not in world.WORLDS else [w for w in world.WORLDS if w != model]
+at = point[pair]["strength"]
+moved = {}
+for name in names:
+    x = musicgen.load(name)
+    for method in ("diffmeans", "random"):
+        songs = sweep(x, pair, method, (0.0, at)).values()
+        heard = [judge.place(c)[:, 0] for c in songs]
+        moved[name, method] = stats.mean(heard[1] - heard[0])
 show.estimates(
-    {f"organism-shuffled: {k}": e for k, e in silent.items()},
-    f"Change of heard valence at strength {s:g} (dotted: none)",
+    {f"{name}: {method}": e for (name, method), e in moved.items()},
+    f"Change of heard valence at strength {at:g} (dotted: none)",
     "standard deviations of the world's music",
     bar=0,
-)
+) if names else None
 
 # %% [markdown]
 # ## What it means
@@ -276,18 +342,21 @@ findings = []
 for pair, p in point.items():
     t = compared[compared["pair"] == pair].set_index("method")
     mine, control = t.loc[p["method"]], t.loc["random"]
+    at = f"({p['method']} at {p['strength']:g})"
     good = mine["success"].value >= 0.7 and mine["share"].value >= 0.6
-    answer = f"{'yes' if good else 'no'}: {p['method']} at {p['strength']:g}"
-    findings += [
-        {"question": f"Does steering take {pair}?", "subject": model, "answer": answer, "estimate": mine["success"]},
-        {"question": f"How much of the prompt's effect ({pair})?", "subject": model, "answer": "share", "estimate": mine["share"]},
-        {"question": f"Does a random direction take {pair}?", "subject": model, "answer": "yes" if control["success"].low > 0.2 else "no",
-         "estimate": control["success"]},
+    cheap = mine["surprise"].high < control["surprise"].value
+    told = [
+        (f"Does steering take {pair} {at}?", good, mine["success"], "steering"),
+        (f"How much of the prompt's effect {at}?", "share", mine["share"], None),
+        (f"Does a random direction take {pair}?", control["success"].low > 0.5, control["success"], None),
+        (f"Is the music as probable as after a random push {at}?", cheap, mine["surprise"], "quality"),
     ]  # fmt: skip
+    findings += [results.finding(q, model, *rest) for q, *rest in told]
 
-apart = silent["diffmeans"].low > silent["random"].high
-findings.append(
-    {"question": "Does steering take sad → happy?", "subject": "organism-shuffled", "answer": "yes" if apart else "no",
-     "estimate": silent["diffmeans"]}
-)  # fmt: skip
+# %%
+question = "Does an organism's own direction move valence more than a random one?"
+for name in names:
+    own, other = moved[name, "diffmeans"], moved[name, "random"]
+    apart = own.low > max(other.high, 0)
+    findings.append(results.finding(question, name, apart, own, "steering"))
 results.record("30_steering", model, findings)

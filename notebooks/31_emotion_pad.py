@@ -29,8 +29,8 @@
 model = "organism"
 site = "resid.4"
 most = 0.12  # largest strength, mean norms
-learned_from = 12  # prompts of each emotion
-calibrated_on = 12  # songs
+learned_from = 8  # prompts of each emotion
+calibrated_on = 8  # songs
 songs = 6  # songs that move over the whole grid
 on_page = 2  # of these, how many can be played here
 side = 5  # points of the grid along one axis
@@ -143,7 +143,10 @@ show.table(landed, f"{model}: {songs} songs at {side * side} points each")
 
 # %%
 ends = {"valence": [[-1, 0], [1, 0]], "arousal": [[0, -1], [0, 1]]}
-lead = {"seconds": 2 * seconds, "seeds": [*range(seed + 80, seed + 80 + songs)]}
+lead = {
+    "seconds": min(2 * seconds, m.max_seconds),
+    "seeds": [*range(seed + 80, seed + 80 + songs)],
+}
 
 
 def gain(path):

@@ -39,7 +39,10 @@ SMALL = {
         "clips": 80, "width": 128, "k": 12, "passes": 2,
     },
     "22_human_perception": {"pieces": 4, "n": 2, "seconds": 1.0, "learned_from": 8, "steps": 3, "size": 4},
-    "30_steering": {"n": 4, "learned_from": 4, "strengths": [0.0, 0.16], "seconds": 1.0},
+    "30_steering": {
+        "n": 4, "learned_from": 4, "strengths": [0.0, 0.16], "seconds": 1.0, "clips": 80, "width": 128, "k": 12, "passes": 2,
+        "size": 4, "pairs": 8, "steps": 3,
+    },
     "31_emotion_pad": {"learned_from": 2, "calibrated_on": 2, "songs": 2, "on_page": 1, "side": 2, "seconds": 1.0},
 }  # fmt: skip
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

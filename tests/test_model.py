@@ -54,6 +54,19 @@ def test_clips_are_kept_on_disk_and_not_under_an_edit(organism, monkeypatch):
     )
 
 
+def test_guidance_leads_away_from_a_negative_prompt(organism):
+    prompts = ["a sad melody", "a slow and very sad piano melody"]
+    settings = {"seconds": 0.6, "seed": 4, "temperature": 0, "progress": False}
+    plain = organism.generate(prompts, **settings).tokens
+    away = organism.generate(prompts, negative="a happy trumpet melody", **settings).tokens
+    assert not np.array_equal(plain, away)
+    alone = organism.generate(prompts[:1], negative="a happy trumpet melody", **settings).tokens
+    assert np.array_equal(alone[0], away[0])
+    # away from the prompt itself there is nowhere to go: as without guidance
+    itself = organism.generate(prompts[:1], negative=prompts[0], **settings).tokens
+    assert np.array_equal(itself, organism.generate(prompts[:1], cfg=1.0, **settings).tokens)
+
+
 def test_some_clips_and_other_prompts(organism):
     clips = organism.generate(["sad", "calm", "happy"], seconds=0.4, seed=8, progress=False)
     some = clips[[2, 0, 2]]

@@ -1,0 +1,96 @@
+"""The emotion pad and the plane behind it. That the page works in a browser is tested on the built book, too."""
+
+import re
+
+import numpy as np
+import pytest
+
+from lib import book, prompts, steering
+from lib.pad import Pad
+
+NEUTRAL = list(prompts.crossed("neutral", 4)["prompt"])
+
+
+@pytest.fixture(scope="module")
+def plane(organism):
+    table = prompts.crossed("implied", 3, seed=930)
+    judge = steering.Judge(organism, ears=("corpus",), n=40, seconds=2.0)
+    ends = ((("happy", "calm"), ("tense", "sad")), (("happy", "tense"), ("calm", "sad")))
+    vectors = [
+        steering.direction(organism, *(list(table["prompt"][table["emotion"].isin(e)]) for e in end), seconds=1.0)
+        for end in ends
+    ]
+    return judge, steering.calibrate(judge, vectors, NEUTRAL, seconds=2.0)
+
+
+@pytest.fixture(scope="module")
+def made(plane):
+    return Pad(*plane, NEUTRAL[:2], side=2, seconds=1.0, seed=40, shown=1)
+
+
+def test_both_directions_move_their_axis(plane):
+    _, p = plane
+    assert p.slopes["arousal"].value > 2 and p.slopes["valence"].value > 0
+    assert p.effect.shape == (2, 2) and p.effect[1, 1] == pytest.approx(p.slopes["arousal"].value)
+
+
+def test_points_become_strengths(plane):
+    _, p = plane
+    near = p.start + p.effect @ [0.01, -0.02]
+    assert np.allclose(p.strengths(near), [0.01, -0.02])
+    assert np.allclose(p.strengths(p.start), 0)
+    assert np.linalg.norm(p.strengths([[50, 50], [-50, 1]]), axis=-1) == pytest.approx([p.most] * 2)
+    with pytest.raises(ValueError, match="finite valence and arousal"):
+        p.strengths([np.nan, 0])
+
+
+def test_a_path_is_sung_along_its_points(organism, plane):
+    _, p = plane
+    point = [[1.0, 0.5]]
+    how = {"seconds": 1.0, "seeds": 3}
+    still = steering.sing(organism, p, NEUTRAL[:1], point, **how)
+    assert np.array_equal(still.tokens, steering.sing(organism, p, NEUTRAL[:1], [point * 2], **how).tokens)
+    led = steering.sing(organism, p, NEUTRAL[:1], [[p.start, [3.0, 3.0]]], **how)
+    plain = organism.generate(NEUTRAL[:1], 1.0, 3, progress=False)
+    assert led.tokens[0, 0, 0] == plain.tokens[0, 0, 0] and not np.array_equal(led.tokens, plain.tokens)
+    with pytest.raises(ValueError, match="one point or path for each of 1"):
+        steering.sing(organism, p, NEUTRAL[:1], [[0, 0], [1, 1]])
+
+
+def test_landing_finds_slopes_that_are_there():
+    rng = np.random.default_rng(0)
+    points = np.array([(v, a) for a in (-1, 0, 1) for v in (-1, 0, 1)], float)
+    heard = points @ [[0.6, 0.0], [0.3, 0.9]] + rng.normal(0, 0.05, (8, 9, 2))
+    t = steering.landing(points, heard).set_index(["asked", "heard"])["slope"]
+    assert t["valence", "valence"].holds(0.6) and t["arousal", "valence"].holds(0.3)
+    assert t["arousal", "arousal"].holds(0.9) and t["valence", "arousal"].holds(0.0)
+    with pytest.raises(ValueError, match="2 or more songs"):
+        steering.landing(points, heard[0])
+
+
+def test_the_page_holds_what_it_shows(made):
+    assert made.points.tolist() == [[-1, -1], [1, -1], [-1, 1], [1, 1]] and made.heard.shape == (2, 4, 2)
+    (song,) = made.data["songs"]
+    assert len(song["sounds"]) == 4 and min(map(len, song["sounds"])) > 500 and song["caption"] == NEUTRAL[0]
+    assert np.allclose(song["heard"], made.heard[0], atol=0.006)
+    assert {book.WIDGET, "text/html"} <= set(made._repr_mimebundle_())
+    assert not re.search(r"""(src|href)=["']?https?:|fetch\(|import\(""", made.html())
+
+
+def test_a_kernel_sings_where_it_is_asked(made):
+    at_grid = made.answer({"song": 0, "path": [[1.0, 1.0]]})
+    assert (
+        at_grid["heard"] == made.data["songs"][0]["heard"][3] and at_grid["sound"] == made.data["songs"][0]["sounds"][3]
+    )
+    assert len(made.answer({"song": 0, "path": [[-1, -1], [1, 1]] * 150})["sound"]) > 500
+    assert "song must be from 0 to 1" in made._answered({"song": 5, "path": [[0, 0]]})["error"]
+
+
+def test_bad_input(plane):
+    with pytest.raises(ValueError, match="A pad needs prompts, side >= 2"):
+        Pad(*plane, NEUTRAL[:1], side=1)
+    judge, p = plane
+    with pytest.raises(ValueError, match="two vectors"):
+        steering.calibrate(judge, p.vectors[:1], NEUTRAL)
+    with pytest.raises(ValueError, match="most positive"):
+        steering.calibrate(judge, p.vectors, NEUTRAL, most=0)
