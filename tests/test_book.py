@@ -235,3 +235,30 @@ def test_the_explorer_answers(page, site):
     page.locator(".explorer .map circle[r='4.5']").last.dispatch_event("click")
     assert page.locator(".explorer audio").count() >= 3
     assert page.wrong == []
+
+
+def test_the_pad_plays_moves_and_follows_a_path(page, site):
+    page.goto(f"{site}/notebooks/31_emotion_pad.html")
+
+    def inside(what):
+        return page.evaluate(f"() => document.querySelector('.pad').pad.{what}")
+
+    assert inside("weights()") == [0.25] * 4 and inside("level()") == 0
+    page.locator(".pad .plane").focus()
+    page.keyboard.press("ArrowRight")
+    weights = inside("weights()")
+    assert weights[1] > weights[0] and weights[3] > weights[2] and sum(weights) == pytest.approx(1)
+    page.keyboard.press(" ")
+    page.wait_for_function("() => document.querySelector('.pad').pad.level() > 0.001")
+    page.get_by_role("button", name="Draw a path").click()
+    box = page.locator(".pad .plane").bounding_box()
+    corner = [box["x"] + box["width"] / 4, box["y"] + box["height"] / 4]
+    page.mouse.move(*corner)
+    page.mouse.down()
+    page.mouse.move(corner[0] + box["width"] / 2, corner[1] + box["height"] / 2, steps=8)
+    page.mouse.up()
+    there = page.locator(".pad .said").inner_text()
+    page.get_by_role("button", name="Follow it").click()
+    page.wait_for_timeout(300)
+    assert page.locator(".pad .said").inner_text() != there
+    assert page.wrong == []
