@@ -113,29 +113,31 @@ def subspace_of(pair):
 
 
 # %%
-def direction(x, pair, method):
+def direction(x, pair, method, where=site):
     """A direction of a model's own, from other words than those steered."""
     low, high = PAIRS[pair]
     kinds = [asked(e, "implied", learned_from) for e in (high, low)]
     span = {"SAE": features_of, "subspace": subspace_of}.get(method)
     own = None if span is None else span(pair)
-    return steering.direction(x, *kinds, site, method, seed=seed, directions=own)
+    return steering.direction(x, *kinds, where, method, seed=seed, directions=own)
 
 
-def sweep(x, pair, method, these=tuple(strengths), **how):
-    """A dose-response curve."""
+def sweep(x, pair, method, these=tuple(strengths[1:]), **how):
+    """Songs at several strengths."""
     low, vector = PAIRS[pair][0], direction(x, pair, method)
     settings = {"seconds": seconds, "seed": seed, "progress": False}
     return steering.generate(x, asked(low), vector, these, **settings, **how)
 
 
 # %%
-reference = {
-    pair: m.generate(asked(high), seconds, seed, keep=True)
-    for pair, (_, high) in PAIRS.items()
-}
+plain, reference = (
+    {p: m.generate(asked(e[i]), seconds, seed, keep=True) for p, e in PAIRS.items()}
+    for i in (0, 1)
+)
 sung = {
-    (pair, method): sweep(m, pair, method) for pair in PAIRS for method in METHODS
+    (pair, method): {0.0: plain[pair], **sweep(m, pair, method)}
+    for pair in PAIRS
+    for method in METHODS
 }
 
 
@@ -179,6 +181,23 @@ for pair in PAIRS:
     )
 
 # %% [markdown]
+# More strength, more effect? Spearman's correlation of strength with what is heard along the prompt's shift.
+
+# %%
+half = slice(1, None, 2)
+show.estimates(
+    {
+        f"{pair}: {method}": steering.dose(
+            judge, {s: c[half] for s, c in clips.items()}, reference[pair][half]
+        )
+        for (pair, method), clips in sung.items()
+    },
+    "Does the response follow the dose?",
+    "Spearman's ρ of strength and response",
+    bar=0.9,
+)
+
+# %% [markdown]
 # ## What does it cost?
 #
 # *Surprise*: how much less probable (nats a token) the song is than the unsteered one as music of any kind, without a prompt. Up and to the
@@ -218,6 +237,8 @@ def best(pair):
 
 
 point = {pair: best(pair) for pair in PAIRS}
+columns = ["pair", "method", "strength", "success", "share", "surprise", "distance", "diversity", "instrument", "silent", "clipped"]  # fmt: skip
+show.table(reported[columns], "Every method and strength, on the second half")
 
 # %%
 rows = []
@@ -230,10 +251,7 @@ for pair, p in point.items():
         asking.assign(method="prompt"),
     ]
 compared = pd.concat(rows)
-show.table(
-    compared[["pair", "method", "strength", "success", "share", "surprise", "distance", "diversity", "instrument", "silent", "clipped"]],
-    "At the strength chosen on the other half",
-)  # fmt: skip
+show.table(compared[columns], "At the strength chosen on the other half")
 
 # %% [markdown]
 # What else moves? Every cue, in standard deviations of the world's music. The prompt moves what the world says belongs to the emotion; a good
@@ -286,6 +304,30 @@ ways = pd.concat(way(pair, k, how) for k, how in WAYS.items())
 show.table(
     ways[["strength", "success", "share", "surprise", "instrument"]],
     f"{pair}: the same direction, applied in other ways",
+)
+
+# %% [markdown]
+# ## Where to push
+#
+# The same method and strength at every block, on the second half of the prompts.
+
+
+# %%
+def at_block(block):
+    """One block's row."""
+    p, low = point[pair], asked(PAIRS[pair][0])
+    vector = direction(m, pair, "diffmeans", f"resid.{block}")
+    settings = {"seconds": seconds, "seed": seed, "progress": False}
+    clips = steering.generate(m, low, vector, [p["strength"]], **settings)
+    both = {0.0: plain[pair][half], p["strength"]: clips[p["strength"]][half]}
+    row = steering.evaluate(judge, both, reference[pair][half], PAIRS[pair][1])
+    return row.iloc[[1]].assign(site=f"resid.{block}")
+
+
+blocks = pd.concat(map(at_block, range(len(m.lm.transformer.layers))))
+show.table(
+    blocks[["site", "success", "share", "surprise", "instrument"]],
+    f"{pair}: the difference of means, by block",
 )
 
 # %% [markdown]

@@ -54,6 +54,7 @@ class Judge:
         #: how often the instrument of an unsteered song is recognised
         self.instruments = stats.proportion(told == neutral["instrument"].to_numpy())
         self.instrument = learner.fit(timbre, neutral["instrument"])
+        self._heard = {}
 
     def place(self, clips: Clips) -> np.ndarray:
         """Valence and arousal [clip, 2] as the first listener hears them."""
@@ -62,9 +63,19 @@ class Judge:
         return said[list(AXES)].to_numpy()
 
     def hear(self, clips: Clips) -> pd.DataFrame:
-        """One row a clip: emotion, valence and arousal of every listener ("corpus valence", ...), the world's cues, surprise
+        """What is known of each clip, heard once however often it is asked for.
+
+        One row a clip: emotion, valence and arousal of every listener ("corpus valence", ...), the world's cues, surprise
         (nats a token of the unconditional stream: how far from any music the model knows), loud (dBFS), clipped, and
-        whether the instrument asked for is heard."""
+        whether the instrument asked for is heard.
+        """
+        names = [(p, t.tobytes()) for p, t in zip(clips.prompts, clips.tokens, strict=True)]
+        if new := [i for i, name in enumerate(names) if name not in self._heard]:
+            rows = self._hear(clips[new]).to_dict("records")
+            self._heard |= {names[i]: row for i, row in zip(new, rows, strict=True)}
+        return pd.DataFrame([self._heard[name] for name in names])
+
+    def _hear(self, clips):
         measured = listeners.features(clips.audio, clips.sample_rate)
         parts = {}
         for name, ear in self.ears.items():
@@ -144,8 +155,9 @@ def evaluate(judge: Judge, clips: dict[float, Clips], reference: Clips, target: 
 def dose(judge: Judge, clips: dict[float, Clips], reference: Clips) -> stats.Estimate:
     """Spearman's correlation of strength with the mean of what is heard along the prompt's shift; the interval resamples
     clips."""
-    heard = {s: judge.place(c) for s, c in clips.items()}
-    ask = (judge.place(reference) - heard[0.0]).mean(0)
+    plane = [f"{next(iter(judge.ears))} {axis}" for axis in AXES]
+    heard = {s: judge.hear(c)[plane].to_numpy() for s, c in clips.items()}
+    ask = (judge.hear(reference)[plane].to_numpy() - heard[0.0]).mean(0)
     along = np.stack([h @ ask for h in heard.values()], 1)
     return stats.bootstrap(lambda x: spearmanr(list(heard), x.mean(0)).statistic, along, n_resamples=500)
 
