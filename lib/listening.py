@@ -72,7 +72,9 @@ class ListeningTest:
     @property
     def html(self) -> str:
         """The page that stands alone. Its policy forbids it to fetch or send anything."""
-        policy = "default-src 'none'; media-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+        policy = (
+            "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+        )
         return (
             '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
             f'content="width=device-width,initial-scale=1"><meta http-equiv="Content-Security-Policy" content="{policy}">'

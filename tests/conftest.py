@@ -1,6 +1,7 @@
 """Tests keep away from the book's own results: their artifacts go to a temporary folder."""
 
 import os
+import shutil
 import tempfile
 
 os.environ["BOOK_ARTIFACTS"] = tempfile.mkdtemp(prefix="book-artifacts-")
@@ -30,3 +31,22 @@ def miniature(folder):
     from lib import model
 
     return model.load(str(folder), "cpu")
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        message = f"No browser found (looked for {', '.join(BROWSERS)}): the built pages were not checked."
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=found, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
+        )
+        yield browser
+        browser.close()
