@@ -127,12 +127,12 @@ show.estimates(
 # **Order of importance.** Length of each cue's effect over both axes, in the order of people (most important first).
 
 # %%
-size = table.assign(v=values["effect"] ** 2).groupby("cue")["v"].sum() ** 0.5
+length = table.assign(v=values["effect"] ** 2).groupby("cue")["v"].sum() ** 0.5
 human = pd.Series(range(len(perception.HUMAN_ORDER), 0, -1), perception.HUMAN_ORDER)
-ordered = scipy.stats.spearmanr(size[human.index], human)
+ordered = scipy.stats.spearmanr(length[human.index], human)
 show.table(
     pd.DataFrame(
-        {"cue": human.index, "judged, millinats": size[human.index].values}
+        {"cue": human.index, "judged, millinats": length[human.index].values}
     ),
     f"Rank correlation with people: {ordered.statistic:.2f} (p = {ordered.pvalue:.2f}, {len(human)} cues)",
 )
