@@ -305,6 +305,8 @@ show.table(
     .drop(columns="row"),
     "Candidate edges (true: the world's weight)",
 )
+
+# %%
 show.table(
     pd.DataFrame(
         {"model": k, "precision": c[0], "recall": c[1]} for k, c in compared.items()
