@@ -70,6 +70,8 @@ show.histogram(
     "How well a label predicts activation on unseen clips",
     "AUROC",
 )
+
+# %%
 for name, held in (("features", named), ("random directions", null)):
     print(
         f"{name}: {(held['held_out'] >= features.ANSWERS).mean():.1%} hold a label"

@@ -136,6 +136,7 @@ show.table(
     ),
     f"Rank correlation with people: {ordered.statistic:.2f} (p = {ordered.pvalue:.2f}, {len(human)} cues)",
 )
+# %%
 signs = table[table["people"] == "+"]
 right = stats.proportion([e.value > 0 for e in signs["effect"]])
 print("signs as people's:", right)

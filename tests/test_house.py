@@ -90,6 +90,9 @@ def test_notebooks_are_thin(name):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             assert len(cell.source.splitlines()) <= 20, cell.source
+            # only the last value of a cell is shown
+            for node in ast.parse(cell.source).body[:-1]:
+                assert not (isinstance(node, ast.Expr) and ast.unparse(node).startswith("show.")), ast.unparse(node)
             for node in ast.walk(ast.parse(cell.source)):
                 if isinstance(node, ast.FunctionDef):
                     assert node.end_lineno - node.lineno < 10, node.name
