@@ -30,7 +30,7 @@
 model = "organism"
 site = "resid.4"
 strengths = [0.0, 0.08, 0.12, 0.16]
-n = 24  # prompts steered
+n = 32  # prompts steered
 learned_from = 24  # prompts of each kind
 size = 32  # SAE features, and dimensions of a learned subspace
 pairs = 64  # that a subspace is learned from
@@ -224,16 +224,16 @@ for pair in PAIRS:
 # %% [markdown]
 # ## The best operating point
 #
-# Chosen on the first half by success, the rest is measured on the second. The random direction has the same norm.
+# Chosen on the first half by success and share, measured on the second. The random direction has the same norm.
 
 
 # %%
 def best(pair):
-    """Method and strength with the most success on the half that chooses (ties: the least surprise)."""
+    """Method and strength nearest to asking on the half that chooses: most success, and a share up to 1."""
     t = chosen_on[(chosen_on["pair"] == pair) & (chosen_on["strength"] != "prompt")]
     t = t[~t["method"].isin(["random", "shuffled"])]
-    t = t.assign(hit=t["success"].map(lambda e: e.value), cost=t["surprise"].map(lambda e: e.value))  # fmt: skip
-    return t.sort_values(["hit", "cost"], ascending=[False, True]).iloc[0]
+    success, share = (t[c].map(lambda e: e.value) for c in ("success", "share"))
+    return t.loc[(success + share.clip(upper=1)).idxmax()]
 
 
 point = {pair: best(pair) for pair in PAIRS}
@@ -278,21 +278,22 @@ for pair in PAIRS:
 # ## Ways to apply it
 #
 # The same direction and strength: on the conditional stream alone, on both streams, fading, rising, with the norm kept, with the strength set
-# step by step by a probe. And without any direction: stronger guidance, and guidance away from *sad*.
+# step by step by a probe. Without any direction: stronger guidance, and guidance away from *sad* (a negative prompt), which also goes together with a weaker push.
 
 
 # %%
 WAYS = {
     "constant": {}, "decay": {"schedule": "decay"}, "ramp": {"schedule": "ramp"}, "both streams": {"stream": "both"},
-    "norm kept": {"keep_norm": True}, "monitored": {"monitored": True}, "guidance × 2": {"cfg": 2 * m.defaults["cfg"]}, "negative prompt": {"negative": "sad music"},
+    "norm kept": {"keep_norm": True}, "monitored": {"monitored": True}, "guidance × 2": {"cfg": 2 * m.defaults["cfg"], "part": 0}, "negative prompt": {"negative": "sad music", "part": 0},
+    "negative prompt and 0.6 × strength": {"negative": "sad music", "part": 0.6},
 }  # fmt: skip
 
 
 # %%
-def way(pair, name, how):
+def way(pair, name, part=1.0, **how):
     """One way, measured on all prompts."""
     p = point[pair]
-    s = 0.0 if name in ("guidance × 2", "negative prompt") else p["strength"]
+    s = part * p["strength"]
     clips = sweep(m, pair, p["method"], (s,), **how)
     both = {0.0: sung[pair, p["method"]][0.0], name: clips[s]}
     row = steering.evaluate(judge, both, reference[pair], PAIRS[pair][1]).iloc[[1]]
@@ -300,7 +301,7 @@ def way(pair, name, how):
 
 
 pair = "sad → happy"
-ways = pd.concat(way(pair, k, how) for k, how in WAYS.items())
+ways = pd.concat(way(pair, k, **how) for k, how in WAYS.items())
 show.table(
     ways[["strength", "success", "share", "surprise", "instrument"]],
     f"{pair}: the same direction, applied in other ways",
