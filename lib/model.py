@@ -25,7 +25,7 @@ import yaml
 from omegaconf import OmegaConf
 from tqdm.auto import tqdm
 
-from lib import generation
+from lib import generation, sizing
 from lib.compat import audiocraft
 from lib.organism import network, world
 from lib.results import ARTIFACTS
@@ -34,9 +34,7 @@ builders = audiocraft.models.builders
 ConditioningAttributes = audiocraft.modules.conditioners.ConditioningAttributes
 T5Conditioner = audiocraft.modules.conditioners.T5Conditioner
 
-RELEASED = tuple(f"facebook/musicgen-{size}" for size in ("small", "medium", "large")) + tuple(
-    f"facebook/musicgen-stereo-{size}" for size in ("small", "medium", "large")
-)
+RELEASED = tuple(sizing.SHAPES)
 FILES = ("state_dict.bin", "compression_state_dict.bin")
 #: Sampling settings where a model's own configuration gives none: those of audiocraft's MusicGen.
 CACHE_BYTES = 4 * 2**30  # of attention keys and values while clips are generated
@@ -367,6 +365,8 @@ def load(name: str, device: str | None = None) -> Model:
     ------
     ModelError
         Unknown name, missing file, damaged or unsafe checkpoint, unsupported conditioning, no connection.
+    MemoryError
+        The weights would not fit: said before anything is fetched or read.
     """
     device = _check_device(device)
     if name in world.WORLDS:
@@ -376,6 +376,7 @@ def load(name: str, device: str | None = None) -> Model:
     if isinstance(name, str | os.PathLike) and Path(name).is_dir():
         return _load_released(str(name), {file: _in_folder(Path(name), file) for file in FILES}, device)
     if name in RELEASED:
+        sizing.check(name, sizing.weights(sizing.SHAPES[name], device), device)
         return _load_released(name, {file: _from_hub(name, file) for file in FILES}, device)
     raise ModelError(
         f"Unknown model {name!r}. Expected one of {sorted(world.WORLDS)}, one of {list(RELEASED)}, or a folder that "
@@ -387,10 +388,12 @@ def load(name: str, device: str | None = None) -> Model:
 def _load_released(name, files, device):
     """audiocraft's own loading, except that files run no code and references may be resolved beside them."""
     beside = Path(name) if Path(name).is_dir() else None
+    size = sum(Path(file).stat().st_size for file in files.values())
+    sizing.check(name, size * sizing.BYTES[sizing.dtype(device)] // 2, device)  # released files are in half precision
     state = _read(files["state_dict.bin"], ("best_state", "xp.cfg"))
     compression = _read(files["compression_state_dict.bin"], ())
     cfg = OmegaConf.create(state["xp.cfg"])
-    cfg.device, cfg.dtype = device, "float16" if device.startswith("cuda") else "float32"
+    cfg.device, cfg.dtype = device, sizing.dtype(device)
     for key in ("cache_path", "merge_text_conditions_p", "drop_desc_p"):  # training options audiocraft drops as well
         for part in (cfg.conditioners.get("args"), cfg.conditioners):
             if part is not None and key in part:

@@ -1,0 +1,36 @@
+"""What a model takes is said beforehand, and is right."""
+
+import pytest
+
+from lib import model, sizing
+
+
+def test_parameters_are_those_of_the_model(miniature):
+    lm = miniature.lm
+    conditioner = lm.condition_provider.conditioners["description"]
+    shape = sizing.Shape(len(lm.transformer.layers), lm.dim, lm.n_q, lm.card, conditioner.dim)
+    assert sizing.parameters(shape) == sum(p.numel() for p in lm.parameters())
+
+
+def test_released_sizes_are_the_known_ones():
+    # the sum of the files of facebook/musicgen-small on the hub is 587 million parameters
+    small = sizing.parameters(sizing.SHAPES["facebook/musicgen-small"]) + sum(sizing.beside().values())
+    assert small == pytest.approx(587e6, rel=0.01)
+    table = sizing.table().set_index("model")
+    assert 3.2e3 < table.loc["musicgen-large", "parameters, millions"] < 3.3e3
+    gpu, cpu = table["weights on a GPU, GB"], table["weights on a CPU, GB"]
+    assert (gpu < cpu).all() and (cpu < 2 * gpu).all()
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_read(folder, monkeypatch):
+    monkeypatch.setattr(sizing, "free", lambda device: 10_000)
+    monkeypatch.setattr(model, "_read", lambda *a: pytest.fail("read"))
+    monkeypatch.setattr(model, "_from_hub", lambda *a: pytest.fail("fetched"))
+    with pytest.raises(MemoryError, match=r"musicgen-large takes 13\.7 GB on cpu, and 0\.0 GB are free"):
+        model.load("facebook/musicgen-large", "cpu")
+    with pytest.raises(MemoryError, match="Choose a smaller model"):
+        model.load(str(folder), "cpu")
+
+
+def test_free_memory_is_measured():
+    assert 1e8 < sizing.free("cpu") < 1e14
