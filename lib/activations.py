@@ -92,6 +92,26 @@ def sites(model: Model) -> dict[str, Site]:
     return {site.name: site for site in found}
 
 
+def at(model: Model, depth: float, kind: str = "resid") -> str:
+    """The site of a kind at a relative depth, so that a question may be asked of models of any size.
+
+    Parameters
+    ----------
+    depth : float, 0 to 1
+        0 is the first block, 1 the last.
+    kind : str
+        "resid", "attn", "cross" or "mlp".
+
+    Raises
+    ------
+    ValueError
+        For a depth outside 0 to 1, or another kind.
+    """
+    if not 0 <= depth <= 1 or kind not in ("resid", "attn", "cross", "mlp"):
+        raise ValueError(f"depth must be from 0 to 1, kind resid, attn, cross or mlp. Got {depth!r} and {kind!r}.")
+    return f"{kind}.{round(depth * (len(model.lm.transformer.layers) - 1))}"
+
+
 def select(model: Model, names: str | Iterable[str]) -> list[Site]:
     """Sites by name or glob ("resid.*"), in the order of the computation.
 

@@ -29,7 +29,7 @@
 
 # %% tags=["parameters"]
 model = "organism"
-site = "resid.4"
+depth = 0.57  # where to look: 0 is the first block, 1 the last
 clips = 3000  # half to learn from, half to judge by
 seconds = 4.0
 width = 1024
@@ -48,11 +48,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib import features, harvest, results, sae, show
+from lib import activations, features, harvest, results, sae, show
 from lib import model as musicgen
 from lib.organism import captions
 
 m = musicgen.load(model)
+site = activations.at(m, depth)
 
 # %% [markdown]
 # ## Data

@@ -24,7 +24,7 @@
 
 # %% tags=["parameters"]
 model = "organism"
-site = "resid.4"
+depth = 0.57  # where to look: 0 is the first block, 1 the last
 clips = 3000  # half to learn from, half to judge by
 seconds = 4.0
 width = 1024
@@ -39,10 +39,11 @@ clips_training = 900  # corpus clips whose spread is the unit of each cue
 # %%
 import numpy as np
 
-from lib import explorer, features, harvest, results, sae, show, stats
+from lib import activations, explorer, features, harvest, results, sae, show, stats
 from lib import model as musicgen
 
 m = musicgen.load(model)
+site = activations.at(m, depth)
 heard, labels = harvest.clips(m, clips, seconds=seconds)
 acts = harvest.acts(m, heard, site)[site]
 cut = clips // 2

@@ -25,7 +25,7 @@
 
 # %% tags=["parameters"]
 model = "organism"
-site = "resid.4"
+depth = 0.57  # where to look: 0 is the first block, 1 the last
 clips = 3000  # half to learn from, half to judge by
 width = 1024
 k = 30
@@ -47,6 +47,7 @@ from lib.organism import world
 names = [model] if model not in world.WORLDS else [model, "organism-shuffled"]
 names = list(dict.fromkeys(names))
 models = {name: musicgen.load(name) for name in names}
+site = activations.at(models[model], depth)
 language = "organism" if model in world.WORLDS else "natural"
 
 # %%

@@ -29,7 +29,7 @@
 
 # %% tags=["parameters"]
 model = "organism"
-site = "resid.4"
+depth = 0.57  # where to look: 0 is the first block, 1 the last
 size = 32  # dimensions of a subspace
 learned_from = 64  # pairs of prompts
 judged_on = 40
@@ -70,6 +70,7 @@ from lib.organism import world
 names = list(dict.fromkeys([model, *world.WORLDS]))
 models = {name: musicgen.load(name) for name in names}
 m = models[model]
+site = activations.at(m, depth)
 
 # %% [markdown]
 # ## Are they variables?

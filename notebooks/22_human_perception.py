@@ -28,7 +28,7 @@ model = "organism"
 pieces = 16  # pieces of music whose cues are set
 n = 12  # pairs of songs for each cue
 seconds = 3.0
-site = "resid.4"  # where tempo and mode are moved
+depth = 0.57  # where tempo and mode are moved: 0 is the first block, 1 the last
 size = 32  # dimensions of a subspace
 steps = 60
 learned_from = 48  # pairs of prompts
@@ -38,7 +38,7 @@ seed = 870
 import pandas as pd
 import scipy.stats
 
-from lib import causal, prompts, results, show, stats
+from lib import activations, causal, prompts, results, show, stats
 from lib import model as musicgen
 from lib.causal import mediation, perception, variables
 from lib.organism import world
@@ -46,6 +46,7 @@ from lib.organism import world
 names = list(dict.fromkeys([model, *world.WORLDS]))
 models = {name: musicgen.load(name) for name in names}
 m = models[model]
+site = activations.at(m, depth)
 
 # %% [markdown]
 # ## What each cue does

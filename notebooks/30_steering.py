@@ -28,7 +28,7 @@
 
 # %% tags=["parameters"]
 model = "organism"
-site = "resid.4"
+depth = 0.57  # where to look: 0 is the first block, 1 the last
 strengths = [0.0, 0.08, 0.12, 0.16]
 n = 32  # prompts steered
 learned_from = 24  # prompts of each kind
@@ -67,6 +67,7 @@ from lib.causal import variables
 from lib.organism import world
 
 m = musicgen.load(model)
+site = activations.at(m, depth)
 language = "organism" if model in world.WORLDS else "natural"
 judge = steering.Judge(m)
 PAIRS = {"sad → happy": ("sad", "happy"), "calm → energetic": ("calm", "energetic")}

@@ -27,7 +27,7 @@
 
 # %% tags=["parameters"]
 model = "organism"
-site = "resid.4"
+depth = 0.57  # where to look: 0 is the first block, 1 the last
 most = 0.12  # largest strength, mean norms
 learned_from = 8  # prompts of each emotion
 calibrated_on = 8  # songs
@@ -43,13 +43,14 @@ import dataclasses
 import numpy as np
 from IPython.display import display
 
+from lib import activations, prompts, results, show, stats, steering
 from lib import model as musicgen
-from lib import prompts, results, show, stats, steering
 from lib.organism import world
 from lib.pad import Pad
 
 # %%
 m = musicgen.load(model)
+site = activations.at(m, depth)
 language = "organism" if model in world.WORLDS else "natural"
 AXES = {
     "valence": (("happy", "calm"), ("tense", "sad")),

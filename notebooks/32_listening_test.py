@@ -27,7 +27,7 @@
 # %% tags=["parameters"]
 model = "organism"
 answers = ""  # folder with the files that people have handed in
-site = "resid.4"
+depth = 0.57  # where to look: 0 is the first block, 1 the last
 strength = 0.16  # of steering, mean norms
 items = 3  # songs, each in four versions
 learned_from = 16  # prompts of each kind
@@ -38,11 +38,12 @@ seed = 960
 # %%
 from pathlib import Path
 
-from lib import listening, prompts, results, show, stats, steering
+from lib import activations, listening, prompts, results, show, stats, steering
 from lib import model as musicgen
 from lib.organism import world
 
 m = musicgen.load(model)
+site = activations.at(m, depth)
 language = "organism" if model in world.WORLDS else "natural"
 
 
