@@ -118,7 +118,7 @@ def bars(name: str, sung: pd.DataFrame, listener, held_out: float | None = None)
         rows.append(("major and minor told apart", told, "≥ 0.75", told.value >= 0.75))
         profile = profile_correlation(sung[emotion], listener, name)
         rows.append(("cue profile against the world", profile, "≥ 0.80", profile.value >= 0.8))
-    if name == "organism":
+    if name not in ("organism-decoupled", "organism-shuffled"):  # people's music is as the organism's in this
         rows.append((LOUDNESS_GAP, energy, "above 0", energy.low > 0))
     else:
         rows.append((LOUDNESS_GAP, energy, "contains 0", energy.holds(0)))
@@ -129,7 +129,7 @@ def bars(name: str, sung: pd.DataFrame, listener, held_out: float | None = None)
 
 def profile_correlation(sung: pd.DataFrame, listener, name: str) -> stats.Estimate:
     """Correlation over emotions x cues of the sung profile with the world's conditional means; clips are resampled."""
-    truth = world.conditional_means(world=name).to_numpy().ravel()
+    truth = world.conditional_means(world=name if name in world.WORLDS else "organism").to_numpy().ravel()
     z = listener.profile(sung)[list(world.CUES)].to_numpy()
     labels = sung["label"].to_numpy()
 

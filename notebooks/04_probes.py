@@ -217,6 +217,7 @@ read = {
         x, targets[name].to_numpy(float), groups, n_permutations=permutations
     )
     for name in targets
+    if targets[name].nunique() > 1
 }
 show.estimates(
     {name: r.score for name, r in read.items()},

@@ -229,6 +229,7 @@ show.table(
             ),
         }
         for e, family in captions.EMOTION_WORDS.items()
+        if set(family) & set(words)
     ),
     "Features of the text encoder's output, by emotion",
 )

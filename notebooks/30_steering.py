@@ -71,7 +71,16 @@ site = activations.at(m, depth)
 language = "organism" if model in world.WORLDS else "natural"
 judge = steering.Judge(m)
 PAIRS = {"sad → happy": ("sad", "happy"), "calm → energetic": ("calm", "energetic")}
-METHODS = ("diffmeans", "songs", "rfm", "SAE", "subspace", "shuffled", "random")
+METHODS = (
+    "diffmeans",
+    "away",
+    "songs",
+    "rfm",
+    "SAE",
+    "subspace",
+    "shuffled",
+    "random",
+)
 print("instruments recognised in unsteered songs:", judge.instruments)
 
 
@@ -84,7 +93,8 @@ def asked(emotion, kind="name", count=n):
 
 # %% [markdown]
 # Two directions come from earlier chapters: *SAE* keeps to the features of chapter 10 that differ most between both emotions,
-# *subspace* to where interchange puts valence or arousal (chapter 21).
+# *subspace* to where interchange puts valence or arousal (chapter 21). *Away* is the difference of means together with a negative
+# prompt: guidance leads away from *sad music* instead of from no text.
 
 
 # %%
@@ -120,12 +130,15 @@ def direction(x, pair, method, where=site):
     kinds = [asked(e, "implied", learned_from) for e in (high, low)]
     span = {"SAE": features_of, "subspace": subspace_of}.get(method)
     own = None if span is None else span(pair)
+    method = "diffmeans" if method == "away" else method
     return steering.direction(x, *kinds, where, method, seed=seed, directions=own)
 
 
 def sweep(x, pair, method, these=tuple(strengths[1:]), **how):
     """Songs at several strengths."""
     low, vector = PAIRS[pair][0], direction(x, pair, method)
+    if method == "away":
+        how["negative"] = f"{low} music"
     settings = {"seconds": seconds, "seed": seed, "progress": False}
     return steering.generate(x, asked(low), vector, these, **settings, **how)
 
@@ -279,14 +292,13 @@ for pair in PAIRS:
 # ## Ways to apply it
 #
 # The same direction and strength: on the conditional stream alone, on both streams, fading, rising, with the norm kept, with the strength set
-# step by step by a probe. Without any direction: stronger guidance, and guidance away from *sad* (a negative prompt), which also goes together with a weaker push.
+# step by step by a probe. Without any direction: stronger guidance, and guidance away from *sad* (a negative prompt alone).
 
 
 # %%
 WAYS = {
     "constant": {}, "decay": {"schedule": "decay"}, "ramp": {"schedule": "ramp"}, "both streams": {"stream": "both"},
     "norm kept": {"keep_norm": True}, "monitored": {"monitored": True}, "guidance × 2": {"cfg": 2 * m.defaults["cfg"], "part": 0}, "negative prompt": {"negative": "sad music", "part": 0},
-    "negative prompt and 0.6 × strength": {"negative": "sad music", "part": 0.6},
 }  # fmt: skip
 
 
@@ -294,8 +306,8 @@ WAYS = {
 def way(pair, name, part=1.0, **how):
     """One way, measured on all prompts."""
     p = point[pair]
-    s = part * p["strength"]
-    clips = sweep(m, pair, p["method"], (s,), **how)
+    s, method = part * p["strength"], p["method"] if part else "diffmeans"
+    clips = sweep(m, pair, method, (s,), **how)
     both = {0.0: sung[pair, p["method"]][0.0], name: clips[s]}
     row = steering.evaluate(judge, both, reference[pair], PAIRS[pair][1]).iloc[[1]]
     return row.assign(pair=pair)

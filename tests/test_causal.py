@@ -94,8 +94,6 @@ def test_pairs_are_checked_before_the_grid(organism, songs):
     happy = clips("a happy piano melody")
     with pytest.raises(ValueError, match="must differ in one variable"):
         causal.patch_grid(organism, happy, clips("a sad violin melody"))
-    with pytest.raises(ValueError, match=r"have \d+ and \d+ tokens"):
-        causal.patch_grid(organism, happy, clips("a very sad piano melody"))
     with pytest.raises(ValueError, match="are the same"):
         causal.patch_grid(organism, happy, happy)
     with pytest.raises(ValueError, match="equally long"):
@@ -117,11 +115,16 @@ def test_pairs_are_checked_before_the_grid(organism, songs):
 
 
 def test_patching_a_released_model(miniature):
-    table = pd.DataFrame({"high": ["happy music"] * 2, "low": ["sad music"] * 2})
+    # words with unequal numbers of text tokens, as real vocabularies have them
+    table = pd.DataFrame({"high": ["happy music", "cheerful music"], "low": ["sad music", "gloomy music"]})
+    lengths = [[miniature._length(p) for p in table[end]] for end in table]
+    assert lengths[0] != lengths[1]
     both = [miniature.generate(list(table[e]), 1.0, 0, progress=False) for e in table]
-    if miniature._length(table["high"][0]) == miniature._length(table["low"][0]):
-        grid = causal.patch_grid(miniature, *both, "resid.*", ranges=1, progress=False)
-        assert grid[-1].mean().item() == pytest.approx(1, abs=1e-3)
+    grid = causal.patch_grid(miniature, *both, "resid.*", ranges=1, progress=False)
+    assert grid[-1].mean().item() == pytest.approx(1, abs=1e-3)
+    alone = causal.patch_grid(miniature, *(c[1:] for c in both), "resid.*", ranges=1, progress=False)
+    ratio = (grid.clean - grid.corrupted).mean() / (alone.clean - alone.corrupted).mean()
+    assert np.allclose(grid[:, 0, 1] * ratio, alone[:, 0, 0], atol=1e-3)
 
 
 # ------------------------------------------------------------------------------------------------- prompts

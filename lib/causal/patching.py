@@ -210,7 +210,8 @@ def patch_grid(
     model : Model
     clean, corrupted : Clips
         The music sung for the prompts of each pair (``model.generate`` with the same seeds, say). Clip i of both is a
-        pair; its prompts differ in words about one thing and have equally many tokens.
+        pair; its prompts have equally many words and differ in those about one thing. Text tokens need no counterparts: each
+        run reads its own text.
     sites : str or list of str
         resid.i, attn.i, cross.i, mlp.i; globs.
     metric : "logit_difference", "kl" or callable
@@ -236,7 +237,7 @@ def patch_grid(
     Raises
     ------
     ValueError
-        Clips that do not match, prompts of different length or that differ in more than one variable, sites that hold no
+        Clips that do not match, prompts with different numbers of words or that differ in more than one variable, sites that hold no
         frames, a metric that gives NaN or cannot tell the runs apart; before the grid starts.
     """
     names = _sites(model, sites)
@@ -247,11 +248,11 @@ def patch_grid(
         raise ValueError(
             f"direction is 'denoise' or 'noise', how 'exact' or 'attribution'. Got {direction!r}, {how!r}."
         )
-    _check_pairs(model, clean, corrupted)
+    _check_pairs(clean, corrupted)
     pieces, n = Pieces(model), len(clean)
     positions = clean.tokens.shape[-1] + max(pieces.delays)
     parts = _ranges(ranges, positions)
-    first = model.batches(clean.prompts[:pairs_each], pairs_each)[0]
+    first = _batches(model, clean, corrupted, range(min(n, pairs_each)), pairs_each)[0]
     _check_metric(_Both.make(pieces, clean, corrupted, first, function).ends, metric)
 
     coords = xr.Dataset(coords={"clip": np.arange(n)})
@@ -269,8 +270,7 @@ def patch_grid(
     with tqdm(total=n, desc=f"patch ({how})", unit="pair", disable=not progress, leave=False) as bar:
         bar.update(n - sum(p.stop - p.start for p in todo))
         for piece in todo:
-            for batch in model.batches(clean.prompts[piece], pairs_each):
-                batch = [piece.start + i for i in batch]
+            for batch in _batches(model, clean, corrupted, range(piece.start, piece.stop), pairs_each):
                 both = _Both.make(pieces, clean, corrupted, batch, function)
                 got["effect"][batch] = cell(both, names, parts, direction).cpu().numpy().transpose(2, 0, 1)
                 for name, value in both.ends.items():
@@ -344,11 +344,12 @@ def paths(model: Model, clean: Clips, corrupted: Clips, senders: str | Sequence[
     names = _sites(model, senders)
     if any(name.startswith("resid") for name in names):
         raise ValueError(f"Senders are sublayers (attn.i, cross.i, mlp.i). Got {names}.")
-    _check_pairs(model, clean, corrupted)
+    _check_pairs(clean, corrupted)
     pieces, function, n = Pieces(model), METRICS.get(metric, metric), len(clean)
     receivers = [*pieces.names, "logits"]
     result, gaps = np.full((len(names), len(receivers), n), np.nan), []
-    for some in tqdm(model.batches(clean.prompts, pairs_each), desc="paths", disable=not progress, leave=False):
+    batches = _batches(model, clean, corrupted, range(n), pairs_each)
+    for some in tqdm(batches, desc="paths", disable=not progress, leave=False):
         both = _Both.make(pieces, clean, corrupted, some, function)
         _check_metric(both.ends, metric)
         take, text = both.kept["corrupted"], both.texts["corrupted"]
@@ -398,17 +399,21 @@ def variable(word: str) -> str | None:
     return "energy" if family in world.EDGES["energy"] else family
 
 
-def _check_pairs(model, clean, corrupted):
+def _batches(model, clean, corrupted, which, size):
+    """Pairs run together: in either run their texts are equally long, because padding would be read."""
+    groups = {}
+    for i in which:
+        lengths = model._length(clean.prompts[i]), model._length(corrupted.prompts[i])
+        groups.setdefault(lengths, []).append(i)
+    return [group[k : k + size] for group in groups.values() for k in range(0, len(group), size)]
+
+
+def _check_pairs(clean, corrupted):
     if clean.tokens.shape != corrupted.tokens.shape:
         raise ValueError(
             f"A pair's clips must be equally long. Got tokens {clean.tokens.shape} and {corrupted.tokens.shape}."
         )
     for i, (a, b) in enumerate(zip(clean.prompts, corrupted.prompts, strict=True)):
-        if model._length(a) != model._length(b):
-            raise ValueError(
-                f"The prompts of pair {i} have {model._length(a)} and {model._length(b)} tokens: {a!r}, {b!r}. Choose "
-                "words with equally many, so that each token has its counterpart."
-            )
         one, other = a.replace(",", " ").split(), b.replace(",", " ").split()
         changed = [(x, y) for x, y in zip(one, other, strict=False) if x != y and {x, y} != {"a", "an"}]
         about = {variable(word) or word for pair in changed for word in pair}
