@@ -211,6 +211,8 @@ measured = listeners.features(sung[model].audio, sung[model].sample_rate)
 targets = pd.concat(
     [heard.profile(measured), heard.hear(measured)[["valence", "arousal"]]], axis=1
 )
+
+# %%
 x = activations.capture(m, sung[model], last, stream="uncond", reduce="mean")[last]
 read = {
     name: probes.fit(
