@@ -104,3 +104,28 @@ def table(seconds: float = 10.0) -> pd.DataFrame:
             f"GB more for each clip of {seconds:g} s (GPU)": cache_of(shape, seconds, "cuda") / 1e9,
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def disk(name: str, clips: int, seconds: float, kind: str = "float16") -> pd.DataFrame:
+    """What activations of a released model take on disk: one row a choice of sites.
+
+    Parameters
+    ----------
+    name : str
+        Key of ``SHAPES``.
+    clips, seconds : int, float
+        How many, and how long each.
+    kind : str
+        "float16" or "float32".
+    """
+    shape, size = SHAPES[name], BYTES[kind]
+    sites = {"one residual site": 1, "every residual site": shape.blocks, "every site of every block": 4 * shape.blocks}
+    return pd.DataFrame(
+        {
+            "model": name.removeprefix("facebook/"), "sites": sites_name, "as": kind,
+            "bytes a second": int(n * shape.dim * shape.frame_rate * size),
+            "every frame, GB": n * shape.dim * shape.frame_rate * size * clips * seconds / 1e9,
+            "mean, GB": n * shape.dim * size * clips / 1e9,
+        }
+        for sites_name, n in sites.items()
+    )  # fmt: skip

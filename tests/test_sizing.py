@@ -34,3 +34,16 @@ def test_what_does_not_fit_is_refused_before_anything_is_read(folder, monkeypatc
 
 def test_free_memory_is_measured():
     assert 1e8 < sizing.free("cpu") < 1e14
+
+
+def test_disk_is_what_a_store_holds(tmp_path, miniature):
+    from lib import activations
+
+    clips = miniature.generate(["happy music"] * 2, 1.0, 0, progress=False)
+    activations.capture(miniature, clips, "resid.1", dtype="float16", out=tmp_path / "a.zarr", progress=False)
+    held = sum(f.stat().st_size for f in (tmp_path / "a.zarr").rglob("resid.1/0*"))
+    large = sizing.disk("facebook/musicgen-large", 1, 1.0).set_index("sites")
+    steps = clips.tokens.shape[-1]
+    a_second = large.loc["one residual site", "bytes a second"] * miniature.lm.dim / 2048
+    assert held >= 2 * a_second and held <= 2 * a_second * 16  # a piece of 16 clips is one chunk
+    assert steps == 50 and large.loc["every site of every block", "bytes a second"] == 192 * a_second * 2048 / 32
