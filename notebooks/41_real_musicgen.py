@@ -101,7 +101,7 @@ show.table(
         "seconds of music a second": [music / generating, music / capturing],
         "hours for 10,000 clips of 30 s": [3e5 / music * t / 3600 for t in (generating, capturing)],
     }).round(2),
-    f"{model} on {torch.cuda.get_device_name() if m.device.startswith('cuda') else 'CPU'}, {clips} clips at once",
+    f"{model} on {torch.cuda.get_device_name() if m.device.type == 'cuda' else 'CPU'}, {clips} clips at once",
 )  # fmt: skip
 
 # %% [markdown]
