@@ -50,6 +50,6 @@ $(VENV)/ready: requirements.txt pyproject.toml
 
 lock:
 	$(BIN)/python -m pip install -q uv
-	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --no-annotate --no-header -q \
+	$(BIN)/uv pip compile pyproject.toml --extra scale --universal --python-version 3.11 --no-annotate --no-header -q \
 	    --no-emit-package torch $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) \
 	    | grep -vE "'never'|^(nvidia|cuda|triton|--)" > requirements.txt

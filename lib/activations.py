@@ -209,6 +209,7 @@ def capture(
     delay: int = 0,
     labels=None,
     out=None,
+    pieces=None,
     batch_size: int = 16,
     progress: bool = True,
 ) -> xr.Dataset:
@@ -237,10 +238,12 @@ def capture(
     out : str or Path, optional
         A zarr store to fill piece by piece instead of memory: for captures larger than memory, and for those that
         should survive a kill (the same call goes on where it was).
+    pieces : list of slice, optional
+        Which of the store's pieces to write (some of ``Store.todo``): then the store is returned as it is.
 
     Returns
     -------
-    xr.Dataset
+    xr.Dataset or Store
         One variable a site, dims (clip, [stream,] frame or token, dim); for ``text`` the last is ``text_dim``, for
         ``logits`` there are codebook and card. Missing text tokens (shorter prompts) are NaN. Coordinates: prompt, seed,
         stream, time (s) and the labels.
@@ -256,14 +259,16 @@ def capture(
     coords = _coordinates(model, clips, plan, labels)
     n = len(clips)
     if out is None:
-        target, pieces = None, [slice(0, n)]
+        if pieces is not None:
+            raise ValueError("pieces are those of a store: give out, too.")
+        target, todo = None, [slice(0, n)]
     else:
         arrays = {site: (dims, (n, *shape), dtype) for site, (dims, shape) in plan.layout.items()}
         target = store.Store(out, arrays, coords, _identity(model, clips, plan, labels), batch_size)
-        pieces = target.todo
+        todo = target.todo if pieces is None else pieces
     with tqdm(total=n, desc=f"capture ({how})", unit="clip", disable=not progress, leave=False) as bar:
-        bar.update(n - sum(p.stop - p.start for p in pieces))
-        for piece in pieces:
+        bar.update(n - sum(p.stop - p.start for p in todo))
+        for piece in todo:
             clips_here = range(piece.start, piece.stop)
             got = {s: np.full((len(clips_here), *shape), np.nan, dtype) for s, (_, shape) in plan.layout.items()}
             for batch in model.batches([clips.prompts[i] for i in clips_here], batch_size):
@@ -273,7 +278,7 @@ def capture(
             if target is not None:
                 target.write(piece, got)
     if target is not None:
-        return store.open(out)
+        return store.open(out) if pieces is None else target
     result = coords.assign({site: (plan.layout[site][0], got[site]) for site in got})
     return result.assign_attrs(model=model.name, how=how, delay=delay)
 

@@ -7,6 +7,7 @@ doubled. Any URL that fsspec knows will do ("s3://bucket/run", "memory://run", a
 
 import errno
 import json
+import shutil
 import warnings
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class Store:
     Raises
     ------
     StoreError
-        If ``url`` holds a store with another identity, or something that is no store.
+        If ``url`` holds a store with another identity, or something that is no store, or the disk is too small.
     """
 
     def __init__(self, url, arrays: dict, coords: xr.Dataset, identity: dict, piece: int = 16):
@@ -50,6 +51,7 @@ class Store:
         if found is None or found.attrs.get("unfinished"):  # no store, or one killed while it was made
             if found is None and "://" not in self.url and Path(self.url).exists():
                 raise StoreError(f"{self.url} exists and is not a store of activations. Choose another place.")
+            _check_space(self.url, arrays)
             self.group = _create(self.url, arrays, coords, identity, piece, -(-self.clips // piece))
             return
         there = found.attrs.get("identity")
@@ -105,6 +107,19 @@ def open(url) -> xr.Dataset:
         raise StoreError(f"{missing} of {group[DONE].shape[0]} pieces of {url} are not written yet: run capture again.")
     dataset = xr.open_zarr(str(url), chunks=None, consolidated=False, zarr_format=2, decode_times=False)
     return dataset.drop_vars(DONE).assign_attrs(identity=group.attrs["identity"])
+
+
+def _check_space(url, arrays):
+    """Refuse what the disk cannot hold, before any of it is computed; a URL's space is not known."""
+    if "://" in url:
+        return
+    needed = sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for _, shape, dtype in arrays.values())
+    there = next(folder for folder in [Path(url).absolute(), *Path(url).absolute().parents] if folder.exists())
+    if needed > (left := shutil.disk_usage(there).free):
+        raise StoreError(
+            f"{url} would take {needed / 1e9:.1f} GB, and {left / 1e9:.1f} GB are free. Choose another place, fewer sites, "
+            "reduce='mean' or dtype='float16'."
+        )
 
 
 def _create(url, arrays, coords, identity, piece, pieces):

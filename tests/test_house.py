@@ -17,7 +17,7 @@ ROWS = [
     {"organism", "prompts", "generation", "datasets"},
     {"model"},
     {"activations"},
-    {"listeners", "probes", "features", "harvest"},
+    {"listeners", "probes", "features", "harvest", "scale"},
     {"evaluation", "sae", "causal", "steering"},
     {"show", "book", "live"},
     {"explorer", "pad", "listening"},
