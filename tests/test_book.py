@@ -42,6 +42,9 @@ SMALL = {
         "n": 4, "learned_from": 4, "strengths": [0.0, 0.16], "seconds": 1.0, "clips": 80, "width": 128, "k": 12, "passes": 2,
         "size": 4, "pairs": 8, "steps": 3,
     },
+    "40_real_music": {
+        "songs": 12, "seconds": 2.0, "clips": 80, "width": 128, "k": 12, "passes": 2, "sung": 2, "clip_seconds": 4.0,
+    },
     "41_real_musicgen": {"clips": 2, "seconds": 1.0},
     "32_listening_test": {"items": 2, "learned_from": 2, "seconds": 1.0, "raters": 4},
     "31_emotion_pad": {"learned_from": 2, "calibrated_on": 2, "songs": 2, "on_page": 1, "side": 2, "seconds": 1.0},

@@ -18,8 +18,8 @@ ROWS = [
     {"model"},
     {"activations"},
     {"listeners", "probes", "features", "harvest", "scale"},
-    {"evaluation", "sae", "causal", "steering"},
-    {"show", "book", "live"},
+    {"evaluation", "realmusic", "sae", "causal", "steering"},
+    {"show", "book", "live", "realmusic"},
     {"explorer", "pad", "listening"},
 ]
 ROW = {name: i for i, names in enumerate(ROWS) for name in names}
