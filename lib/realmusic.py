@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 import xarray as xr
-from joblib import Parallel, delayed
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from tqdm.auto import tqdm
 
 from lib import datasets, stats
 from lib.model import Clips, Model
@@ -48,7 +48,8 @@ def excerpts(model: Model, data: datasets.Dataset, start: float, seconds: float)
     if len(songs) < LEAST:
         raise ValueError(f"{len(songs)} of {len(data.songs)} songs last {start + seconds:g} s: at least {LEAST} must.")
     size = int(seconds * model.sample_rate)
-    sounds = Parallel(-1)(delayed(data.audio)(i, model.sample_rate, start, seconds) for i in songs["song_id"])
+    each = tqdm(songs["song_id"], desc="decode", leave=False)
+    sounds = [data.audio(i, model.sample_rate, start, seconds) for i in each]
     audio = np.stack([np.pad(x[:size], (0, max(0, size - len(x)))) for x in sounds])
     clips = model.clips(model.encode(audio, model.sample_rate), [""] * len(songs), decode=False)
     return Excerpts(clips, audio, songs)
@@ -57,7 +58,7 @@ def excerpts(model: Model, data: datasets.Dataset, start: float, seconds: float)
 def acoustic(audio: np.ndarray, rate: int) -> dict[str, np.ndarray]:
     """What needs no model: "mel" (mean and spread of a log-mel spectrogram) and "librosa" (the same of MFCC, chroma, spectral
     contrast, centroid, rolloff, flatness, loudness, onset strength, and the tempo), each [clip, feature]."""
-    found = Parallel(-1)(delayed(_acoustic)(x, rate) for x in audio)
+    found = [_acoustic(x, rate) for x in tqdm(audio, desc="librosa", leave=False)]
     return {name: np.stack([f[name] for f in found]) for name in ("mel", "librosa")}
 
 

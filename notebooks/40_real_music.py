@@ -192,6 +192,7 @@ judge = steering.Judge(m, ears=("corpus",))
 how = {"seconds": min(4.0, m.max_seconds), "seed": seed, "progress": False}
 
 
+# %%
 def moved(axis, y):
     """Heard change along an axis between both signs of the direction."""
     vector = realmusic.direction(m, x, y)
