@@ -64,6 +64,11 @@ show.table(results.evidence(model))
 # the model's hearing beside that of human listeners.
 #
 # **Phase 3, steering.** [Can we move emotion?](30_steering) pushes along a direction, with the prompt as the yardstick.
+# [Can you play it?](31_emotion_pad) gives you a plane of valence and arousal to move in, and shows where songs really land.
+# [Can people hear it?](32_listening_test) hands out a blind test and analyses what comes back.
+#
+# **Real music, real MusicGen.** [Does it hear what people hear?](40_real_music) reads human ratings from songs that the model
+# hears. [Ask a real MusicGen](41_real_musicgen) says what that takes, and how to read the answers.
 #
 # ## Run it yourself
 #
