@@ -268,6 +268,17 @@ compared = pd.concat(rows)
 show.table(compared[columns], "At the strength chosen on the other half")
 
 # %% [markdown]
+# Do the listeners agree? *corpus* learned emotions from rendered music, *cues* adds up measured cues by the world's weights; how reliable each is, is
+# shown in chapter 01.
+
+# %%
+ears = [f"{ear} {axis}" for ear in judge.ears for axis in ("valence", "arousal")]
+show.table(
+    compared[["pair", "method", *ears]],
+    "Change of what each listener hears, standard deviations of the world's music",
+)
+
+# %% [markdown]
 # What else moves? Every cue, in standard deviations of the world's music. The prompt moves what the world says belongs to the emotion; a good
 # direction moves the same.
 

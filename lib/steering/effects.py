@@ -110,7 +110,8 @@ def evaluate(judge: Judge, clips: dict[float, Clips], reference: Clips, target: 
     Returns
     -------
     pd.DataFrame
-        strength; success (share heard as the target); valence and arousal (shift by the first listener); share (of the
+        strength; success (share heard as the target); valence and arousal (shift by the first listener, and by every one:
+        "cues valence", ...); share (of the
         prompt's shift in the plane of valence and arousal); one column a cue (shift, standard deviations of the world's music); surprise
         (nats a token above the unsteered songs); distance (Fréchet distance of mel-spectrogram frames to the unsteered songs);
         diversity (mean distance between clips, over that of the unsteered); instrument, silent, clipped. The last row,
@@ -136,6 +137,7 @@ def evaluate(judge: Judge, clips: dict[float, Clips], reference: Clips, target: 
         if target is not None:
             row["success"] = stats.proportion(h["emotion"] == target)
         row |= {axis: stats.mean(shift[c]) for axis, c in zip(AXES, plane, strict=True)}
+        row |= {f"{ear} {axis}": stats.mean(shift[f"{ear} {axis}"]) for ear in judge.ears for axis in AXES}
         row["share"] = stats.mean(shift[plane].to_numpy() @ ask / (ask @ ask))
         row |= {cue: stats.mean(shift[cue]) for cue in world.CUES if cue in shift}
         row |= {
