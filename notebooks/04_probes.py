@@ -263,10 +263,10 @@ print("false positives at α = 0.05:", false)
 
 # %%
 def verdict(name):
-    """One finding for the index: the best block, p corrected over blocks."""
+    """One finding for the index: the best block, p corrected over blocks, above chance."""
     f = found[name][found[name]["kind"] == "resid"]
     k = f["score"].map(lambda e: e.value).idxmax()
-    read = stats.correct(f["p"]).min() < 0.05
+    read = stats.correct(f["p"]).min() < 0.05 and f["score"][k].low > chance
     question = "Can emotion be read from inside, for words never seen?"
     return results.finding(question, name, read, f["score"][k], "activations")
 

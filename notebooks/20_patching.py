@@ -57,7 +57,8 @@ sung = {
 # ## Is there anything to place?
 #
 # How much better (nats a token) the model predicts the happy clip than the sad one, under its own prompt and under the
-# other: the difference is what the word does.
+# other: the difference is what the word does. It is never quite nothing where text is read at all, because a model samples from
+# what it predicts: size counts.
 
 # %%
 grids = {
@@ -197,7 +198,7 @@ show.sound_grid(
 # If one block's `cross` brings back most, that is where the word is read, and the residual stream behind it carries it. If the
 # first part of the clip weighs most, the model then listens to itself: it keeps a mood because it hears it.
 #
-# **What would change our mind.** A shuffled organism with a difference to place; sublayers other than cross-attention bringing
+# **What would change our mind.** A shuffled organism with as much to place; sublayers other than cross-attention bringing
 # text in; denoising and noising that disagree on where it passes.
 
 # %%

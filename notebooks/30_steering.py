@@ -374,13 +374,13 @@ for pair, p in point.items():
 # %% [markdown]
 # ## Where words mean nothing
 #
-# Every organism is steered with its own direction and with a random one, at the strength chosen above. In `organism-shuffled` neither
+# Every organism is steered with its own difference of means and with a random direction, at the largest strength. In `organism-shuffled` neither
 # must do anything that the other does not.
 
 # %%
 pair = "sad → happy"
 names = [] if model not in world.WORLDS else [w for w in world.WORLDS if w != model]
-at = point[pair]["strength"]
+at = strengths[-1]
 moved = {}
 for name in names:
     x = musicgen.load(name)
