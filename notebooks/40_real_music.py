@@ -14,37 +14,44 @@
 # %% [markdown]
 # # Does the model hear what people hear in real music?
 #
-# **Question.** So far the music was the model's own. People have rated the valence and arousal of real songs (PMEmo: Zhang et al. 2018; DEAM:
-# Aljanaki, Yang and Soleymani 2017). Does a model that hears them, without a word of text, hold what people felt?
+# **Question.** Until here the music was the model's own, or its world's. PMEmo (Zhang et al. 2018) and DEAM (Aljanaki, Yang and Soleymani
+# 2017) hold songs that people rated for valence and arousal. Does a model that only listens, without a word of text, hold those ratings? Do its
+# features follow them, and can they steer what it sings?
 #
-# **Method.** Songs become tokens, and the model predicts them without text; what it holds is read by ridge regression, always for artists that were
-# not learned from. **Baselines.** A mel spectrogram, and features of librosa: a model that merely hears loudness and timbre does not beat them. **Null.**
-# Shuffled ratings. **Prediction.** A model trained on music should read arousal well, and valence less well, as every published
-# model does. `organism-shuffled` has heard the same music, so it may hear as well: this chapter is about hearing, not about words.
+# **Method.** Songs are encoded and replayed without text. Ridge regression reads ratings from each block's residual stream, always of artists
+# that nothing was learned from; its strength and the block are chosen on the training folds. **Baselines.** A mel-spectrogram and
+# features of librosa, with means and standard deviations where the model has means alone. **Null and controls.** Ratings dealt to other songs; for
+# steering, directions between halves drawn by lot, and random ones.
 #
-# **Which music?** Without a downloaded set this page runs on a made one: the same files in the same layout, with music of the organisms' world, whose
-# valence and arousal are known. Set `folder` to your copy of PMEmo or DEAM to ask about real music.
+# **Predictions.** Arousal is read better than valence, as in everything published. Plain features suffice for most of arousal; the model adds
+# to valence. Directions from rated music move what is heard.
+#
+# **Which music?** Without a download this page makes its own: rendered music in PMEmo's layout, whose "ratings" are those of the organisms'
+# world. It shows that the pipeline works and says nothing about people. With `folder` set to a copy of PMEmo or DEAM it does.
 
 # %% tags=["parameters"]
 model = "organism"
 folder = ""  # of PMEmo or DEAM, as downloaded; empty: a made set
-songs = 60  # of the made set
-start = 9.0  # s, where the excerpts begin; those rated over time begin later
-seconds = 6.0
-depth = 0.57  # where to look: 0 is the first block, 1 the last
+songs = 48  # of the made set
+seconds = 6.0  # of an excerpt
+windows = 3  # excerpts a song
+lag = 2.0  # seconds that people take to answer; made songs have none
+permutations = 1000
+depth = 0.57  # of the SAE and of steering: 0 is the first block, 1 the last
 clips = 3000  # of chapter 10's SAE
 clip_seconds = 4.0
 width = 1024
 k = 30
 passes = 8
-strength = 0.12
-sung = 12  # songs that are steered
-seed = 980
+strengths = [0.08, 0.16]  # rising; and the same downwards
+n = 12  # prompts steered
+lots = 3  # directions between halves drawn by lot
+sung_seconds = 3.0
+seed = 940
 
 # %%
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
 
 from lib import (
     activations,
@@ -60,174 +67,329 @@ from lib import (
 )
 from lib import model as musicgen
 from lib.organism import world
+from lib.realmusic import AXES
 
 # %%
 m = musicgen.load(model)
 site = activations.at(m, depth)
-AXES = ["valence", "arousal"]
-made = results.ARTIFACTS / "rated_music"
-data = (
+place = results.ARTIFACTS / "rated" / f"pmemo-{songs}-{seed}"
+rated = (
     datasets.load(folder)
     if folder
-    else datasets.make(made, "deam", songs, 21.0, seed)
+    else datasets.make(place, "pmemo", songs, 21.0, seed)
 )
-data.validate()
-Markdown(str(data))
+kind = "MADE music, rated by the world" if rated.made else rated.title
+print(rated)
+
+# %%
+length = min(seconds, m.max_seconds)
+heard = realmusic.read(m, rated, length, windows, 0.0 if rated.made else lag)
+table, artist = heard.songs, heard.songs["group"].to_numpy()
+ratings = table[AXES].to_numpy()
+print("music:", kind)
+print(
+    f"{len(table)} of {len(rated.songs)} songs, {len(set(artist))} artists, "
+    f"{len(heard.clips)} excerpts of {length:g} s, "
+    f"{realmusic.rated_steps(heard).sum()} rated half seconds"
+)
+print(
+    f"correlation of valence and arousal ratings: {np.corrcoef(ratings.T)[0, 1]:.2f}"
+)
 
 # %% [markdown]
-# ## By block
+# ## What does each block know of a whole song's rating?
 #
-# Mean over the excerpt of the residual stream, read for the song's rating (R² for unseen artists; 0 is as good as the mean).
+# Mean residual stream over a song's excerpts. CCC, the concordance correlation coefficient (Lin 1989), is 1 only where predictions are right, not
+# merely in line. Intervals resample artists; p-values come from dealing ratings to other songs and are corrected over blocks and axes (Holm).
 
 # %%
-heard = realmusic.excerpts(m, data, start, seconds)
-groups = heard.songs["group"].to_numpy()
-rated = {axis: heard.songs[axis].to_numpy() for axis in AXES}
-acts = activations.capture(
-    m, heard.clips, "resid.*", stream="uncond", reduce="mean"
-)
-inputs = {
-    **realmusic.acoustic(heard.audio, m.sample_rate),
-    **{s: acts[s].values for s in acts},
+acts = realmusic.acts(m, heard)
+blocks = {site: realmusic.by_song(heard, acts[site]) for site in acts}
+plain = {
+    name: realmusic.by_song(heard, x, spread=True)
+    for name, x in heard.features.items()
 }
-read = {
-    (axis, name): realmusic.read_out(x, rated[axis], groups)
-    for axis in AXES
-    for name, x in inputs.items()
-}
-scored = {key: realmusic.scores(rated[key[0]], p) for key, p in read.items()}
+told = {"permutations": permutations, "seed": seed}
+by_block, read = realmusic.scores(blocks, ratings, artist, **told)
+by_plain, read_plain = realmusic.scores(plain, ratings, artist, **told)
 
 # %%
-order = list(acts)
-lines = {
-    axis: (range(len(order)), [scored[axis, s]["R²"] for s in order])
-    for axis in AXES
-}
+lines = {}
 for axis in AXES:
-    best = max((scored[axis, b]["R²"] for b in ("mel", "librosa")), key=lambda e: e.value)  # fmt: skip
-    lines[f"{axis}: best baseline"] = (range(len(order)), [best] * len(order))
+    part = by_block[(by_block["axis"] == axis) & (by_block["input"] != "chosen")]
+    lines[axis] = (range(len(part)), list(part["ccc"]))
+    for r in by_plain[by_plain["axis"] == axis].itertuples():
+        if r.input != "chosen":
+            lines[f"{axis}: {r.input}"] = (range(len(part)), [r.ccc] * len(part))
 show.curves(
     lines,
-    f"{model}: ratings read from what it hears (dotted: the mean)",
+    f"{kind}: ratings read from {model}, artists unseen (dotted: nothing)",
     "block",
-    "R² for unseen artists",
+    "CCC",
     bar=0,
 )
 
-# %% [markdown]
-# At the site that other chapters use (chosen before), beside the baselines, shuffled ratings, and what others have published on real sets.
-
 # %%
-rng = np.random.default_rng(seed)
-rows = []
-for axis in AXES:
-    y = rated[axis]
-    shuffled = rng.permutation(y)
-    null = realmusic.scores(
-        shuffled, realmusic.read_out(acts[site], shuffled, groups)
-    )
-    shown = {model: scored[axis, site], "mel": scored[axis, "mel"], "librosa": scored[axis, "librosa"], "shuffled ratings": null}  # fmt: skip
-    rows += [{"rating": axis, "read from": name, **s} for name, s in shown.items()]
+both = pd.concat([by_block, by_plain.replace("chosen", "chosen baseline")])
 show.table(
-    pd.DataFrame(rows), f"{data.title}{' (made)' if data.made else ''}, {site}"
+    both.sort_values("axis", kind="stable", ascending=False),
+    f"{kind}. null: mean CCC of {permutations} times shuffled ratings; chosen: on the training folds",
 )
 
 # %% [markdown]
-# Published, for orientation (other songs, other splits): on PMEmo, a support vector machine on ComParE features reaches r = 0.81 for arousal and 0.64 for
-# valence (613 songs learned, 154 tested; the set's own site); on EmoMusic, a part of DEAM, a probe of Jukebox reaches R² = 0.72 for arousal (Castellon,
-# Donahue and Liang 2021).
-#
-# ## Over time
-#
-# Ratings of every half second, the first 15 s of each song left out as published.
+# **Beyond plain features?** The block chosen on the training folds, against the baseline chosen likewise.
+
 
 # %%
-later = realmusic.excerpts(m, data, 15.0, seconds)
-frames = activations.capture(m, later.clips, site, stream="uncond")[site]
-moving = realmusic.over_time(frames, later, data, 15.0)
-told = {f"{axis}: CCC over all half seconds": e for axis, e in moving.ccc.items()}
-told |= {
-    f"{axis}: r of change within a song": e for axis, e in moving.changes.items()
+def gain(axis, score):
+    """The chosen block's score minus the chosen baseline's."""
+    a = AXES.index(axis)
+    mine, other = read["chosen"][:, a], read_plain["chosen"][:, a]
+    return realmusic.estimate(score, ratings[:, a], mine, artist, other)
+
+
+gains = {
+    f"{axis}: {name}": gain(axis, score)
+    for axis in AXES
+    for name, score in (("R²", realmusic.r2), ("CCC", realmusic.ccc))
 }
 show.estimates(
-    told,
-    f"{model}, {site}: ratings over time, unseen artists (dotted: nothing)",
+    gains, f"{kind}: model minus best baseline (dotted: none)", "difference", bar=0
+)
+
+# %% [markdown]
+# **Published**, for the scale of things. Other models, splits and inputs, and the real sets: no comparison with made music.
+
+# %%
+show.table(realmusic.PUBLISHED, "published by others")
+
+# %% [markdown]
+# ## Over time
+#
+# Ratings of half seconds, aligned with the codec's frames. Every input gets the half second and the mean of the excerpt up to it. Agreement *within*
+# a song is the hard part: a song's level does not count as success, only what changes. Null: the same predictions with other songs' ratings.
+
+# %%
+steps = realmusic.rated_steps(heard)
+song = np.repeat(heard.song[:, None], steps.shape[1], 1)[steps]
+moving = heard.ratings[steps]
+inputs = {
+    model: {s: realmusic.by_step(heard, acts[s]) for s in acts},
+    "baseline": {s: realmusic.by_step(heard, x) for s, x in heard.features.items()},
+}
+over = {
+    name: realmusic.held_out(x, moving, artist[song])["chosen"]
+    for name, x in inputs.items()
+}
+within = {
+    (axis, name): realmusic.over_time(moving[:, a], p[:, a], song)
+    for a, axis in enumerate(AXES)
+    for name, p in over.items()
+}
+
+# %%
+agreement = {}
+for (axis, name), t in within.items():
+    y, p = moving[:, AXES.index(axis)], over[name][:, AXES.index(axis)]
+    label = f"{axis}, {name}"
+    all_of_them = realmusic.estimate(realmusic.ccc, y, p, artist[song])
+    agreement[f"{label}: CCC, all half seconds"] = all_of_them
+    agreement[f"{label}: CCC within a song"] = stats.mean(t["ccc"])
+    agreement[f"{label}: r within a song"] = stats.mean(t["r"])
+    agreement[f"{label}: null, other songs' ratings"] = stats.mean(t["null"])
+show.estimates(
+    agreement,
+    f"{kind}: ratings over time, artists unseen (dotted: nothing)",
     "agreement",
     bar=0,
 )
 
+# %%
+changes = within["arousal", model].sort_values("ccc", ascending=False)
+some = changes["song"].iloc[[0, len(changes) // 2]]
+pictures = {}
+for i in some:
+    here = song == i
+    x, name = np.arange(here.sum()) / 2, f"song {table['song_id'][i]}"
+    for what, line in (("rated", moving), ("read", over[model])):
+        exact = [stats.Estimate(v, v, v, 1) for v in line[here, 1]]
+        pictures[f"{name}, {what}"] = (x, exact)
+show.curves(
+    pictures,
+    "Arousal in the best and in the middle song",
+    "rated seconds of the excerpts",
+    "arousal (-1 to 1)",
+)
+
 # %% [markdown]
-# ## Which features follow the ratings?
+# ## Do features follow ratings?
 #
-# Features of chapter 10's SAE, found on one half of the artists and tested on the other.
+# Mean activation of each feature of chapter 10's SAE in each song. Features are found on one half of the artists (Spearman's ρ, Benjamini and Hochberg)
+# and must hold on the other (same sign, Holm). The SAE never saw these songs.
 
 # %%
 these, _ = harvest.clips(m, clips, seconds=clip_seconds)
 learned = harvest.acts(m, these, site)[site][: clips // 2]
-s = sae.trained(m, learned, width, k, passes, 0)
-x = activations.capture(m, heard.clips, site, stream="uncond")[site]
-activity, _ = sae.activity(s, x)
-half = np.isin(groups, sorted(set(groups))[::2])
-found = {axis: realmusic.tracking(activity, rated[axis], half) for axis in AXES}
+dictionary = sae.trained(m, learned, width, k, passes, 0)
+active = activations.capture(
+    m,
+    heard.clips,
+    site,
+    stream="uncond",
+    reduce=lambda x: dictionary.encode(x.float().cpu()).mean(1).detach(),
+)[site]
+active = realmusic.by_song(heard, active.values[:, None])
+half = table["song_id"].isin(rated.split(0.5, seed).train).to_numpy()
+follow = {
+    axis: realmusic.tracking(active, ratings[:, a], half)
+    for a, axis in enumerate(AXES)
+}
+
+# %%
 show.table(
-    pd.concat(
-        {axis: t.head(5) for axis, t in found.items()}, names=["rating", "row"]
-    )
-    .reset_index()
-    .drop(columns="row")
-    .round(3),
-    "The five features that follow each rating best, and how they do on other artists",
+    pd.concat([t.head(6).assign(rating=axis) for axis, t in follow.items()]).astype(
+        {"feature": str}
+    ),
+    f"{kind}: the features that follow a rating best; rho and p on one half of the artists, rho_new and p_new on the other",
 )
+
+# %%
+hold = {a: stats.proportion(t["holds"][t["found"]]) if t["found"].any() else None for a, t in follow.items()}  # fmt: skip
+for axis, t in follow.items():
+    top = t.head(20)
+    same = (top["rho"] * top["rho_new"] > 0).mean()
+    print(f"{axis}: {len(t)} features alive, {t['found'].sum()} found, {t['holds'].sum()} of them hold; ", end="")  # fmt: skip
+    print(f"same sign in {same:.0%} of the twenty that follow it best")
 
 # %% [markdown]
 # ## Steering by rated music
 #
-# The difference between highly and lowly rated music, as a direction: does it move the songs that the model sings? Change of what a listener
-# hears, from strength − to +, against shuffled ratings.
+# Upper minus lower half of the rated songs is a direction, learned without any word. It is added while the model sings for prompts without emotion. *Valence
+# alone*: by what of valence arousal does not tell. Controls: halves of the same songs drawn by lot, which differ in sound as any two halves do, and a random
+# direction. Slope: change of what a listener hears for each unit of strength (the mean norm of the activations).
 
 # %%
 language = "organism" if model in world.WORLDS else "natural"
-neutral = list(prompts.crossed("neutral", sung, language, seed)["prompt"])[:sung]
-judge = steering.Judge(m, ears=("corpus",))
-how = {"seconds": min(4.0, m.max_seconds), "seed": seed, "progress": False}
+judge = steering.Judge(m)
+neutral = list(prompts.crossed("neutral", n, language, seed)["prompt"])
+told = {"seconds": sung_seconds, "seed": seed}
+unsteered = m.generate(neutral, keep=True, progress=False, **told)
+line = np.polyfit(ratings[:, 1], ratings[:, 0], 1)
+by = {
+    **{axis: ratings[:, a] for a, axis in enumerate(AXES)},
+    "valence alone": ratings[:, 0] - np.polyval(line, ratings[:, 1]),
+}
 
 
 # %%
-def moved(axis, y):
-    """Heard change along an axis between both signs of the direction."""
-    vector = realmusic.direction(m, x, y)
-    songs = steering.generate(m, neutral, vector, [-strength, strength], **how)
-    low, high = (judge.place(c)[:, AXES.index(axis)] for c in songs.values())
-    return stats.mean(high - low)
+def sing(y, method="rated", number=0, pushes=strengths[-1:]):
+    """Songs at several strengths of a direction, both ways."""
+    vector = realmusic.direction(m, heard, site, y, method, seed + number)
+    both = sorted({sign * s for s in pushes for sign in (-1, 1)})
+    songs = steering.generate(m, neutral, vector, both, progress=False, **told)
+    return dict(sorted({**songs, 0.0: unsteered}.items()))
 
 
-shift = {}
-for axis in AXES:
-    shift[f"{axis}: rated"] = moved(axis, rated[axis])
-    shift[f"{axis}: shuffled"] = moved(axis, rng.permutation(rated[axis]))
-show.estimates(
-    shift,
-    f"{model}: heard change by a direction from rated music (dotted: none)",
+def slope(name):
+    """Heard valence and arousal a unit of strength, [song, axis]."""
+    levels = np.array(list(sung[name]))
+    return np.tensordot(levels / (levels @ levels), places[name], 1)
+
+
+# %%
+y = by["valence"]
+sung = {axis: sing(by[axis], pushes=strengths) for axis in AXES}
+sung["valence alone"] = sing(by["valence alone"])
+controls = ["random", *(f"by lot {i + 1}" for i in range(lots))]
+sung["random"] = sing(y, "random")
+sung |= {c: sing(y, "shuffled", i) for i, c in enumerate(controls[1:])}
+before = judge.place(unsteered)
+places = {
+    name: np.stack([judge.place(c) if s else before for s, c in songs.items()])
+    for name, songs in sung.items()
+}
+slopes = {name: slope(name) for name in sung}
+
+# %%
+lines = {}
+for name in by:
+    for a, axis in enumerate(AXES):
+        moved = [stats.mean(x) for x in (places[name] - before)[..., a]]
+        lines[f"{name}: heard {axis}"] = (list(sung[name]), moved)
+show.curves(
+    lines,
+    f"{model}: heard change by directions learned from {kind}",
+    "strength (mean norms)",
     "standard deviations of the world's music",
     bar=0,
+)
+
+# %%
+show.estimates(
+    {
+        f"{name}: heard {axis}": stats.mean(x[:, a])
+        for a, axis in enumerate(AXES)
+        for name, x in slopes.items()
+    },
+    "Slope of what is heard, songs resampled (dotted: none)",
+    "standard deviations for each unit of strength",
+    bar=0,
+)
+
+# %%
+show.player_grid(
+    {
+        f"{neutral[0]}: {name}": {
+            f"strength {s:g}": c.audio[0] for s, c in songs.items()
+        }
+        for name, songs in sung.items()
+        if name in AXES
+    },
+    m.sample_rate,
 )
 
 # %% [markdown]
 # ## What it means
 #
-# Where the model beats both baselines, it holds more about the rating than loudness and timbre tell. Where a direction from rated music moves songs
-# that the model sings, hearing and singing share it.
+# On made music all of this is known to be there: the pipeline must find it, and where it does not, it is too weak for real songs of this number. On PMEmo
+# or DEAM the same numbers speak of people: a gain over both baselines is what the model knows beyond loudness, timbre and tempo, and a direction that
+# was learned from people's ratings and moves songs shows that hearing and singing share it.
 #
-# **What would change our mind.** Shuffled ratings that are read as well; features that follow ratings on one half of the artists only.
+# **What would change our mind.** Shuffled ratings that are read as well; baselines that do as well; features that follow ratings on one half of the artists
+# only; halves drawn by lot that steer as far.
+
 
 # %%
+def beyond(axis):
+    """Slope of a direction on its own axis, minus that of the control that moves the axis furthest, either way."""
+    a = AXES.index(axis)
+    other = max((slopes[c][:, a] for c in controls), key=lambda x: abs(x.mean()))
+    return stats.mean(slopes[axis][:, a] - np.sign(other.mean()) * other)
+
+
 findings = []
+rows = by_block[by_block["input"] == "chosen"].set_index("axis")
+times = {a: within[a, model]["ccc"] - within[a, model]["null"] for a in AXES}
+times = {axis: stats.mean(x) for axis, x in times.items()}
+above = {axis: beyond(axis) for axis in AXES}
+
+# %%
 for axis in AXES:
-    base = max(("mel", "librosa"), key=lambda b: scored[axis, b]["R²"].value)
-    gain = realmusic.beyond(rated[axis], read[axis, site], read[axis, base])
-    question = f"Is rated {axis} read from heard music beyond {base} (R²)?"
-    findings.append(results.finding(question, model, gain.low > 0, gain))
-    e, null = shift[f"{axis}: rated"], shift[f"{axis}: shuffled"]
-    question = f"Does a direction from rated music move heard {axis}?"
-    findings.append(results.finding(question, model, e.low > max(0, null.value), e))
+    row, more, time, t = (
+        rows.loc[axis],
+        gains[f"{axis}: CCC"],
+        times[axis],
+        follow[axis],
+    )
+    there = bool(row["p"] < 0.05 and row["ccc"].low > 0)
+    kept = bool(t["holds"].any()) if t["found"].any() else None
+    said = [
+        (f"Is rated {axis} read from the music alone (CCC)?", there, row["ccc"]),
+        (f"Is rated {axis} read better than from plain audio features (CCC)?", more.low > 0, more),
+        (f"Is {axis} followed within songs (CCC above other songs')?", time.low > 0, time),
+        (f"Do features that follow {axis} hold for other artists?", kept, hold[axis]),
+        (f"Does a direction from rated {axis} steer it further than any control?", above[axis].low > 0, above[axis]),
+    ]  # fmt: skip
+    findings += [results.finding(f"{kind}: {q}", model, *rest) for q, *rest in said]
 results.record("40_real_music", model, findings)
+show.table(pd.DataFrame(findings)[["question", "answer", "estimate"]])

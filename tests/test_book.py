@@ -43,7 +43,8 @@ SMALL = {
         "size": 4, "pairs": 8, "steps": 3,
     },
     "40_real_music": {
-        "songs": 12, "seconds": 2.0, "clips": 80, "width": 128, "k": 12, "passes": 2, "sung": 2, "clip_seconds": 4.0,
+        "songs": 12, "permutations": 20, "clips": 80, "width": 128, "k": 12, "passes": 2, "n": 2, "lots": 1,
+        "sung_seconds": 1.0,
     },
     "41_real_musicgen": {"clips": 2, "seconds": 1.0},
     "32_listening_test": {"items": 2, "learned_from": 2, "seconds": 1.0, "raters": 4},

@@ -1,96 +1,178 @@
-"""Rated music: what is read, for whom, and what steers."""
+"""Rated music through a model: nothing leaks, what is there is found, and what is not there is not."""
 
 import numpy as np
+import pandas as pd
 import pytest
-import xarray as xr
+from sklearn.model_selection import GroupKFold
 
 from lib import activations, datasets, realmusic, steering
+from lib.realmusic import AXES
+
+RNG = np.random.default_rng(5)
+GROUPS = np.repeat([f"artist {i:02d}" for i in range(20)], 3)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return datasets.make(tmp_path_factory.mktemp("made"), "deam", 12, 19.0, 5)
+def rated(tmp_path_factory):
+    return datasets.make(tmp_path_factory.mktemp("rated") / "pmemo", "pmemo", 10, 18.0, seed=4)
 
 
 @pytest.fixture(scope="module")
-def heard(organism, data):
-    return realmusic.excerpts(organism, data, 14.0, 3.0)
+def heard(rated, organism):
+    return realmusic.read(organism, rated, 3.0, 2, progress=False)
 
 
-def test_excerpts_are_the_songs(organism, data, heard):
-    assert len(heard.clips) == len(heard.songs) == 12 and heard.clips.prompts == [""] * 12
-    assert heard.audio.shape == (12, 3 * organism.sample_rate)
-    first = data.audio(int(heard.songs["song_id"][0]), organism.sample_rate, 14.0, 3.0)
-    assert np.allclose(heard.audio[0, : len(first)], first[: heard.audio.shape[1]])
-    assert np.array_equal(organism.encode(heard.audio[:1], organism.sample_rate)[0], heard.clips.tokens[0])
-    with pytest.raises(ValueError, match="0 of 12 songs last 25 s"):
-        realmusic.excerpts(organism, data, 20.0, 5.0)
-    with pytest.raises(ValueError, match="takes up to 6 s"):
-        realmusic.excerpts(organism, data, 0.0, 7.0)
+def test_excerpts_are_the_songs_own(heard, rated, organism):
+    assert len(heard.clips) == 20 and set(heard.start) == {0.0, 15.0} and set(heard.clips.prompts) == {""}
+    assert (np.bincount(heard.song) == 2).all() and list(heard.songs["song_id"]) == list(rated.songs["song_id"])
+    rate = organism.sample_rate
+    part = rated.audio(heard.songs["song_id"][3], rate)[15 * rate :][: 3 * rate]
+    part = np.pad(part, (0, 3 * rate - len(part)))
+    again = organism.encode(part, rate)[0]
+    assert (heard.clips.tokens[(heard.song == 3) & (heard.start == 15)][0] == again).mean() > 0.99
 
 
-def test_acoustic_features_tell_loud_from_soft():
-    rng = np.random.default_rng(0)
-    audio = (rng.normal(0, 1, 16_000) * [[0.01], [0.1]]).astype(np.float32)
-    found = realmusic.acoustic(audio, 16_000)
-    assert found["mel"].shape == (2, 128) and found["librosa"].shape[0] == 2
-    assert np.allclose((found["mel"][1] - found["mel"][0])[:64], 20, atol=0.5)  # ten times as loud: 20 dB
-    assert all(np.isfinite(x).all() for x in found.values())
+def test_ratings_stand_at_their_half_seconds(heard, rated):
+    late = heard.start == 15
+    assert np.isnan(heard.ratings[~late]).all() and np.isfinite(heard.ratings[late]).all()
+    for i, song in enumerate(heard.songs["song_id"]):
+        np.testing.assert_allclose(heard.ratings[late & (heard.song == i)][0], rated.dynamic(song)[AXES][:6], atol=1e-6)
 
 
-def test_reading_generalises_to_unseen_groups_only():
-    rng = np.random.default_rng(1)
-    groups = np.repeat(np.arange(30), 4)
-    x = rng.normal(size=(120, 10))
-    y = x[:, 0] + 0.2 * rng.normal(size=120)
-    read = realmusic.scores(y, realmusic.read_out(x, y, groups))
-    assert read["R²"].low > 0.8 and read["CCC"].low > 0.85
-    # what only names the group cannot be read for groups that were not learned from
-    own = rng.normal(size=30)[groups]
-    told = realmusic.read_out(np.eye(30)[groups], own, groups)
-    assert realmusic.scores(own, told)["R²"].value <= 0
-    assert realmusic.beyond(y, realmusic.read_out(x, y, groups), np.full(120, y.mean())).low > 0.8
+def test_a_lag_reads_later_ratings(rated, organism):
+    late = realmusic.read(organism, rated, 2.0, 2, lag=1.0, progress=False)
+    last = late.start == 16
+    song = late.songs["song_id"][late.song[last][1]]
+    expected = rated.dynamic(song).set_index("time").loc[[17.0, 17.5], AXES]
+    np.testing.assert_allclose(late.ratings[last][1][:2], expected, atol=1e-6)
+    assert np.isnan(late.ratings[last][1][2:]).all()
 
 
-def test_concordance_asks_for_the_right_values():
-    y = np.array([1.0, 2.0, 3.0, 4.0])
-    assert realmusic.concordance(y, y) == pytest.approx(1)
-    # Lin 1989: 2 cov / (var + var + difference of means squared)
-    assert realmusic.concordance(y, 2 * y) == pytest.approx(2 * 2.5 / (1.25 + 5 + 2.5**2))
-    assert realmusic.concordance(y, -y) < 0 and realmusic.concordance(y, np.full(4, 2.5)) == 0
+def test_half_seconds_of_acts_and_features(heard, organism):
+    found = realmusic.acts(organism, heard, "resid.3", progress=False)["resid.3"].values
+    frames = activations.capture(organism, heard.clips, "resid.3", stream="uncond", progress=False)["resid.3"].values
+    middles = (np.arange(frames.shape[1]) + 0.5) / organism.frame_rate
+    for step in (0, 1, 5):
+        inside = (middles >= step / 2) & (middles < step / 2 + 0.5)
+        np.testing.assert_allclose(found[:, step], frames[:, inside].mean(1), atol=1e-3)
+    assert {x.shape[:2] for x in heard.features.values()} == {(20, 6)}
+    assert all(np.isfinite(x).all() and (x.std((0, 1)) > 0).mean() > 0.9 for x in heard.features.values())
+    songs = realmusic.by_song(heard, found, spread=True)
+    assert songs.shape == (10, 2 * found.shape[-1])
+    np.testing.assert_allclose(songs[0, :5], found[heard.song == 0].reshape(-1, found.shape[-1]).mean(0)[:5])
+    rows = realmusic.by_step(heard, found)
+    assert rows.shape == (60, 2 * found.shape[-1])
+    first = np.flatnonzero(heard.start == 15)[0]
+    np.testing.assert_allclose(rows[2, found.shape[-1] :], found[first, :3].mean(0), rtol=1e-5)
 
 
-def test_ratings_over_time_are_read_where_they_are(data, heard):
-    rate, frames = heard.clips.frame_rate, heard.clips.tokens.shape[-1]
-    labels = np.stack([
-        datasets.aligned(data.dynamic(i), rate, frames, 14.0).values for i in heard.songs["song_id"]
-    ])  # fmt: skip
-    rng = np.random.default_rng(2)
-    held = np.nan_to_num(labels) @ rng.normal(size=(2, 6)) + 0.01 * rng.normal(size=(*labels.shape[:2], 6))
-    acts = xr.DataArray(held, dims=("clip", "frame", "dim"), name="resid.4")
-    found = realmusic.over_time(acts, heard, data, 14.0)
-    assert found.read.shape == (12, 6, 2) and np.isnan(found.rated[:, :2]).all()  # the first 15 s have no labels
-    assert min(e.value for e in found.ccc.values()) > 0.9
-    noise = xr.DataArray(rng.normal(size=held.shape), dims=acts.dims, name="resid.4")
-    assert max(e.value for e in realmusic.over_time(noise, heard, data, 14.0).ccc.values()) < 0.5
+def test_the_past_holds_nothing_of_the_future(heard):
+    x = RNG.normal(size=(20, 6, 3))
+    other = x.copy()
+    other[:, 4:] = 9
+    rows, changed = (realmusic.by_step(heard, v).reshape(10, 6, 6) for v in (x, other))
+    assert (rows[:, :4] == changed[:, :4]).all() and (rows[:, 4:] != changed[:, 4:]).any()
 
 
-def test_features_that_follow_a_rating_are_found_and_hold():
-    rng = np.random.default_rng(3)
-    y, learn = rng.normal(size=80), np.arange(80) % 2 == 0
-    activity = np.abs(rng.normal(size=(80, 40)))
-    activity[:, 7] = np.maximum(0, y + 0.3 * rng.normal(size=80))
-    table = realmusic.tracking(activity, y, learn)
-    assert table["feature"][0] == 7 and table["p_fdr"][0] < 1e-6 and table["held_out"][0] > 0.7
-    assert (table["p_fdr"] < 0.05).sum() <= 3
+def test_concordance_is_lins():
+    y = np.array([1.0, 2, 3, 4])
+    assert realmusic.ccc(y, y) == pytest.approx(1) and realmusic.ccc(y, -y + 5) == pytest.approx(-1)
+    assert realmusic.ccc(y, y + 1) == pytest.approx(2 * 1.25 / (2.5 + 1)) and realmusic.ccc(y, np.ones(4)) == 0
+    assert realmusic.r2(y, np.full(4, 2.5)) == pytest.approx(0) and realmusic.r2(y, y) == 1
 
 
-def test_a_direction_from_ratings_steers(organism, heard):
-    acts = activations.capture(organism, heard.clips, "resid.4", stream="uncond", progress=False)["resid.4"]
+def test_what_is_there_is_read_and_chosen():
+    x = RNG.normal(size=(60, 8))
+    y = np.c_[x[:, 0] + 0.2 * RNG.normal(size=60), RNG.normal(size=60)]
+    inputs = {"noise": RNG.normal(size=(60, 8)), "signal": x}
+    table, predictions = realmusic.scores(inputs, y, GROUPS, permutations=200)
+    table = table.set_index(["input", "axis"])
+    assert table.loc[("signal", "valence"), "r2"].value > 0.8 and table.loc[("signal", "valence"), "p"] < 0.05
+    assert (predictions["chosen"][:, 0] == predictions["signal"][:, 0]).all()
+    assert (table.drop(index=[("signal", "valence"), ("chosen", "valence")])["p"] > 0.05).all()
+    assert abs(table.loc[("signal", "valence"), "null"]) < 0.15
+    gain = realmusic.estimate(realmusic.ccc, y[:, 0], predictions["signal"][:, 0], GROUPS, predictions["noise"][:, 0])
+    assert gain.low > 0.5 and gain.n == 20
+
+
+def test_an_artist_does_not_leak():
+    """Every song of an artist has the artist's mark and rating: only a split that separates artists sees through it."""
+    marks, y = (np.repeat(RNG.normal(size=(20, k)), 3, axis=0) for k in (40, 1))
+    honest = realmusic.held_out({"marks": marks}, y, GROUPS)["marks"]
+    leaky = realmusic.held_out({"marks": marks}, y, np.arange(60))["marks"]
+    assert realmusic.r2(y, honest) < 0.2 and realmusic.r2(y, leaky) > 0.8
+
+
+def test_predictions_do_not_depend_on_the_test_rows_labels():
+    x, y = RNG.normal(size=(60, 5)), RNG.normal(size=(60, 1))
+    before = realmusic.held_out({"x": x}, y, GROUPS)["chosen"]
+
+    test = next(iter(GroupKFold(5).split(y, groups=GROUPS)))[1]
+    other = y.copy()
+    other[test] += 100
+    np.testing.assert_allclose(realmusic.held_out({"x": x}, other, GROUPS)["chosen"][test], before[test])
+
+
+def test_shuffles_keep_artists_whole():
+    groups = np.array([0, 0, 1, 1, 2, 2, 3, 4, 5, 5, 5])
+    orders = realmusic.shuffles(groups, 50)
+    assert (np.sort(orders) == np.arange(11)).all() and len({tuple(o) for o in orders}) > 20
+    for order in orders:
+        assert all(len(set(groups[order[groups == g]])) == 1 for g in range(6))
+    assert (groups[orders][:, 8:] == 5).all()
+
+
+def test_over_time_counts_what_changes():
+    song = np.repeat([0, 1, 2], 6)
+    y = np.concatenate([[0, 0, 0, 1, 1, 1], [1, 1, 1, 0, 0, 0], np.ones(6)]).astype(float)
+    right = realmusic.over_time(y, y, song)
+    assert list(right["song"]) == [0, 1] and right["ccc"].min() == pytest.approx(1) and right["null"].max() < 0
+    flat = realmusic.over_time(y, np.repeat([0.5, 0.5, 1], 6), song)
+    assert (flat["ccc"] == 0).all() and (flat["r"] == 0).all()
+
+
+def test_tracking_finds_and_checks():
+    rating = RNG.normal(size=60)
+    activity = np.abs(RNG.normal(size=(60, 30)))
+    activity[:, 4], activity[:, 9] = np.exp(rating), np.where(np.arange(60) < 30, np.exp(-rating), activity[:, 9])
+    activity[:, 7], activity[:, 8] = 0, 1  # dead, and always the same
+    table = realmusic.tracking(activity, rating, np.arange(60) < 30).set_index("feature")
+    assert table.loc[4, "holds"] and table.loc[9, "found"] and not table.loc[9, "holds"]
+    assert table["holds"].sum() == 1 and not {7, 8} & set(table.index) and np.isfinite(table["p"]).all()
+    with pytest.raises(ValueError, match="more songs"):
+        realmusic.tracking(np.zeros((60, 3)), rating, np.arange(60) < 30)
+
+
+def test_a_direction_steers(heard, organism):
     y = heard.songs["arousal"].to_numpy()
-    vector = realmusic.direction(organism, acts, y)
-    assert np.linalg.norm(vector.units["resid.4"]) == pytest.approx(1) and vector.gaps["resid.4"] > 0
-    songs = steering.generate(organism, ["a piano melody"], vector, [0.0, 0.3], seconds=0.6, progress=False)
-    assert not np.array_equal(songs[0.0].tokens, songs[0.3].tokens)
-    with pytest.raises(ValueError, match="ratings that differ"):
-        realmusic.direction(organism, acts, np.ones(12))
+    vector = realmusic.direction(organism, heard, "resid.4", y)
+    means = realmusic.by_song(heard, realmusic.acts(organism, heard, "resid.4", progress=False)["resid.4"])
+    expected = means[y > np.median(y)].mean(0) - means[y <= np.median(y)].mean(0)
+    unit = vector.units["resid.4"]
+    assert unit @ expected / np.linalg.norm(expected) == pytest.approx(1) and vector.gaps["resid.4"] > 0
+    assert len(vector.positive) == len(vector.negative) == 5
+    songs = steering.generate(organism, ["a song"], vector, (0, 0.5), seconds=0.4, progress=False)
+    assert (songs[0.0].tokens != songs[0.5].tokens).any()
+    for method in ("shuffled", "random"):
+        control = realmusic.direction(organism, heard, "resid.4", y, method)
+        assert abs(control.units["resid.4"] @ unit) < 0.98 and control.norms == vector.norms
+
+
+def test_bad_input_is_refused(heard, rated, organism):
+    for wrong in ({"seconds": 7.0}, {"seconds": 2.2}, {"windows": 0}):
+        with pytest.raises(ValueError, match="multiple"):
+            realmusic.read(organism, rated, **wrong)
+    with pytest.raises(ValueError, match="groups"):
+        realmusic.held_out({"x": np.ones((4, 2))}, np.ones((4, 1)), [0, 0, 1, 1])
+    with pytest.raises(ValueError, match="finite"):
+        realmusic.held_out({"x": np.full((60, 2), np.nan)}, np.ones((60, 1)), GROUPS)
+    with pytest.raises(ValueError, match="row"):
+        realmusic.held_out({"x": np.ones((59, 2))}, np.ones((60, 1)), GROUPS)
+    for y, method in ((np.ones(10), "rated"), (np.arange(3), "rated"), (np.arange(10), "other")):
+        with pytest.raises(ValueError, match=r"rating|method"):
+            realmusic.direction(organism, heard, "resid.4", y, method)
+
+
+def test_published_figures_are_correlations():
+    numbers = realmusic.PUBLISHED[AXES]
+    assert isinstance(numbers, pd.DataFrame) and numbers.min().min() > 0 and numbers.max().max() < 1
