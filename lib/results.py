@@ -82,8 +82,8 @@ def evidence(model: str) -> pd.DataFrame:
     rows = []
     for found in _kept(model):
         estimate = found["estimate"] and Estimate(*found["estimate"])
-        answer = found["answer"] + (f" ({estimate})" if estimate else "")
-        row = {"chapter": found["chapter"], "question": found["question"], found["subject"]: answer}
+        answer = found["answer"] + (f" ({estimate})".replace(" ", "\u00a0") if estimate else "")
+        row = {"chapter": found["chapter"].split("_")[0], "question": found["question"], found["subject"]: answer}
         rows.append(row | {"decides": CRITERIA.get(found.get("criterion"), "")})
     if not rows:
         return pd.DataFrame(columns=["chapter", "question"])

@@ -32,7 +32,7 @@ INK, MUTED, GRID = "#222222", "#666666", "#E5E5E5"
 #: One shade for each organism; any other model is drawn in ink.
 SHADES = {"organism": INK, "organism-decoupled": "#56B4E9", "organism-shuffled": "#999999"}
 #: For series that are neither emotion nor organism (Okabe and Ito 2008).
-PALETTE = ("#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+PALETTE = ("#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#882255")
 MP3_RATE = 24_000  # a rate every browser's MP3 decoder knows; lower ones are sometimes refused
 
 
@@ -440,16 +440,22 @@ def table(frame, caption: str = "") -> HTML:
         sizes = {v.n if isinstance(v, stats.Estimate) else None for v in shown[column]}
         if same := sizes != {None} and len(sizes) == 1:
             names[column] = f"{column} (n = {sizes.pop()})"
-        shown[column] = [_cell(v, not same) for v in shown[column]]
-    shown = shown.rename(columns=names)
-    body = shown.to_html(index=False, escape=True, border=0, justify="left")
+        shown[column] = [_told(_cell(v, not same)) for v in shown[column]]
+    shown.columns = [html.escape(str(names.get(c, c))) for c in shown]
+    body = shown.to_html(index=False, escape=False, border=0, justify="left")
     return HTML(f'<div style="overflow-x:auto"><div style="color:{MUTED}">{html.escape(caption)}</div>{body}</div>')
+
+
+def _told(text):
+    """A cell's text; sentences keep some width, or a narrow table would write them down one word a line."""
+    text = html.escape(str(text))
+    return f'<div style="min-width:15em">{text}</div>' if text.count(" ") > 5 else text
 
 
 def _cell(value, with_n):
     if isinstance(value, stats.Estimate):
         told = str(value) if with_n else str(value).split(", n =")[0]
-        return f"{value.value:.2f}" if np.isnan(value.low) else told
+        return f"{value.value:.2f}" if np.isnan(value.low) else told.replace(" ", "\u00a0")
     if isinstance(value, bool | np.bool_):
         return "✓" if value else "✗"
     return f"{value:.2f}" if isinstance(value, float) else value

@@ -252,7 +252,11 @@ def best(pair):
 
 point = {pair: best(pair) for pair in PAIRS}
 columns = ["pair", "method", "strength", "success", "share", "surprise", "distance", "diversity", "instrument", "silent", "clipped"]  # fmt: skip
-show.table(reported[columns], "Every method and strength, on the second half")
+pushed = ~reported["strength"].isin([0.0, "prompt"])
+show.table(
+    reported.loc[pushed, columns[:-2]],
+    "Every method and strength, on the second half",
+)
 
 # %%
 rows = []

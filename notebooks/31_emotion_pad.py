@@ -29,8 +29,8 @@
 model = "organism"
 depth = 0.57  # where to look: 0 is the first block, 1 the last
 most = 0.12  # largest strength, mean norms
-learned_from = 8  # prompts of each emotion
-calibrated_on = 8  # songs
+learned_from = 12  # prompts of each emotion
+calibrated_on = 12  # songs
 songs = 6  # songs that move over the whole grid
 on_page = 2  # of these, how many can be played here
 side = 5  # points of the grid along one axis
@@ -83,7 +83,7 @@ def plane(x, method="diffmeans"):
 # %%
 judge, learned = plane(m)
 planes = {model: learned, "random directions": plane(m, "random")[1]}
-if model == "organism":
+if model in world.WORLDS:
     shuffled = musicgen.load("organism-shuffled")
     planes["organism-shuffled"] = plane(shuffled)[1]
 moved = {
@@ -196,8 +196,12 @@ for axis, e in own["slope"].items():
             "steering",
         )
     )
-if "organism-shuffled" in planes:
-    for axis, e in planes["organism-shuffled"].slopes.items():
-        e = stats.Estimate(*(most * v for v in e[:3]), e.n)
-        findings.append(results.finding(f"Does {axis} steering move songs (SD)?", "organism-shuffled", e.low > 0, e, "steering"))  # fmt: skip
+
+# %%
+moves = {k: p.slopes for k, p in planes.items() if k != model}
+for axis, e in moves.get("organism-shuffled", {}).items():
+    question = f"Does {axis} steering move songs further than a random direction (SD per strength)?"
+    further = e.low > abs(moves["random directions"][axis].value)
+    found = results.finding(question, "organism-shuffled", further, e, "steering")
+    findings.append(found)
 results.record("31_emotion_pad", model, findings)

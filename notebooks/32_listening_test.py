@@ -202,6 +202,6 @@ found = [
 ]
 holds = [e.holds(known[s].get(c, 0.0)) for s, t in rated.items() for c, e in zip(t["condition"], t["effect"], strict=True)]  # fmt: skip
 if not people:
-    question = "Does the listening test's analysis find known effects?"
-    found.append(results.finding(question, "simulated raters", f"{sum(holds)} of {len(holds)} intervals hold them"))  # fmt: skip
+    question = "Does the listening test find known effects of simulated raters?"
+    found.append(results.finding(question, model, f"{sum(holds)} of {len(holds)} intervals hold them"))  # fmt: skip
 results.record("32_listening_test", model, found)

@@ -16,4 +16,4 @@ def test_chapter_runs_on_the_released_format(name, folder):
             exec(compile(cell.source, f"{name}.py", "exec"), there)
             there |= told if "parameters" in cell.metadata.get("tags", []) else {}
     if name not in ("00_meet_the_model", "02_activations", "index"):
-        assert name in set(results.evidence(str(folder))["chapter"])
+        assert name[:2] in set(results.evidence(str(folder))["chapter"])

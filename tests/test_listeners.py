@@ -189,7 +189,7 @@ def test_findings_become_verdicts():
     bars = pd.DataFrame(rows, columns=["organism", "what", "estimate"])
     results.record("01_test", "some/model", evaluation.findings(bars))
     table = results.evidence("some/model")
-    assert table["organism"][0].startswith("yes (0.90 [")
+    assert table["organism"][0].startswith("yes\u00a0(0.90\u00a0[")
     assert results.evidence("never run").empty
     with pytest.raises(ValueError, match="subject"):
         results.record("01_test", "some/model", [{"question": "?", "answer": "", "estimate": None}])
