@@ -141,6 +141,15 @@ def of(heard: pd.DataFrame, outcome: str, songs: dict | None = None) -> Effects:
     return Effects(total, direct, mediated, share, songs or {}, heard)
 
 
+def beyond(effects: Effects, control: Effects, outcome: str) -> stats.Estimate:
+    """How much more one subspace mediates than another does, over the same songs."""
+    mediated = []
+    for heard in (effects.heard, control.heard):
+        y = {name: part[outcome].to_numpy() for name, part in heard.groupby("song")}
+        mediated.append(y["mediated"] - y["low"])
+    return stats.mean(mediated[0] - mediated[1])
+
+
 def dose(
     model: Model,
     cause: str,
