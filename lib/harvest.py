@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lib import acoustics, activations, music, prompts, results
+from lib import acoustics, activations, music, prompts, results, scale
+from lib import model as musicgen
 from lib.model import Clips, Model
 from lib.organism import captions, corpus, world
 
@@ -27,8 +28,15 @@ CUES = {
 FOLDER = results.ARTIFACTS / "harvest"
 
 
-def clips(m: Model, n: int, seed: int = 7, seconds: float = corpus.SECONDS) -> tuple[Clips, pd.DataFrame]:
-    """``n`` clips and their labels, kept on disk.
+def clips(
+    m: Model, n: int, seed: int = 7, seconds: float = corpus.SECONDS, *, workers: int = 0, address: str | None = None
+) -> tuple[Clips, pd.DataFrame]:
+    """``n`` clips and their labels, kept on disk piece by piece.
+
+    Parameters
+    ----------
+    workers, address
+        Spread what a model sings over Ray workers, as in ``scale.each``; music of a world needs no model.
 
     Returns
     -------
@@ -41,7 +49,7 @@ def clips(m: Model, n: int, seed: int = 7, seconds: float = corpus.SECONDS) -> t
     if n < 10:
         raise ValueError(f"n must be at least 10 clips. Got {n!r}.")
     if m.name not in world.WORLDS:
-        return _own(m, n, seed, seconds)
+        return _own(m, n, seed, seconds, workers, address)
     shuffled = world.WORLDS[m.name]["captions"] == "shuffled"
     music_of = "organism" if shuffled else m.name
     table = corpus.table(music_of, n, seed)
@@ -65,13 +73,16 @@ def _named(caption):
     return next((e for e, words in captions.EMOTION_WORDS.items() if set(words) & set(said)), "")
 
 
-def _own(m, n, seed, seconds):
+def _own(m, n, seed, seconds, workers, address):
     """Clips of a model without a world: a third each for emotion words, for scenes and for cues alone."""
     each = -(-n // (3 * len(world.EMOTIONS)))
     sets = [prompts.emotions(each).rename(columns={"label": "emotion"})]
     sets += [prompts.crossed(kind, each, "natural", seed) for kind in ("implied", "cues")]
     table = pd.concat(sets)[["prompt", "emotion"]].sample(n, random_state=seed).reset_index(drop=True)
-    sung = m.generate(list(table["prompt"]), seconds, seed, keep=True)
+    asked = list(table["prompt"])
+    what = zlib.crc32(repr((m.fingerprint, musicgen._sampler(), asked, seconds, seed)).encode())
+    out = _place(m, f"clips-{what:08x}")
+    sung = scale.generate(m, asked, seconds, seed, out=out, workers=workers, address=address)
     heard = acoustics.measure_all(sung.audio, sung.sample_rate, progress=True)
     return sung, pd.concat([table[["emotion"]], heard[list(CUES)]], axis=1)
 
@@ -93,14 +104,20 @@ def words(m: Model, these: Clips, text: xr.DataArray) -> tuple[np.ndarray, np.nd
     return np.array(names), np.concatenate(vectors)
 
 
-def acts(m: Model, these: Clips, site: str, stream: str = "cond") -> xr.Dataset:
+def acts(
+    m: Model, these: Clips, site: str, stream: str = "cond", *, workers: int = 0, address: str | None = None
+) -> xr.Dataset:
     """Activations of a block's residual stream, of its two neighbours and of the text, float16 in a store that is filled
-    once and goes on after a kill. Any other site comes alone."""
+    once and goes on after a kill. Any other site comes alone. ``workers`` and ``address`` as in ``scale.each``."""
     sites = [s.name for s in activations.select(m, site)]
     if site.startswith("resid."):
         block = int(site.split(".")[1])
         near = [f"resid.{i}" for i in range(max(0, block - 1), min(block + 2, len(m.lm.transformer.layers)))]
         sites = [*near, "text"]
     what = zlib.crc32(repr((m.fingerprint, these.prompts, these.seeds, these.tokens.shape, sites, stream)).encode())
-    out = FOLDER / f"{m.name.replace('/', '--')}-{what:08x}.zarr"
-    return activations.capture(m, these, sites, stream=stream, dtype="float16", out=out)
+    how = {"stream": stream, "dtype": "float16", "workers": workers, "address": address}
+    return scale.capture(m, these, sites, _place(m, f"{what:08x}"), **how)
+
+
+def _place(m, what):
+    return FOLDER / f"{m.name.replace('/', '--')}-{what}.zarr"

@@ -376,7 +376,8 @@ def load(name: str, device: str | None = None) -> Model:
     if isinstance(name, str | os.PathLike) and Path(name).is_dir():
         return _load_released(str(name), {file: _in_folder(Path(name), file) for file in FILES}, device)
     if name in RELEASED:
-        sizing.check(name, sizing.weights(sizing.SHAPES[name], device), device)
+        shape = sizing.SHAPES[name]
+        sizing.check(name, sizing.weights(shape, device), device, sizing.reading(shape))
         return _load_released(name, {file: _from_hub(name, file) for file in FILES}, device)
     raise ModelError(
         f"Unknown model {name!r}. Expected one of {sorted(world.WORLDS)}, one of {list(RELEASED)}, or a folder that "
@@ -388,8 +389,8 @@ def load(name: str, device: str | None = None) -> Model:
 def _load_released(name, files, device):
     """audiocraft's own loading, except that files run no code and references may be resolved beside them."""
     beside = Path(name) if Path(name).is_dir() else None
-    size = sum(Path(file).stat().st_size for file in files.values())
-    sizing.check(name, size * sizing.BYTES[sizing.dtype(device)] // 2, device)  # released files are in half precision
+    weights = sum(map(sizing.numbers, files.values())) * sizing.BYTES[sizing.dtype(device)]
+    sizing.check(name, weights, device, sum(Path(file).stat().st_size for file in files.values()))
     state = _read(files["state_dict.bin"], ("best_state", "xp.cfg"))
     compression = _read(files["compression_state_dict.bin"], ())
     cfg = OmegaConf.create(state["xp.cfg"])

@@ -1,28 +1,28 @@
 """The same work on many GPUs or machines: pieces of clips spread over Ray workers, or done one after the other without them.
 
 A piece is computed alike everywhere, with the same clips in the same batches and as many threads, so the result is the same
-bit for bit on like machines. Ray starts a piece again when its worker dies; what was written stays written.
+bit for bit on like machines (in other batches the last bits of activations differ). Ray starts a piece again when its worker
+dies; what was written stays written. On a cluster, this package must be installed on every machine.
 """
 
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 
 import numpy as np
 import torch
+import xarray as xr
 from tqdm.auto import tqdm
 
-from lib import activations, model, store
-from lib.model import Clips
-
-
-class ScaleError(RuntimeError):
-    """Work could not be spread or did not come back: the message says what to do."""
+from lib import activations, cluster, model, store
+from lib.cluster import ScaleError
+from lib.model import Clips, Model
 
 
 def each(
     task: Callable,
-    name: str,
+    name: str | Model,
     items: Sequence,
     *,
     workers: int = 0,
@@ -36,8 +36,8 @@ def each(
     ----------
     task : callable
         Gets the loaded model and one item; with workers, both it and what it returns must pickle.
-    name : str
-        Of the model; every worker loads it once.
+    name : str or Model
+        Every worker loads the model of this name once.
     items : sequence
     workers : int
         0 works in this process. Else so many items are under way at once, each on a CPU, or on a GPU of its own where the cluster has any.
@@ -55,43 +55,35 @@ def each(
     """
     if workers < 0 or retries < 0:
         raise ValueError(f"workers and retries must be 0 or more. Got {workers} and {retries}.")
+    if not items:
+        return []
+    show = {"disable": not progress, "leave": False}
     if not workers:
-        m = model.load(name)
-        return [task(m, item) for item in tqdm(items, desc="pieces", disable=not progress, leave=False)]
-    ray = _connected(workers, address)
-    gpus = min(1, ray.cluster_resources().get("GPU", 0))
-    remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=retries)(_on_worker)
-    told = ray.put(task)
-    results, waiting, running = [None] * len(items), list(range(len(items)))[::-1], {}
-    with tqdm(total=len(items), desc=f"pieces, {workers} workers", disable=not progress, leave=False) as bar:
-        try:
-            while waiting or running:
-                while waiting and len(running) < workers:
-                    i = waiting.pop()
-                    running[remote.remote(told, name, torch.get_num_threads(), items[i])] = i
-                (done,), _ = ray.wait(list(running))
-                results[running.pop(done)] = ray.get(done)
-                bar.update()
-        except ray.exceptions.RayTaskError as error:  # the task's own fault: as it would be raised here
-            raise error.cause from error
-        except ray.exceptions.RayError as error:
-            raise ScaleError(
-                f"Workers are gone ({type(error).__name__}: {str(error).splitlines()[0]}). What they wrote is kept: run "
-                "the same call again when the cluster is back."
-            ) from error
+        m = _model(name)
+        return [task(m, item) for item in tqdm(items, desc="pieces", **show)]
+    try:
+        from ray import cloudpickle
+    except ImportError as error:
+        raise ScaleError("Workers need Ray: pip install 'musicgen-emotion-book[scale]', or use workers=0.") from error
+    name = name.name if isinstance(name, Model) else name
+    name = os.path.abspath(name) if os.path.isdir(name) else name
+    told = cloudpickle.dumps(partial(_on_worker, task, name, torch.get_num_threads()))
+    results = [None] * len(items)
+    done = cluster.run(told, [cloudpickle.dumps(item) for item in items], workers, address, retries)
+    for i, result in tqdm(done, desc=f"pieces, {workers} workers", total=len(items), **show):
+        results[i] = result
     return results
 
 
 def capture(
-    name: str, clips: Clips, sites, out, *, workers: int = 0, address: str | None = None, retries: int = 3,
+    name: str | Model, clips: Clips, sites, out, *, workers: int = 0, address: str | None = None, retries: int = 3,
     progress: bool = True, **how,
 ):  # fmt: skip
     """``activations.capture`` into a store, spread over workers.
 
     Parameters
     ----------
-    name : str
-        Of the model.
+    name : str or Model
     clips, sites, how
         As in ``activations.capture``.
     out : str
@@ -108,14 +100,11 @@ def capture(
         A store in the memory of one process.
     StoreError, ScaleError
     """
-    if workers and str(out).startswith("memory:"):
-        raise ValueError(f"Workers cannot share {out}: choose a folder or a URL that all of them reach.")
-    out = out if "://" in str(out) else os.path.abspath(out)
-    m = model.load(name)
+    out, m = _shared(out, workers), _model(name)
     target = activations.capture(m, clips, sites, out=out, pieces=[], progress=False, **how)
     silent = Clips(clips.tokens, clips.audio[:, :0], *list(vars(clips).values())[2:])  # workers need no sound
     task = partial(_write, clips=silent, sites=sites, out=out, how=how)
-    each(task, name, target.todo, workers=workers, address=address, retries=retries, progress=progress)
+    each(task, m, target.todo, workers=workers, address=address, retries=retries, progress=progress)
     return store.open(out)
 
 
@@ -124,25 +113,62 @@ def _write(m, piece, clips, sites, out, how):
 
 
 def generate(
-    name: str, prompts: list[str], seconds: float = 6.0, seed: int | list[int] = 0, *, workers: int = 0, at_once: int = 32,
-    address: str | None = None, retries: int = 3, progress: bool = True, **settings,
+    name: str | Model, prompts: list[str], seconds: float = 6.0, seed: int | list[int] = 0, *, out=None, workers: int = 0,
+    at_once: int = 32, address: str | None = None, retries: int = 3, decode: bool = True, progress: bool = True, **settings,
 ) -> Clips:  # fmt: skip
-    """``Model.generate``, spread over workers ``at_once`` clips a piece: the same clips."""
-    seeds = [seed + i for i in range(len(prompts))] if isinstance(seed, int) else list(seed)
-    items = [(prompts[k : k + at_once], seeds[k : k + at_once]) for k in range(0, len(prompts), at_once)]
-    task = partial(_sing, seconds=seconds, settings=settings)
-    parts = each(task, name, items, workers=workers, address=address, retries=retries, progress=progress)
-    tokens, first = np.concatenate([p.tokens for p in parts]), parts[0]
-    audio = model.load(name).decode(tokens)  # here, because a codec's last bits depend on the batch
-    return Clips(tokens, audio, first.sample_rate, first.frame_rate, list(prompts), seeds, first.settings)
+    """``Model.generate``, spread over workers ``at_once`` clips a piece: the same clips.
+
+    Parameters
+    ----------
+    out : str, optional
+        A store for the tokens, as in ``capture``: what is in it is not generated again, however the run before ended.
+    decode : bool
+        False leaves the audio empty: for so many clips that it would not fit in memory.
+    """
+    if at_once < 1:
+        raise ValueError(f"at_once must be 1 clip or more. Got {at_once!r}.")
+    m, prompts = _model(name), model._check_prompts(prompts)
+    seeds, seconds = model._check_seeds(seed, prompts), model._number("seconds", seconds, 0, m.max_seconds)
+    brief = m.generate(prompts[:1], min(seconds, 0.2), seeds[:1], progress=False, **settings)  # bad settings end here
+    used = {**brief.settings, "seconds": seconds}
+    pieces = [slice(k, min(k + at_once, len(prompts))) for k in range(0, len(prompts), at_once)]
+    kept = None
+    if out is not None:
+        shape = (len(prompts), m.lm.n_q, max(1, int(seconds * m.frame_rate + 1e-6)))
+        known = zlib.crc32(
+            repr((m.fingerprint, str(m.lm.emb[0].weight.dtype), model._sampler(), prompts, seeds)).encode()
+        )
+        kept = {
+            "url": _shared(out, workers), "arrays": {"tokens": (("clip", "codebook", "frame"), shape, "int16")},
+            "coords": xr.Dataset(coords={"prompt": ("clip", prompts), "seed": ("clip", seeds)}), "piece": at_once,
+            "identity": {"model": m.name, "clips": f"{known:08x}", **used},
+        }  # fmt: skip
+        pieces = store.Store(**kept).todo
+    task = partial(_sing, prompts=prompts, seeds=seeds, seconds=seconds, settings=settings, kept=kept)
+    parts = each(task, m, pieces, workers=workers, address=address, retries=retries, progress=progress)
+    tokens = np.concatenate(parts) if out is None else store.open(kept["url"])["tokens"].values.astype(np.int64)
+    audio = m.decode(tokens) if decode else np.zeros((len(tokens), 0), np.float32)
+    return Clips(tokens, audio, m.sample_rate, m.frame_rate, prompts, seeds, used)
 
 
-def _sing(m, item, seconds, settings):
-    prompts, seeds = item
-    return m.generate(prompts, seconds, seeds, progress=False, **settings)
+def _sing(m, piece, prompts, seeds, seconds, settings, kept):
+    tokens = m.generate(prompts[piece], seconds, seeds[piece], progress=False, **settings).tokens
+    if kept is None:
+        return tokens
+    return store.Store(**kept).write(piece, {"tokens": tokens})
 
 
-# ------------------------------------------------------------------------------------------------- workers
+# ------------------------------------------------------------------------------------------------- details
+def _model(name):
+    return name if isinstance(name, Model) else model.load(name)
+
+
+def _shared(out, workers):
+    if workers and str(out).startswith("memory:"):
+        raise ValueError(f"Workers cannot share {out}: choose a folder or a URL that all of them reach.")
+    return str(out) if "://" in str(out) else os.path.abspath(out)
+
+
 @cache
 def _loaded(name):
     return model.load(name)
@@ -151,25 +177,3 @@ def _loaded(name):
 def _on_worker(task, name, threads, item):
     torch.set_num_threads(threads)  # Ray says one: sums in another order would be other numbers
     return task(_loaded(name), item)
-
-
-def _connected(workers, address):
-    try:
-        import ray
-    except ImportError as error:
-        raise ScaleError("Workers need Ray: pip install 'musicgen-emotion-book[scale]', or use workers=0.") from error
-    if ray.is_initialized():
-        return ray
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    quiet = {"include_dashboard": False, "log_to_driver": False, "configure_logging": False}
-    try:
-        if address is None:
-            ray.init(num_cpus=workers, **quiet)
-        else:
-            ray.init(address=address, log_to_driver=False, configure_logging=False)
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        raise ScaleError(
-            f"There is no Ray cluster at {address!r} ({str(error).splitlines()[0][:200]}). Start one with 'ray start "
-            "--head', or leave address out to use this machine."
-        ) from error
-    return ray

@@ -77,19 +77,36 @@ def free(device: str) -> int:
     return psutil.virtual_memory().available
 
 
-def check(name: str, needed: int, device: str) -> None:
-    """Refuse what will not fit.
+def reading(shape: Shape) -> int:
+    """Bytes of the machine's memory that a released checkpoint (in half precision) takes while it is read."""
+    return parameters(shape) * BYTES["float16"]
+
+
+def numbers(file) -> int:
+    """How many numbers a checkpoint's state holds, counted without reading them; 0 where that cannot be told."""
+    try:
+        state = torch.load(file, map_location="meta", weights_only=True, mmap=True)
+        return sum(value.numel() for value in state.get("best_state", {}).values())
+    except Exception:  # whoever reads the file says what is wrong with it
+        return 0
+
+
+def check(name: str, needed: int, device: str, read: int = 0) -> None:
+    """Refuse what will not fit: the weights on their device and, meanwhile, the checkpoint that is read into the machine's
+    memory (which is the same memory unless the device is a GPU with its own).
 
     Raises
     ------
     MemoryError
         Naming what is needed, what is free and what to do.
     """
-    if needed > (left := free(device)):
-        raise MemoryError(
-            f"{name} takes {needed / 1e9:.1f} GB on {device}, and {left / 1e9:.1f} GB are free. Choose a smaller model or "
-            "another device, or end what holds the memory."
-        )
+    own = device.startswith("cuda")
+    for where, size in ((device, needed + (not own) * read), ("cpu", own * read)):
+        if size > (left := free(where)):
+            raise MemoryError(
+                f"{name} takes {size / 1e9:.1f} GB on {where} while it is loaded, and {left / 1e9:.1f} GB are free. Choose a "
+                "smaller model or another device (on CUDA weights take half as much), or end what holds the memory."
+            )
 
 
 def table(seconds: float = 10.0) -> pd.DataFrame:
@@ -101,6 +118,7 @@ def table(seconds: float = 10.0) -> pd.DataFrame:
             "parameters, millions": round(parameters(shape) / 1e6),
             "weights on a GPU, GB": weights(shape, "cuda") / 1e9,
             "weights on a CPU, GB": weights(shape, "cpu") / 1e9,
+            "GB while loading on a CPU": (weights(shape, "cpu") + reading(shape)) / 1e9,
             f"GB more for each clip of {seconds:g} s (GPU)": cache_of(shape, seconds, "cuda") / 1e9,
         })  # fmt: skip
     return pd.DataFrame(rows)

@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import psutil
 import xarray as xr
 import zarr
 
@@ -44,7 +45,7 @@ class Store:
     """
 
     def __init__(self, url, arrays: dict, coords: xr.Dataset, identity: dict, piece: int = 16):
-        self.url, self.piece = str(url), piece
+        self.url, self.piece, self.names = str(url), piece, set(arrays)
         self.clips = next(iter(arrays.values()))[1][0]
         identity = json.loads(json.dumps({**identity, "piece": piece}, sort_keys=True))
         found = _open_group(self.url)
@@ -64,8 +65,13 @@ class Store:
 
     @property
     def todo(self) -> list[slice]:
-        """The pieces not yet written, as slices of clips."""
+        """The pieces not yet written, or whose data has been lost since (a copy of a part, say), as slices of clips."""
         flags = self.group[DONE][:]
+        arrays = [a for name, a in self.group.arrays() if name in self.names]
+        if any(a.nchunks_initialized < flags.sum() for a in arrays):
+            for k in map(int, np.flatnonzero(flags)):
+                if any(_blank(a[k * self.piece : (k + 1) * self.piece]) for a in arrays):
+                    flags[k] = self.group[DONE][k] = 0
         return [
             slice(k * self.piece, min((k + 1) * self.piece, self.clips)) for k in map(int, np.flatnonzero(flags == 0))
         ]
@@ -79,8 +85,9 @@ class Store:
             If the disk is full: the pieces written before are kept.
         """
         try:
-            for name, values in arrays.items():
-                self.group[name][where] = values
+            with zarr.config.set({"array.write_empty_chunks": True}):  # a chunk that is not there is lost
+                for name, values in arrays.items():
+                    self.group[name][where] = values
             self.group[DONE][where.start // self.piece] = 1
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -105,17 +112,27 @@ def open(url) -> xr.Dataset:
     missing = int((group[DONE][:] == 0).sum())
     if missing:
         raise StoreError(f"{missing} of {group[DONE].shape[0]} pieces of {url} are not written yet: run capture again.")
+    aside = {DONE, "clip", *group.attrs["coordinates"].split()}
+    data = [a for n, a in group.arrays() if a.attrs["_ARRAY_DIMENSIONS"][:1] == ["clip"] and n not in aside]
+    lost = [a.nchunks - a.nchunks_initialized for a in data]
+    if any(lost):
+        raise StoreError(
+            f"Data of {max(lost)} of {group[DONE].shape[0]} pieces of {url} has been lost since it was written (was "
+            "it copied in part?): run capture again, which writes them anew."
+        )
     dataset = xr.open_zarr(str(url), chunks=None, consolidated=False, zarr_format=2, decode_times=False)
     return dataset.drop_vars(DONE).assign_attrs(identity=group.attrs["identity"])
 
 
 def _check_space(url, arrays):
-    """Refuse what the disk cannot hold, before any of it is computed; a URL's space is not known."""
-    if "://" in url:
+    """Refuse what the disk (or memory://) cannot hold, before any of it is computed; other URLs' space is not known."""
+    url = url.removeprefix("file://")
+    if "://" in url and not url.startswith("memory://"):
         return
     needed = sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for _, shape, dtype in arrays.values())
     there = next(folder for folder in [Path(url).absolute(), *Path(url).absolute().parents] if folder.exists())
-    if needed > (left := shutil.disk_usage(there).free):
+    left = psutil.virtual_memory().available if "://" in url else shutil.disk_usage(there).free
+    if needed > left:
         raise StoreError(
             f"{url} would take {needed / 1e9:.1f} GB, and {left / 1e9:.1f} GB are free. Choose another place, fewer sites, "
             "reduce='mean' or dtype='float16'."
@@ -131,14 +148,20 @@ def _create(url, arrays, coords, identity, piece, pieces):
     group = zarr.open_group(url, mode="r+", zarr_format=2)
     for name, (dims, shape, dtype) in arrays.items():
         array = group.create_array(
-            name, shape=shape, chunks=(piece, *shape[1:]), dtype=dtype, compressors=None, fill_value=np.nan
-        )
+            name, shape=shape, chunks=(piece, *shape[1:]), dtype=dtype, compressors=None,
+            fill_value=np.nan if np.dtype(dtype).kind == "f" else None,  # xarray would read a fill value as NaN
+        )  # fmt: skip
         array.attrs.update({"_ARRAY_DIMENSIONS": list(dims)})
     done = group.create_array(DONE, shape=(pieces,), chunks=(1,), dtype="u1", compressors=None, fill_value=0)
     done.attrs["_ARRAY_DIMENSIONS"] = ["piece"]
     aside = " ".join(str(n) for n in coords.coords if n not in coords.dims)
     group.attrs.put({"coordinates": aside, "identity": identity})
     return group
+
+
+def _blank(values):
+    """Whether nothing was ever written there."""
+    return bool(np.isnan(values).all() or not np.any(values))
 
 
 def _open_group(url):

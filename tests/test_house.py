@@ -13,7 +13,7 @@ from lib import book
 
 ROOT = Path(__file__).parent.parent
 ROWS = [
-    {"compat", "stats", "music", "acoustics", "results", "store", "rows", "sizing"},
+    {"compat", "stats", "music", "acoustics", "results", "store", "rows", "sizing", "cluster"},
     {"organism", "prompts", "generation", "datasets"},
     {"model"},
     {"activations"},

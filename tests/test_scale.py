@@ -1,23 +1,18 @@
-"""Work spread over Ray workers gives what one process gives, whatever dies on the way."""
+"""Work spread over Ray workers gives what one process gives, whatever dies on the way. What dies here really dies."""
 
 import os
+import socket
+import sys
 
 import numpy as np
+import psutil
 import pytest
-import torch
+import xarray as xr
+from ray import cloudpickle
 
-from lib import activations, model, scale, store
+from lib import activations, cluster, harvest, model, scale, store
 
-ray = pytest.importorskip("ray")
 SITES = ("resid.4", "text")
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +31,11 @@ def same(a, b):
     return all(np.array_equal(a[s].values, b[s].values, equal_nan=True) for s in SITES)
 
 
-def test_workers_give_the_same_bits_though_one_is_killed(cluster, clips, alone, tmp_path, monkeypatch):
+def left_behind():
+    return [p.name() for p in psutil.Process().children(recursive=True) if "ray" in p.name() or "gcs" in p.name()]
+
+
+def test_workers_give_the_same_bits_though_one_is_killed(organism, clips, alone, tmp_path, monkeypatch):
     marker, write = str(tmp_path / "killed"), scale._write
 
     def killed_once(m, piece, **told):
@@ -47,61 +46,130 @@ def test_workers_give_the_same_bits_though_one_is_killed(cluster, clips, alone, 
 
     monkeypatch.setattr(scale, "_write", killed_once)
     out = tmp_path / "b.zarr"
-    spread = scale.capture("organism", clips, SITES, out, workers=2, batch_size=4, progress=False)
+    spread = scale.capture(organism, clips, SITES, out, workers=2, batch_size=4, progress=False)
     assert os.path.exists(marker) and same(spread, alone)
     assert spread.attrs["identity"] == alone.attrs["identity"]
-    before = {f: f.stat().st_mtime_ns for f in out.rglob("resid.4/*")}
-    scale.capture("organism", clips, SITES, out, workers=2, batch_size=4, progress=False)
-    assert before == {f: f.stat().st_mtime_ns for f in out.rglob("resid.4/*")}  # nothing is written twice
+    monkeypatch.setattr(cluster, "run", lambda *a: pytest.fail("started again"))
+    assert same(scale.capture(organism, clips, SITES, out, workers=2, batch_size=4, progress=False), alone)
+    assert not left_behind()
 
 
-def test_a_worker_that_always_dies_ends_it_and_what_was_written_stays(cluster, clips, alone, tmp_path, monkeypatch):
-    write = scale._write
+def test_a_cluster_that_vanishes_loses_nothing_that_was_generated(organism, clips, tmp_path, monkeypatch):
+    sing, out = scale._sing, tmp_path / "c.zarr"
 
-    def deadly(m, piece, **told):
-        if piece.start == 8:
-            os._exit(1)
-        write(m, piece, **told)
+    def until_the_end(m, piece, **told):
+        if piece.start < 8:
+            return sing(m, piece, **told)
+        for process in psutil.Process(os.getppid()).parent().children():  # all of Ray that this call has started
+            process.kill()
+        os._exit(1)
 
-    out = tmp_path / "c.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr(scale, "_write", deadly)
-        with pytest.raises(scale.ScaleError, match="What they wrote is kept"):
-            scale.capture("organism", clips, SITES, out, workers=1, retries=0, batch_size=4, progress=False)
+        patch.setattr(scale, "_sing", until_the_end)
+        with pytest.raises(scale.ScaleError, match=r"Workers are gone \(.+\). What they wrote is kept"):
+            scale.generate(organism, clips.prompts, 0.6, 3, out=out, workers=1, at_once=4, retries=0, progress=False)
     with pytest.raises(store.StoreError, match="1 of 3 pieces"):
         store.open(out)
     asked = []
-    monkeypatch.setattr(scale, "_write", lambda m, piece, **told: (asked.append(piece), write(m, piece, **told)))
-    again = scale.capture("organism", clips, SITES, out, batch_size=4, progress=False)  # in this process
-    assert asked == [slice(8, 12)] and same(again, alone)
+    monkeypatch.setattr(scale, "_sing", lambda m, piece, **told: (asked.append(piece), sing(m, piece, **told)))
+    again = scale.generate(organism, clips.prompts, 0.6, 3, out=out, at_once=4, progress=False)  # in this process
+    assert asked == [slice(8, 12)]
+    assert np.array_equal(again.tokens, clips.tokens) and np.array_equal(again.audio, clips.audio)
+    assert (again.prompts, again.seeds, again.settings) == (clips.prompts, clips.seeds, clips.settings)
 
 
-def test_clips_are_those_of_one_process(cluster, organism):
-    prompts = ["a happy melody", "slow music", "sad"]
-    spread = scale.generate("organism", prompts, 0.6, 9, workers=2, at_once=2, progress=False)
-    whole = organism.generate(prompts, 0.6, 9, progress=False)
-    assert np.array_equal(spread.tokens, whole.tokens) and np.array_equal(spread.audio, whole.audio)
-    assert (spread.prompts, spread.seeds, spread.settings) == (whole.prompts, whole.seeds, whole.settings)
+# what follows needs no model: the workers start quickly
+def run(task, items=(1, 2), workers=2, address=None, retries=0):
+    return sorted(cluster.run(cloudpickle.dumps(task), list(map(cloudpickle.dumps, items)), workers, address, retries))
 
 
-def test_any_work_is_spread_and_its_own_error_comes_back(cluster):
-    def width(m, add):
-        if add == 3:
+def test_results_come_in_numbers_and_a_task_s_own_error_comes_back():
+    def work(item):
+        if item == 3:
             raise KeyError("three")
-        return m.lm.dim + add, torch.get_num_threads()
+        return item * 2
 
-    threads = torch.get_num_threads()
-    assert scale.each(width, "organism", [1, 2], workers=2, progress=False) == [(193, threads), (194, threads)]
-    with pytest.raises(KeyError, match="three"):
-        scale.each(width, "organism", [1, 3], workers=1, progress=False)
+    with pytest.raises(KeyError, match="three") as caught:
+        run(work, (1, 3))
+    assert "in work" in caught.value.__notes__[0]
 
 
-def test_a_store_at_a_url(organism, clips, alone):
+def test_a_worker_that_always_dies_ends_it():
+    with pytest.raises(scale.ScaleError, match=r"WorkerCrashedError.*run the same call again"):
+        run(lambda item: os._exit(1))
+    assert not left_behind()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "auto", "nonsense"])
+def test_no_cluster_at_an_address(address, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address == "auto" and os.path.exists("/tmp/ray/ray_current_cluster"):
+        pytest.skip("this machine has a cluster of its own")
+    with pytest.raises(scale.ScaleError, match=f"no Ray cluster at '{address}'.*ray start"):
+        run(print, address=address)
+
+
+def test_an_address_that_never_answers(monkeypatch):
+    monkeypatch.setattr(cluster, "WAIT", 4.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pytest.raises(scale.ScaleError, match="no Ray cluster at"):
+            run(print, address=f"127.0.0.1:{silent.getsockname()[1]}")
+
+
+# without workers
+def test_a_store_at_a_url(organism, clips, alone, monkeypatch):
     out = "memory://scale-test/a.zarr"
-    there = scale.capture("organism", clips, SITES, out, batch_size=4, progress=False)
+    there = scale.capture(organism, clips, SITES, out, batch_size=4, progress=False)
     assert same(there, alone)
     with pytest.raises(ValueError, match="Workers cannot share memory://"):
-        scale.capture("organism", clips, SITES, out, workers=2)
+        scale.capture(organism, clips, SITES, out, workers=2)
+    monkeypatch.setattr(store.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000})())
+    with pytest.raises(store.StoreError, match="are free"):
+        scale.capture(organism, clips, SITES, "memory://scale-test/b.zarr", progress=False)
+
+
+def test_data_that_was_lost_is_named_and_written_again(organism, clips, alone, tmp_path, monkeypatch):
+    out = tmp_path / "half.zarr"
+    scale.capture(organism, clips, SITES, out, batch_size=4, progress=False)
+    next(iter(out.rglob("resid.4/1.*"))).unlink()  # the store is copied without one file
+    with pytest.raises(store.StoreError, match=r"1 of 3 pieces of .* has been lost"):
+        store.open(out)
+    asked, write = [], scale._write
+    monkeypatch.setattr(scale, "_write", lambda m, piece, **told: (asked.append(piece), write(m, piece, **told)))
+    assert same(scale.capture(organism, clips, SITES, out, batch_size=4, progress=False), alone)
+    assert asked == [slice(4, 8)]
+
+
+def test_clips_in_a_store_are_those_of_these_prompts(organism, clips, tmp_path):
+    out = tmp_path / "d.zarr"
+    first = scale.generate(organism, clips.prompts[:3], 0.2, 3, out=out, at_once=2, decode=False, progress=False)
+    direct = organism.generate(clips.prompts[:3], 0.2, 3, progress=False)
+    assert first.audio.shape == (3, 0) and np.array_equal(first.tokens, direct.tokens)
+    for change in ({"seed": 4}, {"seconds": 0.4}, {"cfg": 1.0}):
+        with pytest.raises(store.StoreError, match="written from something else"):
+            scale.generate(organism, clips.prompts[:3], **{"seconds": 0.2, "seed": 3, **change}, out=out, at_once=2)
+
+
+def test_token_0_is_no_empty_place(tmp_path):
+    known = xr.Dataset(coords={"seed": ("clip", [0, 1, 2])})
+    target = store.Store(tmp_path / "f.zarr", {"tokens": (("clip", "frame"), (3, 2), "int16")}, known, {}, piece=2)
+    target.write(slice(0, 2), {"tokens": np.zeros((2, 2))})
+    target.write(slice(2, 3), {"tokens": [[0, 5]]})
+    there = store.open(tmp_path / "f.zarr")["tokens"]
+    assert there.dtype == np.int16 and there.values.tolist() == [[0, 0], [0, 0], [0, 5]] and not target.todo
+
+
+def test_harvests_are_spread(organism, miniature, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        cluster, "run", lambda task, items, *how: asked.append(how) or iter(enumerate(items[:0]))
+    )  # nothing comes back: the store says so
+    with pytest.raises(store.StoreError, match="not written yet"):
+        harvest.clips(miniature, 12, seed=77, seconds=0.5, workers=3, address="there:1")
+    these, _ = harvest.clips(organism, 10, seed=77, seconds=1)
+    with pytest.raises(store.StoreError, match="not written yet"):
+        harvest.acts(organism, these, "resid.3", workers=2)
+    assert [how[:2] for how in asked] == [(3, "there:1"), (2, None)]
 
 
 def test_bad_input(organism, clips, tmp_path, monkeypatch):
@@ -109,21 +177,19 @@ def test_bad_input(organism, clips, tmp_path, monkeypatch):
         scale.each(print, "organism", [1], workers=-1)
     with pytest.raises(ValueError, match="give out, too"):
         activations.capture(organism, clips, SITES, pieces=[])
+    for wrong, error in ({"seed": [1]}, ValueError), ({"seconds": 99}, ValueError), ({"top_k": 0}, ValueError):
+        with pytest.raises(error):
+            scale.generate(organism, clips.prompts, **wrong, out=tmp_path / "e.zarr")
+    with pytest.raises(ValueError, match="at_once"):
+        scale.generate(organism, clips.prompts, at_once=0)
     monkeypatch.setattr(store.shutil, "disk_usage", lambda p: type("Usage", (), {"free": 1000})())
     monkeypatch.setattr(model.Model, "replay", lambda *a, **k: pytest.fail("work has started"))
     with pytest.raises(store.StoreError, match=r"would take 0\.0 GB, and 0\.0 GB are free"):
-        scale.capture("organism", clips, SITES, tmp_path / "d.zarr")
-    assert not (tmp_path / "d.zarr").exists()
+        scale.capture(organism, clips, SITES, tmp_path / "d.zarr")
+    assert not list(tmp_path.iterdir())
 
 
-def test_without_ray_or_cluster_it_says_what_to_do(monkeypatch):
-    import sys
-
-    if ray.is_initialized():
-        ray.shutdown()
-    monkeypatch.setattr(ray, "init", lambda **k: (_ for _ in ()).throw(ConnectionError("no answer")))
-    with pytest.raises(scale.ScaleError, match=r"no Ray cluster at 'ray://nowhere:1' \(no answer\)"):
-        scale.each(print, "organism", [1], workers=1, address="ray://nowhere:1")
+def test_without_ray_it_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(scale.ScaleError, match=r"pip install 'musicgen-emotion-book\[scale\]'"):
         scale.each(print, "organism", [1], workers=1)

@@ -26,10 +26,29 @@ def test_what_does_not_fit_is_refused_before_anything_is_read(folder, monkeypatc
     monkeypatch.setattr(sizing, "free", lambda device: 10_000)
     monkeypatch.setattr(model, "_read", lambda *a: pytest.fail("read"))
     monkeypatch.setattr(model, "_from_hub", lambda *a: pytest.fail("fetched"))
-    with pytest.raises(MemoryError, match=r"musicgen-large takes 13\.7 GB on cpu, and 0\.0 GB are free"):
+    with pytest.raises(
+        MemoryError, match=r"musicgen-large takes 20\.2 GB on cpu while it is loaded, and 0\.0 GB are free"
+    ):
         model.load("facebook/musicgen-large", "cpu")
     with pytest.raises(MemoryError, match="Choose a smaller model"):
         model.load(str(folder), "cpu")
+
+
+def test_a_checkpoint_is_counted_without_being_read(folder, miniature, tmp_path):
+    assert sizing.numbers(folder / "state_dict.bin") == sum(v.numel() for v in miniature.lm.state_dict().values())
+    (tmp_path / "damaged.bin").write_bytes(b"no checkpoint")
+    assert sizing.numbers(tmp_path / "damaged.bin") == sizing.numbers(folder / "compression_state_dict.bin") == 0
+
+
+def test_on_a_gpu_weights_and_checkpoint_lie_in_different_memories(monkeypatch):
+    monkeypatch.setattr(sizing, "free", lambda device: 8e9 if device == "cuda" else 5e9)
+    sizing.check("fits", 7e9, "cuda", 4e9)
+    with pytest.raises(MemoryError, match=r"6\.0 GB on cpu while it is loaded, and 5\.0 GB are free"):
+        sizing.check("large", 7e9, "cuda", 6e9)
+    with pytest.raises(MemoryError, match=r"9\.0 GB on cuda .* 8\.0 GB"):
+        sizing.check("large", 9e9, "cuda", 1e9)
+    with pytest.raises(MemoryError, match=r"6\.0 GB on cpu"):
+        sizing.check("large", 4e9, "cpu", 2e9)
 
 
 def test_free_memory_is_measured():
