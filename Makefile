@@ -46,8 +46,10 @@ $(VENV)/ready: requirements.txt pyproject.toml
 	$(BIN)/python -m pip install -q torch==2.13.0
 	$(BIN)/python -m pip install -q --no-deps -r requirements.txt
 	$(BIN)/python -m pip install -q --no-deps -e .
-	# librosa compiles at first use, and processes that do so at once crash each other
-	$(BIN)/python -c "import numpy as np; from lib import acoustics; acoustics.measure(np.sin(np.arange(64000) / 9) / 9, 16000)"
+	# librosa and umap compile at first use, and processes that do so at once crash each other
+	$(BIN)/python -W ignore -c "import numpy as np, umap; from lib import acoustics; \
+	    acoustics.measure(np.sin(np.arange(64000) / 9) / 9, 16000); \
+	    [umap.UMAP(random_state=0, n_jobs=1, metric=m).fit(np.random.rand(60, 8)) for m in ('euclidean', 'cosine')]"
 	touch $@
 
 lock:
