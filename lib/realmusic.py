@@ -322,12 +322,14 @@ def tracking(activity: np.ndarray, rating: np.ndarray, learned: np.ndarray) -> p
     """
     parts = [(activity[part], rating[part]) for part in (learned, ~learned)]
     alive = np.flatnonzero(np.all([((a > 0).sum(0) >= 4) & (np.ptp(a, axis=0) > 0) for a, _ in parts], axis=0))
-    if not len(alive) or any(np.ptp(r) == 0 for _, r in parts):
-        raise ValueError(
-            "No feature is active in four songs of each part, or ratings are all the same: give more songs."
+    if any(np.ptp(r) == 0 for _, r in parts):
+        raise ValueError("Ratings are all the same in one part: give more songs.")
+    both = [np.reshape([scipy.stats.spearmanr(a[:, f], r) for f in alive], (-1, 2)) for a, r in parts]
+    (rho, p), (new, again) = (part.T for part in both)
+    if not len(alive):
+        return pd.DataFrame(
+            dict.fromkeys(("feature", "rho", "p", "rho_new", "p_new"), rho) | dict.fromkeys(("found", "holds"), rho > 0)
         )
-    both = [[scipy.stats.spearmanr(a[:, f], r) for f in alive] for a, r in parts]
-    (rho, p), (new, again) = (np.array(part).T for part in both)
     p, again, p_new = stats.correct(p, "fdr_bh"), np.where(rho * new > 0, again / 2, 1 - again / 2), np.ones(len(alive))
     found = p < 0.05
     if found.any():

@@ -247,7 +247,7 @@ def best(pair):
     t = chosen_on[(chosen_on["pair"] == pair) & (chosen_on["strength"] != "prompt")]
     t = t[~t["method"].isin(["random", "shuffled"])]
     success, share = (t[c].map(lambda e: e.value) for c in ("success", "share"))
-    return t.loc[(success + share.clip(upper=1)).idxmax()]
+    return t.loc[(success + share.clip(upper=1).fillna(0)).idxmax()]
 
 
 point = {pair: best(pair) for pair in PAIRS}

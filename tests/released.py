@@ -128,4 +128,12 @@ def _encodec(folder):
         use_conv_shortcut=False,
     )  # fmt: skip
     torch.manual_seed(2)
-    transformers.EncodecModel(config).save_pretrained(folder)
+    codec = transformers.EncodecModel(config).eval()
+    with torch.no_grad():  # codebooks where the encoder's output is: random ones would make one token of all sounds
+        sound = torch.randn(16, 1, 32_000).cumsum(-1) * torch.logspace(-4, -2, 16)[:, None, None]
+        heard = codec.encoder(sound).transpose(1, 2).flatten(0, 1)
+        for layer in codec.quantizer.layers:
+            embed = layer.codebook.embed
+            embed.copy_(heard[torch.randint(len(heard), (len(embed),))])
+            heard = heard - embed[torch.cdist(heard, embed).argmin(1)]
+    codec.save_pretrained(folder)

@@ -139,8 +139,9 @@ def test_tracking_finds_and_checks():
     table = realmusic.tracking(activity, rating, np.arange(60) < 30).set_index("feature")
     assert table.loc[4, "holds"] and table.loc[9, "found"] and not table.loc[9, "holds"]
     assert table["holds"].sum() == 1 and not {7, 8} & set(table.index) and np.isfinite(table["p"]).all()
+    assert realmusic.tracking(0 * activity, rating, np.arange(60) < 30).empty
     with pytest.raises(ValueError, match="more songs"):
-        realmusic.tracking(np.zeros((60, 3)), rating, np.arange(60) < 30)
+        realmusic.tracking(activity, 0 * rating, np.arange(60) < 30)
 
 
 def test_a_direction_steers(heard, organism):
