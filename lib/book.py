@@ -142,6 +142,7 @@ def _execute(name, values, target):
         kernel_name="python3",
         execution_timeout=TIMEOUT,
         progress_bar=False,
+        extra_arguments=["--IPKernelApp.log_level=40"],  # errors; not that its port on this machine is unencrypted
     )
     # the cells stay those of the source, so that JupyterLab may save both; what was injected is told as an output
     executed.cells = [c for c in executed.cells if "injected-parameters" not in c.metadata.get("tags", [])]
