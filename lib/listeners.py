@@ -186,31 +186,35 @@ class Clap(Listener):
             ) from error
 
     def answer(self, audio, sample_rate):
-        import torch
+        heard = self._heard(audio, sample_rate)
+        poles = {axis: [self._read(p) for p in ends] for axis, ends in self.POLES.items()}
+        return pd.DataFrame(
+            {axis: (heard @ high.T).mean(1) - (heard @ low.T).mean(1) for axis, (high, low) in poles.items()}
+        )
 
+    def agreement(self, audio, sample_rate: int, prompts: list[str]) -> np.ndarray:
+        """Cosine of each clip with its own prompt, [clip]: prompt adherence, the usual "CLAP score"."""
+        return (self._heard(audio, sample_rate) * self._read(prompts)).sum(1)
+
+    def _heard(self, audio, sample_rate):
         rate = self.processor.feature_extractor.sampling_rate
         clips = [librosa.resample(a, orig_sr=sample_rate, target_sr=rate) for a in audio]
-        with torch.no_grad():
-            heard = self._unit(
-                self.network.get_audio_features(**self.processor(audio=clips, sampling_rate=rate, return_tensors="pt"))
-            )
-            answer = {}
-            for axis, poles in self.POLES.items():
-                high, low = (
-                    self._unit(
-                        self.network.get_text_features(
-                            **self.processor(text=list(p), return_tensors="pt", padding=True)
-                        )
-                    )
-                    for p in poles
-                )
-                answer[axis] = (heard @ high.T).mean(1).numpy() - (heard @ low.T).mean(1).numpy()
-        return pd.DataFrame(answer)
+        return self._unit(
+            self.network.get_audio_features, self.processor(audio=clips, sampling_rate=rate, return_tensors="pt")
+        )
+
+    def _read(self, texts):
+        told = self.processor(text=list(texts), return_tensors="pt", padding=True)
+        return self._unit(self.network.get_text_features, told)
 
     @staticmethod
-    def _unit(features):
+    def _unit(embed, inputs):
+        import torch
+
+        with torch.no_grad():
+            features = embed(**inputs)
         features = getattr(features, "pooler_output", features)
-        return features / features.norm(dim=-1, keepdim=True)
+        return (features / features.norm(dim=-1, keepdim=True)).numpy()
 
 
 LISTENERS = ("cues", "corpus", "vibenet", "clap")

@@ -35,9 +35,14 @@ ConditioningAttributes = audiocraft.modules.conditioners.ConditioningAttributes
 T5Conditioner = audiocraft.modules.conditioners.T5Conditioner
 
 RELEASED = tuple(sizing.SHAPES)
+PREFIXED = (
+    "The melody and style checkpoints put text and a reference sound before the music, as a prefix, and have no "
+    "cross-attention: what this book asks of text has no place there. Take facebook/musicgen-small, -medium, -large or "
+    "their stereo- variants."
+)
 FILES = ("state_dict.bin", "compression_state_dict.bin")
-#: Sampling settings where a model's own configuration gives none: those of audiocraft's MusicGen.
 CACHE_BYTES = 4 * 2**30  # of attention keys and values while clips are generated
+#: Sampling settings where a model's own configuration gives none: those of audiocraft's MusicGen.
 DEFAULTS = {"temperature": 1.0, "top_k": 250, "cfg": 3.0}
 
 
@@ -379,6 +384,8 @@ def load(name: str, device: str | None = None) -> Model:
         shape = sizing.SHAPES[name]
         sizing.check(name, sizing.weights(shape, device), device, sizing.reading(shape))
         return _load_released(name, {file: _from_hub(name, file) for file in FILES}, device)
+    if str(name).startswith("facebook/musicgen-") and any(kind in str(name) for kind in ("melody", "style")):
+        raise ModelError(f"{name} cannot be read. {PREFIXED}")
     raise ModelError(
         f"Unknown model {name!r}. Expected one of {sorted(world.WORLDS)}, one of {list(RELEASED)}, or a folder that "
         f"holds {' and '.join(FILES)}."
@@ -402,7 +409,7 @@ def _load_released(name, files, device):
                 del part[key]
     unsupported = [k for k, v in cfg.conditioners.items() if k != "args" and v.model != "t5"]
     if unsupported:
-        raise ModelError(f"{name} is conditioned on {unsupported}: this book reads text-to-music models only.")
+        raise ModelError(f"{name} is conditioned on {unsupported}, not on text alone. {PREFIXED}")
     for conditioner in (v for k, v in cfg.conditioners.items() if k != "args"):
         conditioner.t5.name = _register_t5(conditioner.t5.name, beside)
     try:

@@ -277,49 +277,58 @@ def sound_map(maps: dict[str, np.ndarray], audios, sample_rate: int, labels: lis
     )
 
 
-def sound_grid(frame, audios, sample_rate: int, unit: str, limit: float | None = None) -> HTML:
+def sound_grid(frames, audios, sample_rate: int, unit: str) -> HTML:
     """A table of numbers as a heat map of buttons: every cell plays its clip.
 
     Parameters
     ----------
-    frame : DataFrame
-        Signed numbers.
+    frames : DataFrame or dict of str to DataFrame
+        Signed numbers; of several tables with the same rows and columns, a menu chooses which is shown.
     audios : array_like [shape=(cell, sample)]
         One clip a cell, row by row.
     """
-    limit = limit or float(np.abs(frame.to_numpy()).max())
-
-    def cell(value, row, column):
-        share = min(abs(value) / limit, 1)
-        back = f"rgba({'178,24,43' if value > 0 else '33,102,172'},{0.9 * share:.2f})"
-        return (
-            f'<td style="padding:2px"><button aria-label="{html.escape(f"{row}, {column}: {value:.2f} {unit}")}" style="width:100%;'
-            f"min-width:3.6em;border:2px solid #fff;padding:4px 0;cursor:pointer;font:inherit;background:{back};"
-            f'color:{"#fff" if share > 0.5 else "#222"}">{value:.2f}</button></td>'
-        )
-
-    head = "".join(f'<th style="font-weight:normal;padding:2px 4px">{html.escape(str(c))}</th>' for c in frame.columns)
+    frames = frames if isinstance(frames, dict) else {"": frames}
+    first = next(iter(frames.values()))
+    cells = [f"{row}, {column}" for row in first.index for column in first.columns]
+    if len(cells) != len(audios) or any(f.shape != first.shape for f in frames.values()):
+        raise ValueError(f"sound_grid needs one clip and one number a cell. Got {len(audios)} clips for {len(cells)}.")
+    look = "width:100%;min-width:3.6em;border:2px solid #fff;padding:4px 0;cursor:pointer;font:inherit"
+    head = "".join(f'<th style="font-weight:normal;padding:2px 4px">{html.escape(str(c))}</th>' for c in first.columns)
+    row = f'<td style="padding:2px"><button style="{look}"></button></td>' * len(first.columns)
     body = "".join(
-        f'<tr><th style="font-weight:normal;text-align:right;padding-right:6px">{html.escape(str(row))}</th>'
-        + "".join(cell(v, row, c) for c, v in zip(frame.columns, values, strict=True))
-        + "</tr>"
-        for row, values in zip(frame.index, frame.to_numpy(), strict=True)
+        f'<tr><th style="font-weight:normal;text-align:right;padding-right:6px">{html.escape(str(name))}</th>{row}</tr>'
+        for name in first.index
     )
-    sources = json.dumps([base64.b64encode(mp3(a, sample_rate, small=True)).decode() for a in audios])
+    menu = "".join(f"<option>{html.escape(name)}</option>" for name in frames)
+    menu = f'<select aria-label="what is shown" style="font:inherit;margin-bottom:4px">{menu}</select>'
+    told = {
+        "cells": cells, "unit": unit, "names": list(frames), "values": [f.to_numpy().ravel().round(4).tolist() for f in frames.values()],
+        "sounds": [base64.b64encode(mp3(a, sample_rate, small=True)).decode() for a in audios],
+    }  # fmt: skip
     name = f"g{uuid.uuid4().hex[:8]}"
     script = (
-        f"(()=>{{const b=document.getElementById('{name}'),a=b.querySelector('audio'),t=b.querySelector('.now'),s={sources};"
-        "let on=null;b.querySelectorAll('button').forEach((x,i)=>x.addEventListener('click',()=>{"
-        "if(on)on.style.borderColor='#fff';on=x;x.style.borderColor='#000';t.textContent=x.getAttribute('aria-label');"
-        "a.src='data:audio/mpeg;base64,'+s[i];a.play()}))})()"
+        f"(()=>{{const b=document.getElementById('{name}'),d={_script(told)},a=b.querySelector('audio'),t=b.querySelector('.now'),"
+        "m=b.querySelector('select'),x=[...b.querySelectorAll('button')];let on=-1;"
+        "const say=i=>`${d.cells[i]}: ${d.names[m?m.selectedIndex:0]} ${d.values[m?m.selectedIndex:0][i].toFixed(2)} ${d.unit}`;"
+        "const draw=()=>{const v=d.values[m?m.selectedIndex:0],most=Math.max(...v.map(Math.abs))||1;x.forEach((c,i)=>{"
+        "const s=Math.abs(v[i])/most;c.textContent=v[i].toFixed(2);c.setAttribute('aria-label',say(i));"
+        "c.style.color=s>.5?'#fff':'#222';c.style.background=`rgba(${v[i]>0?'178,24,43':'33,102,172'},${.9*s})`});"
+        "if(on>=0)t.textContent=say(on)};draw();if(m)m.addEventListener('change',draw);"
+        "x.forEach((c,i)=>c.addEventListener('click',()=>{if(on>=0)x[on].style.borderColor='#fff';on=i;"
+        "c.style.borderColor='#000';t.textContent=say(i);a.src='data:audio/mpeg;base64,'+d.sounds[i];a.play()}))})()"
     )
     return HTML(
-        f'<div id="{name}" class="sound-grid" style="max-width:640px"><div style="overflow-x:auto"><table style="'
-        f'border-collapse:collapse;font-size:.85em;text-align:center"><tr><th></th>{head}</tr>{body}</table></div>'
+        f'<div id="{name}" class="sound-grid" style="max-width:640px">{menu if len(frames) > 1 else ""}<div style="overflow-x:auto">'
+        f'<table style="border-collapse:collapse;font-size:.85em;text-align:center"><tr><th></th>{head}</tr>{body}</table></div>'
         f'<div class="now" style="min-height:1.5em;color:{MUTED}">Choose a cell to hear its clip ({html.escape(unit)}).</div>'
         '<audio controls style="width:100%;height:34px" aria-label="the chosen clip"></audio>'
         f"<script>{script}</script></div>"
     )
+
+
+def _script(value):
+    """JSON that may stand inside a script element."""
+    return json.dumps(value).replace("<", "\\u003c")
 
 
 def site_map(sites: dict, batch: str = "clip") -> HTML:

@@ -4,6 +4,7 @@ Intervals are 95 % unless said otherwise. Resampling takes whole groups (clips, 
 belong together.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,10 @@ class Estimate(NamedTuple):
         return self.low <= number <= self.high
 
 
-def bootstrap(statistic, *samples, n_resamples: int = 2000, level: float = 0.95, seed: int = 0, paired: bool = False):
+def bootstrap(
+    statistic, *samples, n_resamples: int = 2000, level: float = 0.95, seed: int = 0, paired: bool = False,
+    many: bool = False,
+):  # fmt: skip
     """Percentile bootstrap interval of ``statistic(*samples)`` (Efron and Tibshirani 1993, chapter 13).
 
     Parameters
@@ -38,6 +42,9 @@ def bootstrap(statistic, *samples, n_resamples: int = 2000, level: float = 0.95,
     *samples : array_like [shape=(n,)] or [shape=(n, ...)]
         The first axis is resampled: together if ``paired``, else each sample on its own.
     n_resamples, level, seed : int, float, int
+    many : bool
+        ``statistic`` takes many resamples at once, [resample, unit, ...], and returns one number each: much
+        faster for means.
 
     Returns
     -------
@@ -50,23 +57,29 @@ def bootstrap(statistic, *samples, n_resamples: int = 2000, level: float = 0.95,
     if paired and len({len(s) for s in samples}) > 1:
         raise ValueError(f"Paired samples must be equally long. Got lengths {[len(s) for s in samples]}.")
     rng = np.random.default_rng(seed)
-    values = np.empty(n_resamples)
-    for r in range(n_resamples):
-        first = rng.integers(len(samples[0]), size=len(samples[0]))
-        drawn = [s[first if paired or i == 0 else rng.integers(len(s), size=len(s))] for i, s in enumerate(samples)]
-        values[r] = statistic(*drawn)
-    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(float(statistic(*samples)), float(low), float(high), min(map(len, samples)))
+    values, size = [], 1 if not many else max(1, 2**20 // max(s.size for s in samples))
+    for k in range(0, n_resamples, size):
+        shape = (min(size, n_resamples - k),) if many else ()
+        first = rng.integers(len(samples[0]), size=(*shape, len(samples[0])))
+        drawn = [
+            s[first if paired or i == 0 else rng.integers(len(s), size=(*shape, len(s)))] for i, s in enumerate(samples)
+        ]
+        values.append(statistic(*drawn))
+    values = np.hstack(values)
+    known = values[~np.isnan(values)]
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2]) if len(known) else (np.nan, np.nan)
+    whole = statistic(*(s[None] for s in samples))[0] if many else statistic(*samples)
+    return Estimate(float(whole), float(low), float(high), min(map(len, samples)))
 
 
 def mean(values) -> Estimate:
     """Mean with a bootstrap interval."""
-    return bootstrap(np.mean, values)
+    return bootstrap(lambda x: x.reshape(len(x), -1).mean(1), values, many=True)
 
 
 def difference(a, b) -> Estimate:
     """Mean of ``a`` minus mean of ``b`` with a bootstrap interval."""
-    return bootstrap(lambda x, y: x.mean() - y.mean(), a, b)
+    return bootstrap(lambda x, y: x.mean(1) - y.mean(1), a, b, many=True)
 
 
 def cohens_d(a, b) -> Estimate:
@@ -81,12 +94,20 @@ def cohens_d(a, b) -> Estimate:
 
 def rank_correlation(a, b) -> Estimate:
     """Spearman's rank correlation with a bootstrap interval over pairs."""
-    return bootstrap(lambda x, y: scipy.stats.spearmanr(x, y).statistic, a, b, paired=True, n_resamples=1000)
+    ranks = partial(scipy.stats.rankdata, axis=1)
+    return bootstrap(lambda x, y: _pearson(ranks(x), ranks(y)), a, b, paired=True, n_resamples=1000, many=True)
 
 
 def correlation(a, b) -> Estimate:
     """Pearson's correlation with a bootstrap interval over pairs."""
-    return bootstrap(lambda x, y: np.corrcoef(x, y)[0, 1], a, b, paired=True)
+    return bootstrap(_pearson, a, b, paired=True, many=True)
+
+
+def _pearson(x, y):
+    """Correlation of each row of x [row, unit] with that of y; nan where one of them does not vary."""
+    x, y = (v - v.mean(1, keepdims=True) for v in (x, y))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (x * y).sum(1) / np.sqrt((x**2).sum(1) * (y**2).sum(1))
 
 
 def proportion(successes) -> Estimate:

@@ -31,13 +31,14 @@ ranges = 4  # parts of the clip
 variable = (
     "emotion"  # sad, happy; also valence, arousal, tempo, energy, dynamics, ...
 )
-heard_each = 3  # clips generated for every cell
+heard_each = 4  # clips generated for every cell
 seed = 800
 
 # %%
+import numpy as np
 import pandas as pd
 
-from lib import activations, causal, prompts, results, show, stats
+from lib import causal, prompts, results, show, stats
 from lib import model as musicgen
 from lib.causal import mediation
 from lib.organism import world
@@ -153,43 +154,52 @@ show.heatmap(
 # ## Hear it
 #
 # The model sings for *sad* prompts while one cell of the residual stream, for some frames, is as it was for the *happy* prompt
-# over the same music. Every button plays one clip; the number is how much more positive it sounds than the sad song
-# (mean over clips, in standard deviations of the world's music).
+# over the same music. Every button plays one clip; the number is how much more of the chosen measure is heard than in the sad
+# song (mean over clips, in standard deviations of the world's music).
+
+# %%
+low = sung[model][1][:heard_each]
+plain = mediation.hear(low).mean()
+frames, blocks = low.tokens.shape[-1], len(m.lm.transformer.layers)
+shown = [f"resid.{b}" for b in range(0, blocks, max(1, blocks // 8))]
+parts = [(0, frames // 4), (frames // 4, frames), (0, frames)]
+cells = causal.sing_cells(m, low, list(table["high"][:heard_each]), shown, parts)
 
 
 # %%
-some = range(heard_each)
-low = m.clips(sung[model][1].tokens[some], list(table["low"][some]))
-other = m.clips(low.tokens, list(table["high"][some]), decode=False)
+def grid(what):
+    """How one measure changes, by site and frames."""
+    values = np.reshape([x[what] for x in heard.values()], (len(shown), -1))
+    return pd.DataFrame(values - plain[what], shown, columns)
 
 
-def cell(block, frames):
-    """Songs of the low prompts with one cell as it would be for the high prompts."""
-    site = f"resid.{block}"
-    a, b = (activations.capture(m, c, site)[site].values for c in (low, other))
-    with activations.edit(m, activations.Edit(site, add=b - a, frames=frames)):
-        return m.generate(low.prompts, seconds, seed, progress=False)
-
-
-# %%
-frames = sung[model][0].tokens.shape[-1]
-parts = [slice(a, b) for a, b in ((0, frames // 4), (0, frames))]
-columns = [
-    f"{p.start / m.frame_rate:.1f}–{p.stop / m.frame_rate:.1f} s" for p in parts
-]
-blocks = range(
-    0, len(m.lm.transformer.layers), max(1, len(m.lm.transformer.layers) // 8)
-)
-songs = [[cell(b, p) for p in parts] for b in blocks]
-plain = mediation.hear(sung[model][1])["valence"][:heard_each].mean()
-moved = [
-    [mediation.hear(c)["valence"].mean() - plain for c in row] for row in songs
-]
+heard = {cell: mediation.hear(clips).mean() for cell, clips in cells.items()}
+columns = [f"{a / m.frame_rate:.1f}–{b / m.frame_rate:.1f} s" for a, b in parts]
 show.sound_grid(
-    pd.DataFrame(moved, [f"resid.{b}" for b in blocks], columns),
-    [c.audio[0] for row in songs for c in row],
+    {what: grid(what) for what in ("valence", "arousal", *mediation.HEARD[:-2])},
+    [clips.audio[0] for clips in cells.values()],
     m.sample_rate,
-    "heard valence, SD",
+    "SD",
+)
+
+# %% [markdown]
+# **By stream.** The model sings with guidance: away from what it would sing without text (the unconditional stream). The same change
+# there should work the other way, and on both streams less.
+
+# %%
+best = max(heard, key=lambda cell: heard[cell]["valence"])
+told = (low, list(table["high"][:heard_each]), best[0], [best[1:]])
+by_stream = {}
+for stream in ("cond", "uncond", "both"):
+    songs = causal.sing_cells(m, *told, stream=stream)[best]
+    by_stream[stream] = stats.mean(
+        (mediation.hear(songs) - mediation.hear(low))["valence"]
+    )
+show.estimates(
+    by_stream,
+    f"{best[0]} as for happy, by stream: heard valence (dotted: no change)",
+    "standard deviations of the world's music",
+    bar=0,
 )
 
 # %% [markdown]

@@ -31,6 +31,7 @@ model = "organism"
 depth = 0.57  # where to look: 0 is the first block, 1 the last
 strengths = [0.0, 0.08, 0.12, 0.16]
 n = 32  # prompts steered
+judged = 200  # rendered clips that listeners are judged on
 learned_from = 24  # prompts of each kind
 size = 32  # SAE features, and dimensions of a learned subspace
 pairs = 64  # that a subspace is learned from
@@ -41,6 +42,7 @@ width = 1024
 k = 30
 passes = 8
 seconds = 4.0
+ears = ["corpus", "cues"]  # first: names emotions; there are "vibenet", "clap"
 seed = 900
 
 # %%
@@ -53,6 +55,7 @@ from lib import (
     causal,
     features,
     harvest,
+    listeners,
     prompts,
     results,
     sae,
@@ -69,7 +72,7 @@ from lib.organism import world
 m = musicgen.load(model)
 site = activations.at(m, depth)
 language = "organism" if model in world.WORLDS else "natural"
-judge = steering.Judge(m)
+judge = steering.Judge(m, ears)
 PAIRS = {"sad → happy": ("sad", "happy"), "calm → energetic": ("calm", "energetic")}
 METHODS = (
     "diffmeans",
@@ -215,7 +218,18 @@ show.estimates(
 # ## What does it cost?
 #
 # *Surprise*: how much less probable (nats a token) the song is than the unsteered one as music of any kind, without a prompt. Up and to the
-# left is better: much effect, little damage.
+# left is better: much effect, little damage. The *front* (grey) holds what nothing beats in both.
+
+
+# %%
+def front(part):
+    """The points of which no other has more effect at less surprise."""
+    cost, gain = (part[c].map(lambda e: e.value) for c in ("surprise", "share"))
+    order = cost.sort_values().index
+    best = order[gain[order].gt(gain[order].cummax().shift(fill_value=-np.inf))]
+    exact = [stats.Estimate(*[gain[i]] * 3, n) for i in best]
+    return [cost[i] for i in best], exact
+
 
 # %%
 for pair in PAIRS:
@@ -224,6 +238,7 @@ for pair in PAIRS:
         k: ([e.value for e in g["surprise"]], list(g["share"]))
         for k, g in part.groupby("method", sort=False)
     }
+    lines["front"] = front(part)
     display(
         show.curves(
             lines,
@@ -231,7 +246,7 @@ for pair in PAIRS:
             "surprise, nats a token above the unsteered songs",
             "share of the prompt's effect",
             bar=1,
-            colors=colors,
+            colors={**colors, "front": "#BBBBBB"},
         )
     )
 
@@ -251,7 +266,7 @@ def best(pair):
 
 
 point = {pair: best(pair) for pair in PAIRS}
-columns = ["pair", "method", "strength", "success", "share", "surprise", "distance", "diversity", "instrument", "silent", "clipped"]  # fmt: skip
+columns = ["pair", "method", "strength", "success", "share", "surprise", "recoded", "distance", "diversity", "instrument", "silent", "clipped"]  # fmt: skip
 pushed = ~reported["strength"].isin([0.0, "prompt"])
 show.table(
     reported.loc[pushed, columns[:-2]],
@@ -272,14 +287,18 @@ compared = pd.concat(rows)
 show.table(compared[columns], "At the strength chosen on the other half")
 
 # %% [markdown]
-# Do the listeners agree? *corpus* learned emotions from rendered music, *cues* adds up measured cues by the world's weights; how reliable each is, is
-# shown in chapter 01.
+# Do the listeners agree, and how far can each be trusted? *corpus* learned emotions from rendered music, *cues* adds up measured cues by
+# the world's weights. Reliability: rank correlation with what the world's listeners perceive, on rendered music that this model's codec has
+# encoded (chapter 01).
 
 # %%
-ears = [f"{ear} {axis}" for ear in judge.ears for axis in ("valence", "arousal")]
+trust = listeners.reliability(judged, names=tuple(ears), codec=m)
+trust = trust[(trust["audio"] == "codec") & (trust["what"] != "emotion")]
+trust = {f"{r.listener} {r.what}": r.estimate for r in trust.itertuples()}
+last = pd.DataFrame([{"pair": "reliability", "method": "", **trust}])
 show.table(
-    compared[["pair", "method", *ears]],
-    "Change of what each listener hears, standard deviations of the world's music",
+    pd.concat([compared[["pair", "method", *trust]], last]),
+    "Change of what each listener hears, standard deviations of the world's music; last: reliability",
 )
 
 # %% [markdown]

@@ -53,8 +53,8 @@ language = "organism" if model in world.WORLDS else "natural"
 # ```
 #
 # Weights come from the Hugging Face hub at the first run, and nothing else is fetched. On CUDA the language model runs in half precision, elsewhere in
-# single precision; `melody` and `style` checkpoints are refused, because they are conditioned on more than text; stereo is mixed
-# down. A folder with a checkpoint in audiocraft's format does as well as a name. What a killed run has written is used by the next one.
+# single precision; stereo is mixed down. `melody` and `style` checkpoints are refused: they put text and a reference sound before the music, as a
+# prefix, and have no cross-attention through which a word could be followed. A folder with a checkpoint in audiocraft's format does as well as a name. What a killed run has written is used by the next one.
 #
 # ## How much memory
 

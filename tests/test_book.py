@@ -40,7 +40,7 @@ SMALL = {
     "22_human_perception": {"pieces": 4, "n": 2, "seconds": 1.0, "learned_from": 8, "steps": 3, "size": 4},
     "30_steering": {
         "n": 4, "learned_from": 4, "strengths": [0.0, 0.16], "seconds": 1.0, "clips": 80, "width": 128, "k": 12, "passes": 2,
-        "size": 4, "pairs": 8, "steps": 3,
+        "size": 4, "pairs": 8, "steps": 3, "judged": 24,
     },
     "40_real_music": {
         "songs": 12, "permutations": 20, "clips": 80, "width": 128, "k": 12, "passes": 2, "n": 2, "lots": 1,
@@ -222,6 +222,18 @@ def test_the_explorer_answers(page, site):
     assert "JupyterLab" in page.locator(".explorer .card").inner_text()
     page.locator(".explorer .map circle[r='4.5']").last.dispatch_event("click")
     assert page.locator(".explorer audio").count() >= 3
+    assert page.wrong == []
+
+
+def test_a_cell_of_the_patching_grid_plays(page, site):
+    page.goto(f"{site}/notebooks/20_patching.html")
+    grid = page.locator(".sound-grid")
+    cell, before = grid.locator("button").nth(4), grid.locator("button").nth(4).inner_text()
+    cell.click()
+    page.wait_for_function("() => document.querySelector('.sound-grid audio').currentTime > 0.1")
+    assert f"valence {before} SD" in grid.locator(".now").inner_text()
+    grid.get_by_label("what is shown").select_option("tempo")
+    assert f"tempo {cell.inner_text()} SD" in grid.locator(".now").inner_text()
     assert page.wrong == []
 
 

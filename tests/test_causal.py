@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -85,6 +87,24 @@ def test_a_long_grid_goes_on_after_a_kill(organism, songs, tmp_path, monkeypatch
     again = causal.patch_grid(organism, *songs, "resid.*", ranges=2, pairs_each=1, out=where, progress=False)
     assert len(calls) == 5  # two pairs were kept, the third was begun again
     np.testing.assert_allclose(again.values, plain.values, atol=1e-4)
+
+
+def test_cells_are_sung_as_edits_one_by_one(organism, songs):
+    low, high = songs[1][:2], songs[0].prompts[:2]
+    cells = causal.sing_cells(organism, low, high, ["resid.1", "resid.6"], [(0, 8), (8, 25)], progress=False)
+    assert list(cells) == [("resid.1", 0, 8), ("resid.1", 8, 25), ("resid.6", 0, 8), ("resid.6", 8, 25)]
+    own, other = (
+        activations.capture(organism, c, "resid.6", progress=False)["resid.6"].values for c in (low, low.under(high))
+    )
+    with activations.edit(organism, Edit("resid.6", add=other - own, frames=range(8, 25))):
+        alone = organism.generate(low.prompts, 1.0, low.seeds, progress=False)
+    late = cells["resid.6", 8, 25]
+    assert (late.tokens == alone.tokens).all() and late.prompts == low.prompts
+    assert (late.tokens[:, 0, :7] == low.tokens[:, 0, :7]).all() and (late.tokens != low.tokens).any()
+    away = causal.sing_cells(organism, low, high, "resid.6", [(8, 25)], stream="uncond", progress=False)
+    assert (away["resid.6", 8, 25].tokens != late.tokens).any()
+    with pytest.raises(ValueError, match="one for each of 2 clips"):
+        causal.sing_cells(organism, low, high[:1])
 
 
 def test_pairs_are_checked_before_the_grid(organism, songs):
@@ -296,6 +316,12 @@ def test_compare_counts_edges():
 
 def test_sound_grid_has_a_clip_in_every_cell():
     frame = pd.DataFrame([[0.5, -1.0], [0.0, 0.2]], ["a<b", "c"], ["x", "y"])
-    page = show.sound_grid(frame, [np.zeros(1600, np.float32)] * 4, 16_000, "SD").data
-    assert page.count("<button") == 4 and "a&lt;b, y: -1.00 SD" in page and page.count("<audio") == 1
-    assert "rgba(33,102,172,0.90)" in page
+    sounds = [np.zeros(1600, np.float32)] * 4
+    page = show.sound_grid({"valence": frame, "arousal": -frame}, sounds, 16_000, "SD").data
+    assert page.count("<button") == 4 and page.count("<audio") == 1 and page.count("<option") == 2
+    told = json.loads(page.split(",d=", 1)[1].split(",a=b.query", 1)[0])
+    assert told["cells"][1] == "a<b, y" and told["values"] == [[0.5, -1, 0, 0.2], [-0.5, 1, 0, -0.2]]
+    assert len(told["sounds"]) == 4 and "<b, y" not in page  # nothing that ends the script early
+    assert "<select" not in show.sound_grid(frame, sounds, 16_000, "SD").data
+    with pytest.raises(ValueError, match="Got 3 clips for 4"):
+        show.sound_grid(frame, sounds[:3], 16_000, "SD")

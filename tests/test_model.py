@@ -125,6 +125,9 @@ def test_released_format(folder):
 def test_unknown_model_lists_what_there_is():
     with pytest.raises(model.ModelError, match=r"organism-decoupled.*facebook/musicgen-small"):
         model.load("facebook/musicgen-tiny")
+    for name in ("facebook/musicgen-melody", "facebook/musicgen-stereo-melody-large", "facebook/musicgen-style"):
+        with pytest.raises(model.ModelError, match="have no cross-attention"):
+            model.load(name)
     with pytest.raises(model.ModelError, match="device must be one of"):
         model.load("organism", device="tpu")
 

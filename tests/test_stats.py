@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from lib import stats
 
@@ -23,6 +24,15 @@ def test_correlations():
     x = np.arange(100.0)
     assert stats.rank_correlation(x, x**3).value == pytest.approx(1)
     assert stats.correlation(x, -x).value == pytest.approx(-1)
+    noisy = x % 7 + np.random.default_rng(2).normal(size=100)
+    assert stats.rank_correlation(x % 7, noisy).value == pytest.approx(scipy.stats.spearmanr(x % 7, noisy).statistic)
+    assert np.isnan(stats.correlation(x, 0 * x).value)
+
+
+def test_many_resamples_at_once_are_those_one_by_one():
+    x = np.random.default_rng(3).exponential(size=30)
+    one, many = stats.bootstrap(np.mean, x, n_resamples=4000), stats.mean(x)
+    assert many.value == one.value and np.allclose(many[1:3], one[1:3], atol=0.02)
 
 
 def test_wilson_interval_is_the_published_one():

@@ -23,7 +23,7 @@ from lib.causal.variables import Subspace
 from lib.model import Clips, Model
 
 #: What is heard in a clip, in standard deviations of the world's music.
-HEARD = ("tempo", "energy", "mode", "dynamics", "register", "valence", "arousal")
+HEARD = ("tempo", "energy", "mode", "dynamics", "staccato", "register", "brightness", "valence", "arousal")
 READERS_CLIPS, READERS_SEED = listeners.TRAINING_CLIPS // 3, 955
 
 

@@ -374,6 +374,53 @@ def paths(model: Model, clean: Clips, corrupted: Clips, senders: str | Sequence[
     )  # fmt: skip
 
 
+def sing_cells(
+    model: Model,
+    clips: Clips,
+    prompts: list[str],
+    sites: str | Sequence[str] = "resid.*",
+    ranges: int | Sequence[tuple[int, int]] = 1,
+    *,
+    stream: str = "cond",
+    progress: bool = True,
+) -> dict[tuple[str, int, int], Clips]:
+    """Patching while the model sings: songs for their own prompts, in which one cell is as it would be for others.
+
+    What the other prompts would put there is measured over the songs' own music, as in :func:`patch_grid`. All cells are
+    sung in one batch, with the songs' seeds.
+
+    Parameters
+    ----------
+    clips : Clips
+        Songs of ``model.generate``.
+    prompts : list of str
+        One for each song.
+    sites, ranges
+        As in :func:`patch_grid`; ranges are of frames.
+    stream : "cond", "uncond" or "both"
+        Whose cell is changed. Guidance leads away from the unconditional stream: there the same change works the other way.
+
+    Returns
+    -------
+    dict
+        (site, first frame, past the last) -> Clips, one a song.
+    """
+    names, n, frames = _sites(model, sites), len(clips), clips.tokens.shape[-1]
+    other, parts = clips.under(prompts), _ranges(ranges, frames)
+    cells, edits = [(name, *part) for name in names for part in parts], []
+    for name in names:
+        own, theirs = (activations.capture(model, c, name, progress=False)[name].values for c in (clips, other))
+        add = np.zeros((len(cells), *own.shape), np.float32)
+        for k, (at, a, b) in enumerate(cells):
+            if at == name:
+                add[k, :, a:b] = (theirs - own)[:, a:b]
+        edits.append(activations.Edit(name, add=add.reshape(-1, *own.shape[1:]), stream=stream))
+    with activations.edit(model, *edits):
+        told = clips.prompts * len(cells), clips.settings["seconds"], clips.seeds * len(cells)
+        sung = model.generate(*told, **{k: v for k, v in clips.settings.items() if k != "seconds"}, progress=progress)
+    return {cell: sung[k * n : (k + 1) * n] for k, cell in enumerate(cells)}
+
+
 # ------------------------------------------------------------------------------------------------- checks
 def _sites(model, names):
     chosen = [site.name for site in activations.select(model, names)]

@@ -29,7 +29,8 @@ class Judge:
     ----------
     model : Model
     ears : sequence of str
-        Listeners; the first names emotions.
+        Listeners ("cues", "corpus", "vibenet", "clap"); the first names emotions. With "clap", agreement with the prompt is
+        measured, too.
     n : int
         Songs of neutral prompts from which the instruments' sound is learned.
     training : int
@@ -66,8 +67,9 @@ class Judge:
         """What is known of each clip, heard once however often it is asked for.
 
         One row a clip: emotion, valence and arousal of every listener ("corpus valence", ...), the world's cues, surprise
-        (nats a token of the unconditional stream: how far from any music the model knows), loud (dBFS), clipped, and
-        whether the instrument asked for is heard.
+        (nats a token of the unconditional stream: how far from any music the model knows), recoded (share of the tokens that
+        come back when the codec encodes the song again: tokens that no sound has do not), loud (dBFS), clipped, whether the
+        instrument asked for is heard, and with CLAP its agreement with the prompt.
         """
         names = [(p, t.tobytes()) for p, t in zip(clips.prompts, clips.tokens, strict=True)]
         if new := [i for i, name in enumerate(names) if name not in self._heard]:
@@ -83,11 +85,14 @@ class Judge:
             parts |= {f"{name} {axis}": said[axis].to_numpy() for axis in AXES}
             if "emotion" in said and "emotion" not in parts:
                 parts["emotion"] = said["emotion"].to_numpy()
+        if "clap" in self.ears:
+            parts["clap"] = self.ears["clap"].agreement(clips.audio, clips.sample_rate, clips.prompts)
         told = self.instrument.predict(np.stack([_timbre(a, clips.sample_rate) for a in clips.audio]))
         asked = [next((w for w in captions.INSTRUMENT_WORDS if w in p.split()), None) for p in clips.prompts]
         return pd.DataFrame(parts | {
             **listeners.get("cues").profile(measured),
             "surprise": self.model.cross_entropy(clips, "uncond"),
+            "recoded": (self.model.encode(clips.audio, clips.sample_rate) == clips.tokens).mean((1, 2)),
             "loud": measured["dynamics"].to_numpy(),
             "clipped": (np.abs(clips.audio) >= CLIPPED).mean(1),
             "instrument": [a is None or a == t for a, t in zip(asked, told, strict=True)],
@@ -113,7 +118,8 @@ def evaluate(judge: Judge, clips: dict[float, Clips], reference: Clips, target: 
         strength; success (share heard as the target); valence and arousal (shift by the first listener, and by every one:
         "cues valence", ...); share (of the
         prompt's shift in the plane of valence and arousal); one column a cue (shift, standard deviations of the world's music); surprise
-        (nats a token above the unsteered songs); distance (Fréchet distance of mel-spectrogram frames to the unsteered songs);
+        (nats a token above the unsteered songs); recoded (shift; below 0: codec artefacts); with CLAP, clap (shift of the cosine
+        with the prompt); distance (Fréchet distance of mel-spectrogram frames to the unsteered songs);
         diversity (mean distance between clips, over that of the unsteered); instrument, silent, clipped. The last row,
         strength "prompt", is the reference.
     """
@@ -140,8 +146,8 @@ def evaluate(judge: Judge, clips: dict[float, Clips], reference: Clips, target: 
         row |= {f"{ear} {axis}": stats.mean(shift[f"{ear} {axis}"]) for ear in judge.ears for axis in AXES}
         row["share"] = stats.mean(shift[plane].to_numpy() @ ask / (ask @ ask))
         row |= {cue: stats.mean(shift[cue]) for cue in world.CUES if cue in shift}
+        row |= {what: stats.mean(shift[what]) for what in ("surprise", "recoded", "clap") if what in shift}
         row |= {
-            "surprise": stats.mean(shift["surprise"]),
             "distance": _frechet(frames[0.0], frames[s]),
             "diversity": _spread(frames[s]) / spread,
         }
