@@ -86,11 +86,7 @@ def measure_all(audios, sample_rate: int = RATE, progress: bool = False) -> pd.D
 
 def _measured(clips):
     """Measures of some equally long clips: the filters of the constant-Q transform are made once for all of them."""
-    cqts = np.abs(
-        librosa.cqt(
-            np.stack(clips), sr=RATE, hop_length=512, fmin=librosa.midi_to_hz(_LOWEST), n_bins=72, filter_scale=1
-        )
-    )
+    cqts = np.abs(librosa.cqt(np.stack(clips), sr=RATE, hop_length=512, fmin=librosa.midi_to_hz(_LOWEST), n_bins=72))
     rows = []
     for audio, cqt in zip(clips, cqts, strict=True):
         envelope = onset_envelope(audio)

@@ -571,13 +571,7 @@ def _values(model, site, operation, given):
         return torch.linalg.qr(torch.atleast_2d(value).T).Q
     if operation == "multiply":
         return value
-    return (
-        value[:, None]
-        if value.ndim == 2
-        else value.reshape(-1, *value.shape[-2:])
-        if value.ndim == 3
-        else value[None, None]
-    )
+    return value if value.ndim == 3 else torch.atleast_2d(value)[:, None]
 
 
 def _tensor(model, values, where):

@@ -199,9 +199,8 @@ class Clap(Listener):
     def _heard(self, audio, sample_rate):
         rate = self.processor.feature_extractor.sampling_rate
         clips = [librosa.resample(a, orig_sr=sample_rate, target_sr=rate) for a in audio]
-        return self._unit(
-            self.network.get_audio_features, self.processor(audio=clips, sampling_rate=rate, return_tensors="pt")
-        )
+        told = self.processor(audio=clips, sampling_rate=rate, return_tensors="pt")
+        return self._unit(self.network.get_audio_features, told)
 
     def _read(self, texts):
         told = self.processor(text=list(texts), return_tensors="pt", padding=True)

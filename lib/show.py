@@ -9,6 +9,7 @@ import html
 import io
 import json
 import uuid
+from pathlib import Path
 
 import librosa
 import numpy as np
@@ -19,6 +20,7 @@ from PIL import Image
 from plotly.colors import sample_colorscale
 
 from lib import stats
+from lib.live import Live
 
 #: One colour for each emotion, distinguishable with the common colour deficiencies (after Okabe and Ito 2008).
 COLORS = {
@@ -289,46 +291,16 @@ def sound_grid(frames, audios, sample_rate: int, unit: str) -> HTML:
     """
     frames = frames if isinstance(frames, dict) else {"": frames}
     first = next(iter(frames.values()))
-    cells = [f"{row}, {column}" for row in first.index for column in first.columns]
-    if len(cells) != len(audios) or any(f.shape != first.shape for f in frames.values()):
-        raise ValueError(f"sound_grid needs one clip and one number a cell. Got {len(audios)} clips for {len(cells)}.")
-    look = "width:100%;min-width:3.6em;border:2px solid #fff;padding:4px 0;cursor:pointer;font:inherit"
-    head = "".join(f'<th style="font-weight:normal;padding:2px 4px">{html.escape(str(c))}</th>' for c in first.columns)
-    row = f'<td style="padding:2px"><button style="{look}"></button></td>' * len(first.columns)
-    body = "".join(
-        f'<tr><th style="font-weight:normal;text-align:right;padding-right:6px">{html.escape(str(name))}</th>{row}</tr>'
-        for name in first.index
-    )
-    menu = "".join(f"<option>{html.escape(name)}</option>" for name in frames)
-    menu = f'<select aria-label="what is shown" style="font:inherit;margin-bottom:4px">{menu}</select>'
-    told = {
-        "cells": cells, "unit": unit, "names": list(frames), "values": [f.to_numpy().ravel().round(4).tolist() for f in frames.values()],
+    if first.size != len(audios) or any(f.shape != first.shape for f in frames.values()):
+        raise ValueError(f"sound_grid needs one clip and one number a cell. Got {len(audios)} clips for {first.size}.")
+    grid = Live()
+    grid.name, grid.script, grid.style = "grid", (Path(__file__).parent / "grid.js").read_text(), ""
+    grid.data = {
+        "rows": list(map(str, first.index)), "columns": list(map(str, first.columns)), "names": list(frames), "unit": unit,
+        "values": [f.to_numpy().ravel().round(4).tolist() for f in frames.values()],
         "sounds": [base64.b64encode(mp3(a, sample_rate, small=True)).decode() for a in audios],
     }  # fmt: skip
-    name = f"g{uuid.uuid4().hex[:8]}"
-    script = (
-        f"(()=>{{const b=document.getElementById('{name}'),d={_script(told)},a=b.querySelector('audio'),t=b.querySelector('.now'),"
-        "m=b.querySelector('select'),x=[...b.querySelectorAll('button')];let on=-1;"
-        "const say=i=>`${d.cells[i]}: ${d.names[m?m.selectedIndex:0]} ${d.values[m?m.selectedIndex:0][i].toFixed(2)} ${d.unit}`;"
-        "const draw=()=>{const v=d.values[m?m.selectedIndex:0],most=Math.max(...v.map(Math.abs))||1;x.forEach((c,i)=>{"
-        "const s=Math.abs(v[i])/most;c.textContent=v[i].toFixed(2);c.setAttribute('aria-label',say(i));"
-        "c.style.color=s>.5?'#fff':'#222';c.style.background=`rgba(${v[i]>0?'178,24,43':'33,102,172'},${.9*s})`});"
-        "if(on>=0)t.textContent=say(on)};draw();if(m)m.addEventListener('change',draw);"
-        "x.forEach((c,i)=>c.addEventListener('click',()=>{if(on>=0)x[on].style.borderColor='#fff';on=i;"
-        "c.style.borderColor='#000';t.textContent=say(i);a.src='data:audio/mpeg;base64,'+d.sounds[i];a.play()}))})()"
-    )
-    return HTML(
-        f'<div id="{name}" class="sound-grid" style="max-width:640px">{menu if len(frames) > 1 else ""}<div style="overflow-x:auto">'
-        f'<table style="border-collapse:collapse;font-size:.85em;text-align:center"><tr><th></th>{head}</tr>{body}</table></div>'
-        f'<div class="now" style="min-height:1.5em;color:{MUTED}">Choose a cell to hear its clip ({html.escape(unit)}).</div>'
-        '<audio controls style="width:100%;height:34px" aria-label="the chosen clip"></audio>'
-        f"<script>{script}</script></div>"
-    )
-
-
-def _script(value):
-    """JSON that may stand inside a script element."""
-    return json.dumps(value).replace("<", "\\u003c")
+    return HTML(grid.html())
 
 
 def site_map(sites: dict, batch: str = "clip") -> HTML:

@@ -4,11 +4,11 @@ Intervals are 95 % unless said otherwise. Resampling takes whole groups (clips, 
 belong together.
 """
 
-from functools import partial
+from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
+from scipy.stats import rankdata
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
@@ -60,11 +60,8 @@ def bootstrap(
     values, size = [], 1 if not many else max(1, 2**20 // max(s.size for s in samples))
     for k in range(0, n_resamples, size):
         shape = (min(size, n_resamples - k),) if many else ()
-        first = rng.integers(len(samples[0]), size=(*shape, len(samples[0])))
-        drawn = [
-            s[first if paired or i == 0 else rng.integers(len(s), size=(*shape, len(s)))] for i, s in enumerate(samples)
-        ]
-        values.append(statistic(*drawn))
+        rows = [rng.integers(len(s), size=(*shape, len(s))) for s in samples[: 1 if paired else None]]
+        values.append(statistic(*(s[r] for s, r in zip(samples, cycle(rows), strict=False))))
     values = np.hstack(values)
     known = values[~np.isnan(values)]
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2]) if len(known) else (np.nan, np.nan)
@@ -94,8 +91,9 @@ def cohens_d(a, b) -> Estimate:
 
 def rank_correlation(a, b) -> Estimate:
     """Spearman's rank correlation with a bootstrap interval over pairs."""
-    ranks = partial(scipy.stats.rankdata, axis=1)
-    return bootstrap(lambda x, y: _pearson(ranks(x), ranks(y)), a, b, paired=True, n_resamples=1000, many=True)
+    return bootstrap(
+        lambda x, y: _pearson(rankdata(x, axis=1), rankdata(y, axis=1)), a, b, n_resamples=1000, paired=True, many=True
+    )
 
 
 def correlation(a, b) -> Estimate:

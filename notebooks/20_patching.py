@@ -37,6 +37,7 @@ seed = 800
 # %%
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 
 from lib import causal, prompts, results, show, stats
 from lib import model as musicgen
@@ -224,4 +225,17 @@ moved, enters = (
 )
 findings = [results.finding(moved, x, e.low > 0, e) for x, e in word.items()]
 findings.append(results.finding(enters, model, entry, shares[entry]))
+quickly = "Does the gradient approximation agree with exact patching (r of 0.8)?"
+findings.append(results.finding(quickly, model, agree.value >= 0.8, agree))
 results.record("20_patching", model, findings)
+
+# %%
+early, late = by_time.sel(site=entry).mean("pair").values[[0, -1]]
+then = (
+    "then the model listens to itself" if early > 2 * late else "it works all along"
+)
+Markdown(
+    f"**Verdict.** Of all that the word does to {model}, {shares[entry].value:.0%} comes in at one place: where block "
+    f"{entry.split('.')[1]} looks at the text. The first part of the song holds {early:.0%} of the word's effect, the last "
+    f"{late:.0%}: {then}."
+)

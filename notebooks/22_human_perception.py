@@ -37,6 +37,7 @@ seed = 870
 # %%
 import pandas as pd
 import scipy.stats
+from IPython.display import Markdown
 
 from lib import activations, causal, prompts, results, show, stats
 from lib import model as musicgen
@@ -242,3 +243,12 @@ for name in names:
         results.finding(apart, name, arousal and valence, None, "causes"),
     ]
 results.record("22_human_perception", model, findings)
+
+# %%
+strongest = table.assign(size=values["effect"].abs()).sort_values("size")
+strongest = strongest.drop_duplicates("axis", keep="last").set_index("axis")["cue"]
+Markdown(
+    f"**Verdict.** {model} hears how happy music is above all in its {strongest['valence']}, and how exciting in its "
+    f"{strongest['arousal']}; people hear the one in mode and the other in tempo. {right.value:.0%} of its signs are those "
+    "of people."
+)

@@ -427,6 +427,17 @@ show.estimates(
 # **What would change our mind.** Random directions that succeed as often; shares of the prompt's effect that come with much more surprise
 # than the prompt's songs have; cues that move against the world.
 
+
+# %%
+def followed(pair, method, t):
+    """Whether the response follows the dose, and the cues those of the prompt's songs."""
+    clips = {s: c[half] for s, c in sung[pair, method].items()}
+    cues = [[t.loc[k, c].value for c in world.CUES] for k in (method, "prompt")]
+    return steering.dose(judge, clips, reference[pair][half]), stats.correlation(
+        *cues
+    )
+
+
 # %%
 findings = []
 for pair, p in point.items():
@@ -435,9 +446,12 @@ for pair, p in point.items():
     at = f"({p['method']} at {p['strength']:g})"
     good = mine["success"].value >= 0.7 and mine["share"].value >= 0.6
     cheap = mine["surprise"].high < control["surprise"].value
+    dose, alike = followed(pair, p["method"], t)
     told = [
         (f"Does steering take {pair} {at}?", good, mine["success"], "steering"),
         (f"How much of the prompt's effect {at}?", "share", mine["share"], None),
+        (f"Does the response follow the dose ({pair}, Spearman of 0.9)?", dose.value >= 0.9, dose, None),
+        (f"Do cues move as when asked ({pair}, correlation over cues)?", alike.low > 0, alike, None),
         (f"Does a random direction take {pair}?", control["success"].low > 0.5, control["success"], None),
         (f"Is the music as probable as after a random push {at}?", cheap, mine["surprise"], "quality"),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""A miniature of ``facebook/musicgen-small`` on disk: the same files, the same configuration keys, random weights.
+"""A miniature of ``facebook/musicgen-small`` on disk, or its full shape: the same files, the same keys, random weights.
 
 The keys are those of audiocraft's ``musicgen_base_32khz`` solver with the ``musicgen_lm`` model and ``text2music``
 conditioner, which is what the released ``xp.cfg`` was made from. T5 and EnCodec lie beside the checkpoints as Hugging
@@ -84,12 +84,13 @@ dtype: float16
 """
 
 
-def write(folder: Path) -> Path:
-    """Make the folder and return it."""
+def write(folder: Path, blocks: int = 3, dim: int = 32, heads: int = 4) -> Path:
+    """Make the folder and return it. Text encoder and codec are miniatures whatever the language model's shape."""
     _t5(folder / "t5-base")
     _encodec(folder / "facebook" / "encodec_32khz")
-    cfg = OmegaConf.create(CONFIG)
-    small = OmegaConf.create(CONFIG)
+    cfg, small = OmegaConf.create(CONFIG), OmegaConf.create(CONFIG)
+    for each in (cfg, small):
+        each.transformer_lm |= {"dim": dim, "num_heads": heads, "num_layers": blocks}
     small.device, small.dtype = "cpu", "float32"
     small.conditioners.description.t5.name = str(folder / "t5-base")
     conditioner = audiocraft.modules.conditioners.T5Conditioner

@@ -102,16 +102,15 @@ class Pieces:
                     keep[name] = x
         return x
 
-    def predictions(self, x, frames, first=0, before=None):
-        """Log-probabilities of every token, [row, codebook, frame, card].
-
-        If x holds the positions from ``first`` on, those of earlier positions are taken from ``before``.
-        """
+    def predictions(self, x, frames):
+        """Log-probabilities of every token, [row, codebook, frame, card]."""
         x = self.lm.out_norm(x) if self.lm.out_norm else x
-        if before is None:
-            logits = [head(x)[:, d : d + frames] for head, d in zip(self.lm.linears, self.delays, strict=True)]
-            return torch.stack(logits, 1).float().log_softmax(-1)
-        log_p = before.clone()
+        logits = [head(x)[:, d : d + frames] for head, d in zip(self.lm.linears, self.delays, strict=True)]
+        return torch.stack(logits, 1).float().log_softmax(-1)
+
+    def predict_into(self, log_p, x, first):
+        """The same for x [row, position, dim] from position ``first`` on: written over what log_p held there."""
+        x, frames = self.lm.out_norm(x) if self.lm.out_norm else x, log_p.shape[2]
         for k, (head, d) in enumerate(zip(self.lm.linears, self.delays, strict=True)):
             skipped, frame = max(d - first, 0), max(first - d, 0)
             log_p[:, k, frame:] = head(x[:, skipped : skipped + frames - frame]).float().log_softmax(-1)
@@ -295,11 +294,10 @@ def _exact(both, names, parts, direction):
     """Metric minus that of the run patched into: [site, range, pair]."""
     giver, taker = ("clean", "corrupted") if direction == "denoise" else ("corrupted", "clean")
     give, take, text = both.kept[giver], both.kept[taker], both.texts[taker]
-    frames, pieces = both.tokens.shape[-1], both.pieces
-    scores = {}
+    pieces, scores = both.pieces, {}
     with generation.packed(pieces.lm, text.shape[0] * take[names[0]].shape[1]):
         for a, b in parts:  # positions before a stay as they were
-            past = pieces.past(take, a)
+            past, log_p = pieces.past(take, a), both.said[taker].clone()
             for name in names:
                 kind, i = name.split(".")
                 start = pieces.order[f"{'mlp' if kind == 'resid' else kind}.{i}"] + 1
@@ -307,7 +305,7 @@ def _exact(both, names, parts, direction):
                 x = after[:, a:].clone()
                 x[:, : b - a] += (give[name] - take[name])[:, a:b]
                 end = pieces.run(x, text, start, past=past)
-                scores[name, a] = both.judged(pieces.predictions(end, frames, a, both.said[taker]))[0]
+                scores[name, a] = both.judged(pieces.predict_into(log_p, end, a))[0]
     return torch.stack([torch.stack([scores[name, a] for a, _ in parts]) for name in names]) - both.ends[taker]
 
 
@@ -416,8 +414,8 @@ def sing_cells(
                 add[k, :, a:b] = (theirs - own)[:, a:b]
         edits.append(activations.Edit(name, add=add.reshape(-1, *own.shape[1:]), stream=stream))
     with activations.edit(model, *edits):
-        told = clips.prompts * len(cells), clips.settings["seconds"], clips.seeds * len(cells)
-        sung = model.generate(*told, **{k: v for k, v in clips.settings.items() if k != "seconds"}, progress=progress)
+        told = clips.settings | {"seed": clips.seeds * len(cells), "progress": progress}
+        sung = model.generate(clips.prompts * len(cells), **told)
     return {cell: sung[k * n : (k + 1) * n] for k, cell in enumerate(cells)}
 
 

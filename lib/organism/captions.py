@@ -31,18 +31,12 @@ CUE_WORDS = {
         "low": "soft quiet faint hushed whispering piano-soft subdued".split(),
         "high": "loud forceful booming thunderous blaring fortissimo full-volume".split(),
     },
-    "density": {
-        "low": "sparse spacious uncluttered minimal".split(),
-        "high": "busy dense ornate note-filled".split(),
-    },
+    "density": {"low": "sparse spacious uncluttered minimal".split(), "high": "busy dense ornate note-filled".split()},
     "staccato": {
         "low": "legato smooth flowing connected sustained".split(),
         "high": "staccato detached short-noted clipped choppy".split(),
     },
-    "register": {
-        "low": "low low-pitched deep bass-heavy".split(),
-        "high": "high high-pitched treble soaring".split(),
-    },
+    "register": {"low": "low low-pitched deep bass-heavy".split(), "high": "high high-pitched treble soaring".split()},
     "brightness": {
         "low": "muffled dull dark-toned warm-toned".split(),
         "high": "bright-toned sharp-toned brilliant crisp".split(),

@@ -37,14 +37,7 @@ class Judge:
         Rendered clips that listeners learned from.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        ears=("corpus", "cues"),
-        n: int = 64,
-        training: int = listeners.TRAINING_CLIPS,
-        seconds: float = 3.0,
-    ):
+    def __init__(self, model: Model, ears=("corpus", "cues"), n=64, training=listeners.TRAINING_CLIPS, seconds=3.0):
         self.model, self.ears = model, {name: listeners.get(name, training) for name in ears}
         language = "organism" if model.name in world.WORLDS else "natural"
         neutral = prompts.crossed("neutral", n, language, seed=77)
@@ -136,26 +129,16 @@ def evaluate(judge: Judge, clips: dict[float, Clips], reference: Clips, target: 
     spread = _spread(frames[0.0])
     rows = []
     for s, h in heard.items():
-        shift = h.drop(columns=["emotion", "instrument"], errors="ignore") - plain.drop(
-            columns=["emotion", "instrument"], errors="ignore"
-        )
+        shift = h.select_dtypes("number") - plain.select_dtypes("number")
         row = {"strength": s}
         if target is not None:
             row["success"] = stats.proportion(h["emotion"] == target)
         row |= {axis: stats.mean(shift[c]) for axis, c in zip(AXES, plane, strict=True)}
-        row |= {f"{ear} {axis}": stats.mean(shift[f"{ear} {axis}"]) for ear in judge.ears for axis in AXES}
         row["share"] = stats.mean(shift[plane].to_numpy() @ ask / (ask @ ask))
-        row |= {cue: stats.mean(shift[cue]) for cue in world.CUES if cue in shift}
-        row |= {what: stats.mean(shift[what]) for what in ("surprise", "recoded", "clap") if what in shift}
-        row |= {
-            "distance": _frechet(frames[0.0], frames[s]),
-            "diversity": _spread(frames[s]) / spread,
-        }
-        row |= {
-            "instrument": stats.proportion(h["instrument"]),
-            "silent": float((h["loud"] < SILENT).mean()),
-            "clipped": float(h["clipped"].mean()),
-        }
+        row |= {what: stats.mean(shift[what]) for what in shift if what not in ("loud", "clipped")}
+        row |= {"distance": _frechet(frames[0.0], frames[s]), "diversity": _spread(frames[s]) / spread}
+        row |= {"instrument": stats.proportion(h["instrument"]), "silent": float((h["loud"] < SILENT).mean())}
+        row |= {"clipped": float(h["clipped"].mean())}
         rows.append(row)
     return pd.DataFrame(rows)
 
