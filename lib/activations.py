@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 from lib import store
 from lib.model import STREAMS, Clips, Model
 
-OPERATIONS = ("add", "replace", "multiply", "ablate", "project", "apply")
+OPERATIONS = ("add", "replace", "multiply", "ablate", "project", "interchange", "apply")
 
 
 class _Stop(Exception):
@@ -461,6 +461,9 @@ class Edit:
         f(x) = x without its component in the span of these directions.
     project : array_like [shape=(dim,) or (k, dim)]
         f(x) = that component alone.
+    interchange : array_like [shape=(dim,) or (k, dim)]
+        f(x) = x with that component as the stream "beside" has it: ``generate(..., beside=prompts)`` runs that stream, over
+        the tokens that the edited one leads to (interchange intervention: Geiger et al. 2023).
     apply : callable
         f itself, on a tensor [row, step, dim]: a sparse autoencoder's reconstruction, for example.
     scale : float or array_like [shape=(clip,), (clip, step) or (1, step)]
@@ -476,6 +479,7 @@ class Edit:
     multiply: object = None
     ablate: object = None
     project: object = None
+    interchange: object = None
     apply: Callable | None = None
     scale: object = 1.0
     clips: Iterable[int] | None = None
@@ -538,15 +542,17 @@ def _editor(model, site, e):
         if e.frames is not None:
             factor = factor * _steps(e.frames, first, x.shape[1]).to(x.device)[:, None]
         parts = list(x.split(n))
+        if operation == "interchange" and "beside" not in rows.streams:
+            raise ValueError(f"{where} takes from the stream 'beside', which generate(..., beside=prompts) runs.")
         for k, stream in enumerate(rows.streams):
-            if e.stream in (stream, "both"):
-                parts[k] = parts[k] + factor.to(x) * (_operate(operation, there, parts[k]) - parts[k])
+            if stream in (e.stream, *(STREAMS if e.stream == "both" else ())):
+                parts[k] = parts[k] + factor.to(x) * (_operate(operation, there, parts[k], parts[-1]) - parts[k])
         return torch.cat(parts)
 
     return handler
 
 
-def _operate(operation, value, x):
+def _operate(operation, value, x, beside):
     if operation == "apply":
         return value(x)
     value = value.to(x)
@@ -555,13 +561,15 @@ def _operate(operation, value, x):
     if operation in ("ablate", "project"):
         inside = (x @ value) @ value.T
         return inside if operation == "project" else x - inside
+    if operation == "interchange":
+        return x + ((beside - x) @ value) @ value.T
     return x + value if operation == "add" else value
 
 
 def _values(model, site, operation, given):
     """Checked values of an operation: [clip or 1, step or 1, dim], an orthonormal basis [dim, k], or a factor."""
     value = _tensor(model, given, f"{operation} at {site.name}")
-    basis = operation in ("ablate", "project")
+    basis = operation in ("ablate", "project", "interchange")
     axes = {"multiply": (0, 1)}.get(operation, (1, 2) if basis else (1, 2, 3))
     if value.ndim not in axes or (value.ndim and value.shape[-1] != site.width):
         raise ValueError(

@@ -106,7 +106,9 @@ def run(
             raise ValueError(f"{name} has no parameter {sorted(unknown)}; it declares {list(parameters(name))}.")
     out.mkdir(parents=True, exist_ok=True)
     jobs = jobs or (2 if model in world.WORLDS else 1)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the core to the notebook beside them
+    # notebooks side by side share the cores: more threads stand in each other's way, and those that wait leave theirs
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // jobs)))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # first those that others wait for
     waiting, running, done = sorted(chosen, key=lambda n: (n[1] != "0", n)), {}, []
     with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(chosen), desc="notebooks") as bar:

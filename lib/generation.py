@@ -53,6 +53,7 @@ def generate(
     top_k: int,
     cfg: float,
     negative: tuple[str, int] | None = None,
+    beside: list[tuple[str, int]] = (),
     at: Callable[[int], None],
 ) -> torch.Tensor:
     """Sample tokens, int64 [clip, n_q, frame].
@@ -70,6 +71,8 @@ def generate(
         As in ``Model.generate``; temperature 0 takes the likeliest token.
     negative : (str, int), optional
         What guidance leads away from, instead of no text, and its number of text tokens.
+    beside : list of (str, int), optional
+        Prompts of a third stream, one a clip: it reads the clip's tokens and has no say in them.
     at : callable
         Told the position before every step.
     """
@@ -77,17 +80,17 @@ def generate(
     told = [ConditioningAttributes(text={"description": p or None}) for p in prompts]
     away = lengths if negative is None else [negative[1]] * n  # text that is masked out is the same for any length
     null = [ConditioningAttributes(text={"description": negative and negative[0]}) for _ in prompts]
-    text = _text(lm, told + null)
+    third = [ConditioningAttributes(text={"description": prompt or None}) for prompt, _ in beside]
+    text = _text(lm, told + null + third)
     pattern = lm.pattern_provider.get_pattern(frames)
     codes = torch.full((n, lm.n_q, frames), -1, dtype=torch.long, device=device)
     sequence, _, real = pattern.build_pattern_sequence(codes, lm.special_token_id)
     steps = sequence.shape[-1] - 1
     noise = _noise(seeds, steps, (lm.n_q, lm.card), device) if temperature > 0 else None
-    with _remembering(lm, text, [*lengths, *away], steps):
+    with _remembering(lm, text, [*lengths, *away, *(length for _, length in beside)], steps):
         for step in range(steps):
             at(step)
-            logits = _step(lm, sequence[..., step : step + 1], step)
-            told, null = logits.split(n)
+            told, null = _step(lm, sequence[..., step : step + 1], step, len(text) // n).split(n)[:2]
             logits = null + (told - null) * cfg
             drawn = (
                 logits.argmax(-1) if noise is None else _draw(logits.float() / temperature + next(noise), logits, top_k)
@@ -103,13 +106,13 @@ def _text(lm, conditions):
     return lm.fuser(lm.emb[0].weight.new_zeros(len(conditions), 1, lm.dim), tensors)[1]
 
 
-def _step(lm, tokens, position):
+def _step(lm, tokens, position, streams):
     """Logits [stream * clip, n_q, card] after the tokens [clip, n_q, 1] at a position."""
     x = sum(embed(tokens[:, k]) for k, embed in enumerate(lm.emb))
     where = torch.full((1, 1, 1), position, device=x.device)
     sine = audiocraft.modules.transformer.create_sin_embedding
     x = x + lm.transformer.positional_scale * sine(where, lm.dim, lm.transformer.max_period, dtype=x.dtype)
-    x = torch.cat([x, x])
+    x = x.repeat(streams, 1, 1)
     for block in lm.transformer.layers:
         x = block(x)
     x = lm.out_norm(x) if lm.out_norm else x

@@ -141,6 +141,7 @@ class Model:
         top_k: int | None = None,
         cfg: float | None = None,
         negative: str = "",
+        beside: list[str] = (),
         batch_size: int | None = None,
         keep: bool = False,
         progress: bool = True,
@@ -162,6 +163,9 @@ class Model:
             classifier-free guidance (1 is none). Left out, the model's own defaults.
         negative : str
             Negative prompt: guidance leads away from it instead of from no text.
+        beside : list of str, optional
+            Other prompts for the clips, which a third stream reads over the same tokens: ``activations.Edit.interchange``
+            takes from it.
         batch_size : int, optional
             Clips at once; left out, as many as keep their attention within 4 GiB, at most 64.
         keep : bool
@@ -188,6 +192,9 @@ class Model:
                 return Clips(tokens, self.decode(tokens), self.sample_rate, self.frame_rate, prompts, seeds, settings)
         tokens = np.zeros((len(prompts), self.lm.n_q, frames), np.int64)
         steps = frames + max(getattr(self.lm.pattern_provider, "delays", [0]))
+        if len(beside) not in (0, len(prompts)):
+            raise ValueError(f"beside must be one prompt for each of {len(prompts)} clips. Got {len(beside)}.")
+        third = [(p, self._length(p)) for p in beside]
         size, lengths = batch_size or self._together(steps), [self._length(p) for p in prompts]
         batches = [list(range(k, min(k + size, len(prompts)))) for k in range(0, len(prompts), size)]
         with tqdm(total=len(batches) * steps, desc="generate", unit="step", disable=not progress, leave=False) as bar:
@@ -197,7 +204,7 @@ class Model:
                 bar.update()
 
             for batch in batches:
-                with self._running(batch, STREAMS, len(prompts)):
+                with self._running(batch, (*STREAMS, "beside") if third else STREAMS, len(prompts)):
                     codes = generation.generate(
                         self.lm,
                         [prompts[i] for i in batch],
@@ -208,6 +215,7 @@ class Model:
                         top_k=int(settings["top_k"]),
                         cfg=settings["cfg"],
                         negative=(negative, self._length(negative)) if negative else None,
+                        beside=[third[i] for i in batch] if third else (),
                         at=at,
                     )
                 tokens[batch] = codes.cpu().numpy()
@@ -221,7 +229,7 @@ class Model:
         return Clips(tokens, audio, self.sample_rate, self.frame_rate, prompts, seeds, settings)
 
     def _together(self, steps):
-        """How many clips are generated at once: their keys and values, for both streams, must fit."""
+        """How many clips are generated at once: their keys and values, for two streams, must fit."""
         weights = self.lm.emb[0].weight
         clip = 2 * 2 * steps * self.lm.dim * len(self.lm.transformer.layers) * weights.element_size()
         return int(np.clip(CACHE_BYTES // clip, 1, 64))

@@ -154,8 +154,8 @@ show.heatmap(
 # %% [markdown]
 # ## Hear it
 #
-# The model sings for *sad* prompts while one cell of the residual stream, for some frames, is as it was for the *happy* prompt
-# over the same music. Every button plays one clip; the number is how much more of the chosen measure is heard than in the sad
+# The model sings for *sad* prompts while one cell of the residual stream, for some frames, is as the *happy* prompt would have it over
+# the song as it comes out. Every button plays one clip; the number is how much more of the chosen measure is heard than in the sad
 # song (mean over clips, in standard deviations of the world's music).
 
 # %%
@@ -184,18 +184,18 @@ show.sound_grid(
 )
 
 # %% [markdown]
-# **By stream.** The model sings with guidance: away from what it would sing without text (the unconditional stream). The same change
-# there should work the other way, and on both streams less.
+# **By stream.** The model sings with guidance: away from what it would sing without text (the unconditional stream). Prediction: the same
+# exchange there works the other way, because guidance then leads away from *happy*. The cell was chosen on other songs.
 
 # %%
 best = max(heard, key=lambda cell: heard[cell]["valence"])
-told = (low, list(table["high"][:heard_each]), best[0], [best[1:]])
-by_stream = {}
+rest = slice(heard_each, None) if n > heard_each + 1 else slice(None)
+others, by_stream = sung[model][1][rest], {}
+told = (others, list(table["high"][rest]), best[0], [best[1:]])
 for stream in ("cond", "uncond", "both"):
     songs = causal.sing_cells(m, *told, stream=stream)[best]
-    by_stream[stream] = stats.mean(
-        (mediation.hear(songs) - mediation.hear(low))["valence"]
-    )
+    change = mediation.hear(songs) - mediation.hear(others)
+    by_stream[stream] = stats.mean(change["valence"])
 show.estimates(
     by_stream,
     f"{best[0]} as for happy, by stream: heard valence (dotted: no change)",

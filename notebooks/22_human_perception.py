@@ -28,7 +28,7 @@ model = "organism"
 pieces = 16  # pieces of music whose cues are set
 n = 12  # pairs of songs for each cue
 seconds = 3.0
-depth = 0.57  # where tempo and mode are moved: 0 is the first block, 1 the last
+depth = 0.29  # where tempo and mode are moved: 0 is the first block, 1 the last
 size = 32  # dimensions of a subspace
 steps = 60
 learned_from = 48  # pairs of prompts
@@ -169,8 +169,8 @@ show.estimates(
 )
 
 # %% [markdown]
-# **Moved inside.** The same question without words or notes: the subspace of tempo, or of mode, is learned (chapter 21), and moved
-# alone while the model sings for slow, or for minor, prompts.
+# **Moved inside.** The same question without words or notes: the subspace of tempo, or of mode, is learned (chapter 21) soon after the text
+# has entered (chapter 20), and moved alone while the model sings for slow, or for minor, prompts.
 
 
 # %%
@@ -179,7 +179,7 @@ def moved(variable):
     pairs = prompts.interchanges(variable, learned_from, "train", seed)
     learned = variables.sing(m, pairs, 2.0)
     found = causal.locate(m, learned, variable, site, size=size, steps=steps)
-    songs = mediation.dose(m, variable, found, (0, 1), n=n, seconds=seconds)
+    songs = mediation.dose(m, variable, found, (0, 1), n=2 * n, seconds=seconds)
     ends = [part.set_index("pair") for _, part in songs.groupby("scale")]
     change = ends[1] - ends[0]
     heard = {axis: stats.mean(change[axis]) for axis in ("valence", "arousal")}

@@ -90,7 +90,7 @@ def write(folder: Path, blocks: int = 3, dim: int = 32, heads: int = 4) -> Path:
     _encodec(folder / "facebook" / "encodec_32khz")
     cfg, small = OmegaConf.create(CONFIG), OmegaConf.create(CONFIG)
     for each in (cfg, small):
-        each.transformer_lm |= {"dim": dim, "num_heads": heads, "num_layers": blocks}
+        each.transformer_lm.update({"dim": dim, "num_heads": heads, "num_layers": blocks})
     small.device, small.dtype = "cpu", "float32"
     small.conditioners.description.t5.name = str(folder / "t5-base")
     conditioner = audiocraft.modules.conditioners.T5Conditioner

@@ -389,6 +389,41 @@ def test_full_disk_loses_nothing(organism, sung, tmp_path, monkeypatch):
     np.testing.assert_allclose(disk["resid.0"], capture(organism, clips, "resid.0")["resid.0"], atol=1e-5)
 
 
+def test_interchange_takes_from_the_stream_beside(organism):
+    told, other = ["a sad melody", "sad music"], ["a very happy piano melody", "happy music"]
+    plain = organism.generate(told, 1.0, 3, progress=False)
+    beside = organism.generate(told, 1.0, 3, beside=other, progress=False)
+    assert (beside.tokens == plain.tokens).all()  # it has no say
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(192, 5)))[0].T
+    seen = {}
+
+    def look(x):
+        seen.setdefault("x", []).append(x.clone())
+        return x
+
+    edits = [
+        Edit("resid.3", apply=look, stream="cond"),
+        Edit("resid.3", interchange=basis),
+        Edit("resid.3", apply=look),
+    ]
+    with activations.edit(organism, *edits):
+        sung = organism.generate(told, 1.0, 3, beside=other, progress=False)
+    before, after = (torch.cat(seen["x"][k::2], 1).numpy() for k in (0, 1))
+    # what the stream beside held is what replaying the new song under the other prompts gives
+    wanted = capture(organism, sung.under(other), "resid.3")["resid.3"].values
+    own = capture(organism, sung, "resid.3")["resid.3"].values
+    frames = own.shape[1]
+    np.testing.assert_allclose(after[:, :frames] @ basis.T, wanted @ basis.T, atol=2e-3)
+    np.testing.assert_allclose(before[:, 0], own[:, 0], atol=2e-3)
+    apart = after - after @ basis.T @ basis - (before - before @ basis.T @ basis)
+    assert np.abs(apart).max() < 1e-4
+    with (
+        activations.edit(organism, Edit("resid.3", interchange=basis)),
+        pytest.raises(ValueError, match="the stream 'beside'"),
+    ):
+        organism.generate(told, 0.2, progress=False)
+
+
 def test_killed_capture_goes_on(organism, tmp_path):
     """kill -9 in the middle, twice; the store then equals one that was never interrupted."""
     prompts, url = ["a sad tune", "calm music", "a happy melody", "loud"] * 6, tmp_path / "a.zarr"

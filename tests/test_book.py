@@ -40,7 +40,7 @@ SMALL = {
     "22_human_perception": {"pieces": 4, "n": 2, "seconds": 1.0, "learned_from": 8, "steps": 3, "size": 4},
     "30_steering": {
         "n": 4, "learned_from": 4, "strengths": [0.0, 0.16], "seconds": 1.0, "clips": 80, "width": 128, "k": 12, "passes": 2,
-        "size": 4, "pairs": 8, "steps": 3, "judged": 24,
+        "size": 4, "pairs": 8, "steps": 3, "judged": 24, "draws": 1,
     },
     "40_real_music": {
         "songs": 12, "permutations": 20, "clips": 80, "width": 128, "k": 12, "passes": 2, "n": 2, "lots": 1,

@@ -92,19 +92,19 @@ def test_a_long_grid_goes_on_after_a_kill(organism, songs, tmp_path, monkeypatch
 
 def test_cells_are_sung_as_edits_one_by_one(organism, songs):
     low, high = songs[1][:2], songs[0].prompts[:2]
-    cells = causal.sing_cells(organism, low, high, ["resid.1", "resid.6"], [(0, 8), (8, 25)], progress=False)
-    assert list(cells) == [("resid.1", 0, 8), ("resid.1", 8, 25), ("resid.6", 0, 8), ("resid.6", 8, 25)]
-    own, other = (
-        activations.capture(organism, c, "resid.6", progress=False)["resid.6"].values for c in (low, low.under(high))
-    )
-    with activations.edit(organism, Edit("resid.6", add=other - own, frames=range(8, 25))):
-        alone = organism.generate(low.prompts, 1.0, low.seeds, progress=False)
-    late = cells["resid.6", 8, 25]
+    cells = causal.sing_cells(organism, low, high, ["resid.1", "resid.7"], [(0, 8), (8, 25), (0, 25)], progress=False)
+    assert list(cells) == [(s, a, b) for s in ("resid.1", "resid.7") for a, b in ((0, 8), (8, 25), (0, 25))]
+    late = cells["resid.1", 8, 25]
+    with activations.edit(organism, Edit("resid.1", interchange=np.eye(192), frames=range(8, 25))):
+        alone = organism.generate(low.prompts, 1.0, low.seeds, beside=high, progress=False)
     assert (late.tokens == alone.tokens).all() and late.prompts == low.prompts
     assert (late.tokens[:, 0, :7] == low.tokens[:, 0, :7]).all() and (late.tokens != low.tokens).any()
-    away = causal.sing_cells(organism, low, high, "resid.6", [(8, 25)], stream="uncond", progress=False)
-    assert (away["resid.6", 8, 25].tokens != late.tokens).any()
-    with pytest.raises(ValueError, match="one for each of 2 clips"):
+    # all of the last block, at every frame: the other prompt's song (but for what lies behind the last frame)
+    asked = organism.generate(high, 1.0, low.seeds, progress=False)
+    assert (cells["resid.7", 0, 25].tokens[:, 0] == asked.tokens[:, 0]).all()
+    away = causal.sing_cells(organism, low, high, "resid.1", [(8, 25)], stream="uncond", progress=False)
+    assert (away["resid.1", 8, 25].tokens != late.tokens).any()
+    with pytest.raises(ValueError, match="beside must be one prompt for each of"):
         causal.sing_cells(organism, low, high[:1])
 
 
@@ -224,15 +224,14 @@ def subspace(variable="energy", dim=192, site="resid.4"):
     return variables.Subspace(variable, site, "random", np.eye(4, dim), *[None] * 3)
 
 
-def test_holding_all_of_the_last_block_is_the_other_prompt(organism, songs):
-    """Over the same music: with everything held, the predictions are those under the other prompt."""
-    clean, corrupted = songs
-    whole = variables.Subspace("emotion", "resid.7", "whole", np.eye(192), *[None] * 3)
-    with activations.edit(organism, mediation.holding(organism, corrupted, clean.prompts, whole)):
-        held = organism.cross_entropy(corrupted)
-    wanted = organism.cross_entropy(organism.clips(corrupted.tokens, clean.prompts, decode=False))
-    # the last positions, which only later codebooks are predicted from, lie behind the last frame and are left alone
-    assert np.abs(held - wanted).max() < 0.2 * np.abs(organism.cross_entropy(corrupted) - wanted).max()
+def test_holding_all_of_the_last_block_is_the_other_prompt(organism):
+    """With everything taken from the stream beside, the songs are those that its prompts ask for."""
+    whole = variables.Subspace("energy", "resid.7", "whole", np.eye(192), *[None] * 3)
+    found = causal.mediate(organism, subspaces=[whole], n=3, seconds=1.0)
+    for held, asked in (("mediated", "high"), ("direct", "low")):
+        assert (found.songs[held].tokens == found.songs[asked].tokens).all()
+    nothing = mediation.dose(organism, "energy", whole, (0.0, 1.0), n=3, seconds=1.0)
+    assert nothing.loc[nothing["scale"] == 1, "dynamics"].mean() > nothing.loc[nothing["scale"] == 0, "dynamics"].mean()
 
 
 def test_mediate_runs_and_checks(organism):

@@ -3,11 +3,10 @@
 Prompts set the cause, and the model sings. The mediator's subspace (``causal.locate``) is then held where the other prompt
 would put it, while the model sings again: what remains of the effect is direct, what the mediator alone brings about is
 mediated (natural direct and indirect effects: Pearl 2001; in language models: Vig et al. 2020). Where the other prompt
-puts it is measured over the same music, so that only what the text does is held, and not the other song. Every song of
-a pair has the same seed.
+puts it is read step by step over the song as it comes out (an interchange intervention), so that only what the text does is
+held, and not another song. Every song of a pair has the same seed.
 """
 
-from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
@@ -68,14 +67,6 @@ def hear(clips: Clips, listener: str = "cues") -> pd.DataFrame:
     return pd.concat([profile, energy, emotion], axis=1)[list(HEARD)]
 
 
-def holding(model: Model, clips: Clips, prompts: list[str], subspace: Subspace) -> Edit:
-    """The edit that puts a subspace where other prompts would put it: frame by frame, the difference between both prompts
-    over the clip's own music."""
-    runs = [clips, model.clips(clips.tokens, prompts, decode=False)]
-    own, other = (activations.capture(model, r, subspace.site, progress=False)[subspace.site].values for r in runs)
-    return Edit(subspace.site, add=(other - own) @ subspace.basis.T @ subspace.basis)
-
-
 def mediate(
     model: Model,
     cause: str = "tempo",
@@ -120,13 +111,11 @@ def mediate(
                 f"Expected subspaces of {mediator!r} with {width} dimensions. Got {s.variable!r} of {np.shape(s.basis)}."
             )
 
-    def sing(end, edits=()):
-        with activations.edit(model, *edits):
-            return model.generate(list(table[end]), seconds, seed, progress=False)
-
-    songs = {end: sing(end) for end in ("low", "high")}
-    for name, end, other in (("direct", "high", "low"), ("mediated", "low", "high")):
-        songs[name] = sing(end, [holding(model, songs[end], list(table[other]), s) for s in subspaces])
+    told = {"seconds": seconds, "seed": seed, "progress": False}
+    songs = {end: model.generate(list(table[end]), **told) for end in ("low", "high")}
+    with activations.edit(model, *(Edit(s.site, interchange=s.basis) for s in subspaces)):
+        for name, end, other in (("direct", "high", "low"), ("mediated", "low", "high")):
+            songs[name] = model.generate(list(table[end]), beside=list(table[other]), **told)
     heard = pd.concat(
         [hear(clips).assign(song=name, pair=range(n)) for name, clips in songs.items()], ignore_index=True
     )
@@ -180,12 +169,11 @@ def dose(
     table = prompts.pairs(cause, n, seed)
     if subspace.variable != cause:
         raise ValueError(f"The subspace carries {subspace.variable!r}, not {cause!r}.")
-    low = model.generate(list(table["low"]), seconds, seed, keep=True, progress=False)
-    moved = holding(model, low, list(table["high"]), subspace)
-    every = np.repeat(np.asarray(scales, float), n)
-    edit = replace(moved, add=np.tile(moved.add, (len(scales), 1, 1)), scale=every)
-    with activations.edit(model, edit):
-        songs = model.generate(list(table["low"]) * len(scales), seconds, low.seeds * len(scales), progress=False)
+    k, every = len(scales), np.repeat(np.asarray(scales, float), n)
+    with activations.edit(model, Edit(subspace.site, interchange=subspace.basis, scale=every)):
+        songs = model.generate(
+            [*table["low"]] * k, seconds, [*range(seed, seed + n)] * k, beside=[*table["high"]] * k, progress=False
+        )
     return hear(songs).assign(scale=every, pair=np.tile(np.arange(n), len(scales)))
 
 

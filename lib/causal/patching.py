@@ -384,7 +384,7 @@ def sing_cells(
 ) -> dict[tuple[str, int, int], Clips]:
     """Patching while the model sings: songs for their own prompts, in which one cell is as it would be for others.
 
-    What the other prompts would put there is measured over the songs' own music, as in :func:`patch_grid`. All cells are
+    The other prompts are read over the song as it comes out, step by step (``Model.generate``, ``beside``). All cells are
     sung in one batch, with the songs' seeds.
 
     Parameters
@@ -396,25 +396,22 @@ def sing_cells(
     sites, ranges
         As in :func:`patch_grid`; ranges are of frames.
     stream : "cond", "uncond" or "both"
-        Whose cell is changed. Guidance leads away from the unconditional stream: there the same change works the other way.
+        Whose cell is changed. Guidance leads away from the unconditional stream: there a change works the other way.
 
     Returns
     -------
     dict
         (site, first frame, past the last) -> Clips, one a song.
     """
-    names, n, frames = _sites(model, sites), len(clips), clips.tokens.shape[-1]
-    other, parts = clips.under(prompts), _ranges(ranges, frames)
-    cells, edits = [(name, *part) for name in names for part in parts], []
-    for name in names:
-        own, theirs = (activations.capture(model, c, name, progress=False)[name].values for c in (clips, other))
-        add = np.zeros((len(cells), *own.shape), np.float32)
-        for k, (at, a, b) in enumerate(cells):
-            if at == name:
-                add[k, :, a:b] = (theirs - own)[:, a:b]
-        edits.append(activations.Edit(name, add=add.reshape(-1, *own.shape[1:]), stream=stream))
+    n, parts = len(clips), _ranges(ranges, clips.tokens.shape[-1])
+    cells = [(name, *part) for name in _sites(model, sites) for part in parts]
+    whole = np.eye(model.lm.dim)
+    edits = [
+        activations.Edit(name, interchange=whole, clips=range(k * n, (k + 1) * n), frames=range(a, b), stream=stream)
+        for k, (name, a, b) in enumerate(cells)
+    ]
     with activations.edit(model, *edits):
-        told = clips.settings | {"seed": clips.seeds * len(cells), "progress": progress}
+        told = clips.settings | {"seed": clips.seeds * len(cells), "beside": prompts * len(cells), "progress": progress}
         sung = model.generate(clips.prompts * len(cells), **told)
     return {cell: sung[k * n : (k + 1) * n] for k, cell in enumerate(cells)}
 
