@@ -48,7 +48,8 @@ def product():
 
 def tell(what, seconds, memory, rate, unit, operations=None):
     share = "" if operations is None else f"  {operations / seconds / PEAK:6.1%} of a product"
-    print(f"  {what:44} {seconds:8.2f} s {rate:12,.1f} {unit:16} {memory:6.1f} GB{share}")
+    held = f" {memory:6.1f} GB" if GPU else ""
+    print(f"  {what:44} {seconds:8.2f} s {rate:12,.1f} {unit:16}{held}{share}")
 
 
 def measure(name, folder):

@@ -53,12 +53,13 @@ def clips(
     shuffled = world.WORLDS[m.name]["captions"] == "shuffled"
     music_of = "organism" if shuffled else m.name
     table = corpus.table(music_of, n, seed)
-    kept = FOLDER / f"music-{n}-{zlib.crc32(table.to_csv().encode()):08x}.npy"
+    kept = FOLDER / f"music-{n}-{seconds:g}-{zlib.crc32(table.to_csv().encode()):08x}.npy"
     if not kept.exists():
         audio, _ = corpus.sample(n, seed, music_of)
         kept.parent.mkdir(parents=True, exist_ok=True)
-        np.save(kept, m.encode(audio, music.SAMPLE_RATE).astype(np.int16))
-    tokens = np.load(kept)[..., : round(seconds * m.frame_rate)].astype(np.int64)
+        heard = audio[:, : round(seconds * music.SAMPLE_RATE)]
+        np.save(kept, m.encode(heard, music.SAMPLE_RATE).astype(np.int16))
+    tokens = np.load(kept).astype(np.int64)
     if shuffled:
         table["caption"] = np.random.default_rng(seed).permutation(table["caption"])
     labels = pd.DataFrame({cue: sign * table[name] for cue, (name, sign) in CUES.items()})

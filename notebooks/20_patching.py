@@ -195,10 +195,12 @@ told = (others, list(table["high"][rest]), best[0], [best[1:]])
 for stream in ("cond", "uncond", "both"):
     songs = causal.sing_cells(m, *told, stream=stream)[best]
     change = mediation.hear(songs) - mediation.hear(others)
-    by_stream[stream] = stats.mean(change["valence"])
+    by_stream |= {
+        f"{stream}: {x}": stats.mean(change[x]) for x in ("valence", "mode")
+    }
 show.estimates(
     by_stream,
-    f"{best[0]} as for happy, by stream: heard valence (dotted: no change)",
+    f"{best[0]} as for happy, by stream (dotted: no change)",
     "standard deviations of the world's music",
     bar=0,
 )
@@ -208,6 +210,9 @@ show.estimates(
 #
 # If one block's `cross` brings back most, that is where the word is read, and the residual stream behind it carries it. If the
 # first part of the clip weighs most, the model then listens to itself: it keeps a mood because it hears it.
+#
+# Where exchanging the unconditional stream makes songs happier, too, *away from happy* is not *sad*: guidance takes the difference of two prompts
+# several times, which leads out of the music that the model knows, and minor gets lost.
 #
 # **What would change our mind.** A shuffled organism with as much to place; sublayers other than cross-attention bringing
 # text in; denoising and noising that disagree on where it passes.

@@ -118,6 +118,27 @@ show.table(
 )  # fmt: skip
 
 # %% [markdown]
+# The same for released shapes, if this machine did as many operations a second for them (two a parameter and token). Large matrices reach
+# more of a GPU than an organism's do; `python benchmarks/released.py small large` measures it, with random weights.
+
+# %%
+lm = m.lm
+own = sum(
+    p.numel() for p in [*lm.transformer.parameters(), *lm.linears.parameters()]
+)
+work = {"generate": (4, generating), "capture one site": (2, capturing)}
+rates = {k: n * own * music * m.frame_rate / t for k, (n, t) in work.items()}
+rows = []
+for name, s in list(sizing.SHAPES.items())[:3]:
+    each = sizing.parameters(s) * 10_000 * 30 * s.frame_rate
+    row = {f"{k}, hours": n * each / rates[k] / 3600 for k, (n, _) in work.items()}
+    rows.append({"model": name.removeprefix("facebook/"), **row})
+told = ", ".join(f"{k} {r / 1e9:.0f} Gflop/s" for k, r in rates.items())
+show.table(
+    pd.DataFrame(rows).round(1), f"10,000 clips of 30 s, at the rates here: {told}"
+)
+
+# %% [markdown]
 # ## Many GPUs
 #
 # `lib.scale` spreads the same work over the workers of a Ray cluster, piece by piece, with the same result bit for bit on like machines. Pieces lie in
