@@ -92,13 +92,9 @@ def _measured(clips):
         envelope = onset_envelope(audio)
         onsets = librosa.onset.onset_detect(onset_envelope=envelope, sr=RATE, hop_length=HOP, units="samples")
         rows.append({
-            "tempo": tempo(envelope),
-            "mode": mode_score(cqt),
-            "dynamics": loud_level(audio, RATE),
-            "density": len(onsets) / (len(audio) / RATE),
-            "articulation": articulation(audio),
-            "register": register(cqt),
-            "brightness": brightness(audio),
+            "tempo": tempo(envelope), "mode": mode_score(cqt), "dynamics": loud_level(audio, RATE),
+            "density": len(onsets) / (len(audio) / RATE), "articulation": articulation(audio),
+            "register": register(cqt), "brightness": brightness(audio),
         })  # fmt: skip
     return rows
 

@@ -41,6 +41,7 @@ function grid(root, data) {
   menu.setAttribute('aria-label', 'what is shown');
   menu.hidden = data.names.length < 2;
   menu.addEventListener('change', draw);
+  now.className = 'now';
   audio.controls = true;
   audio.setAttribute('aria-label', 'the chosen clip');
   root.className = 'sound-grid';

@@ -36,9 +36,8 @@ T5Conditioner = audiocraft.modules.conditioners.T5Conditioner
 
 RELEASED = tuple(sizing.SHAPES)
 PREFIXED = (
-    "The melody and style checkpoints put text and a reference sound before the music, as a prefix, and have no "
-    "cross-attention: what this book asks of text has no place there. Take facebook/musicgen-small, -medium, -large or "
-    "their stereo- variants."
+    "Melody and style checkpoints read text as a prefix and have no cross-attention, which this book follows words through. "
+    "Take facebook/musicgen-small, -medium or -large, or their stereo- variants."
 )
 FILES = ("state_dict.bin", "compression_state_dict.bin")
 CACHE_BYTES = 4 * 2**30  # of attention keys and values while clips are generated

@@ -8,6 +8,7 @@ import base64
 import html
 import io
 import json
+import textwrap
 import uuid
 from pathlib import Path
 
@@ -143,6 +144,8 @@ class Figure:
         )
         figure.update_xaxes(automargin=True, gridcolor=GRID)
         figure.update_yaxes(automargin=True, gridcolor=GRID)
+        for axis in (*figure.select_xaxes(), *figure.select_yaxes()):  # what plotly would cut off on a phone
+            axis.title.text = axis.title.text and "<br>".join(textwrap.wrap(axis.title.text, 32))
         self.figure = figure
 
     def _repr_mimebundle_(self, include=None, exclude=None):
@@ -400,7 +403,7 @@ def token_map(tokens: np.ndarray, delays: list[int], frame_rate: float, cardinal
 
 
 def heatmap(
-    frame, title: str, unit: str, limit: float | None = None, numbers: bool = True, x_title: str = ""
+    frame, title: str, unit: str, limit: float | None = None, numbers: bool = True, x_title: str = "", y_title: str = ""
 ) -> Figure:
     """A table of signed numbers as a heat map, centred on zero, with the numbers written into it or not."""
     limit = limit or float(np.nanmax(np.abs(frame.to_numpy())))
@@ -410,8 +413,9 @@ def heatmap(
             texttemplate="%{z:.1f}" if numbers else "", colorbar={"title": unit},
         )
     )  # fmt: skip
-    figure.update_layout(title=title, yaxis_autorange="reversed", xaxis_title=x_title)
-    return Figure(figure, height=120 + (42 if numbers else 24) * len(frame))
+    figure.update_layout(title=title, yaxis_autorange="reversed", xaxis_title=x_title, yaxis_title=y_title)
+    figure.update_yaxes(tickmode="linear" if len(frame) < 30 else "auto")
+    return Figure(figure, height=max(300, 120 + (42 if numbers else 24) * len(frame)))
 
 
 def table(frame, caption: str = "") -> HTML:
@@ -437,6 +441,7 @@ def _cell(value, with_n):
     if isinstance(value, stats.Estimate):
         told = str(value) if with_n else str(value).split(", n =")[0]
         return f"{value.value:.2f}" if np.isnan(value.low) else told.replace(" ", "\u00a0")
+    value = "–" if value is None else value
     if isinstance(value, bool | np.bool_):
         return "✓" if value else "✗"
     return f"{value:.2f}" if isinstance(value, float) else value

@@ -81,7 +81,7 @@ show.estimates(
 # %% [markdown]
 # ## Which block, which sublayer?
 #
-# All frames at once. The residual stream after a block holds all that has entered so far; a sublayer's bar is its own part.
+# All frames at once. The residual stream after a block holds all that has entered so far; a sublayer's line is its own part.
 
 # %%
 exact = causal.patch_grid(
@@ -125,7 +125,14 @@ sites = ["cross.*", "resid.*"]
 by_time = causal.patch_grid(m, *sung[model], sites, ranges=ranges)
 quick = causal.patch_grid(m, *sung[model], sites, ranges=ranges, how="attribution")
 frame = by_time.mean("pair").to_pandas()
-show.heatmap(frame.T, f"{model}: by site and frames", "share", limit=1)
+ends = [*by_time.start.values[1:], sung[model][0].tokens.shape[-1]]
+frame.columns = [
+    f"{a / m.frame_rate:.1f}–{b / m.frame_rate:.1f}"
+    for a, b in zip(by_time.start.values, ends, strict=True)
+]
+show.heatmap(
+    frame.T, f"{model}: by site and time", "share", limit=1, y_title="time, s"
+)
 
 # %% [markdown]
 # **The quick way.** Attribution patching gets the whole grid from one backward pass; here is how far it can be trusted.
@@ -156,7 +163,7 @@ show.heatmap(
 #
 # The model sings for *sad* prompts while one cell of the residual stream, for some frames, is as the *happy* prompt would have it over
 # the song as it comes out. Every button plays one clip; the number is how much more of the chosen measure is heard than in the sad
-# song (mean over clips, in standard deviations of the world's music).
+# song (mean over `heard_each` clips, in standard deviations of the world's music).
 
 # %%
 low = sung[model][1][:heard_each]
@@ -225,22 +232,34 @@ shares = {
 }
 entry = max(shares, key=lambda s: shares[s].value)
 moved, enters = (
-    "Does the word change what the model predicts?",
+    "Does the word change what the model predicts (a tenth of the most)?",
     "How much of the word enters at one sublayer?",
 )
-findings = [results.finding(moved, x, e.low > 0, e) for x, e in word.items()]
+
+# %%
+least = 0.1 * max(e.value for e in word.values())
+findings = [
+    results.finding(moved, x, e.low > 0 and e.value >= least, e)
+    for x, e in word.items()
+]
 findings.append(results.finding(enters, model, entry, shares[entry]))
 quickly = "Does the gradient approximation agree with exact patching (r of 0.8)?"
 findings.append(results.finding(quickly, model, agree.value >= 0.8, agree))
+away, e = (
+    "Exchanged without guidance's text, is it less happy?",
+    by_stream["uncond: valence"],
+)
+findings.append(results.finding(away, model, e.high < 0, e))
 results.record("20_patching", model, findings)
 
 # %%
-early, late = by_time.sel(site=entry).mean("pair").values[[0, -1]]
+parts = by_time.sel(site=entry).mean("pair").values
+early, late = parts[[0, -1]] / parts.sum()
 then = (
     "then the model listens to itself" if early > 2 * late else "it works all along"
 )
 Markdown(
     f"**Verdict.** Of all that the word does to {model}, {shares[entry].value:.0%} comes in at one place: where block "
-    f"{entry.split('.')[1]} looks at the text. The first part of the song holds {early:.0%} of the word's effect, the last "
-    f"{late:.0%}: {then}."
+    f"{entry.split('.')[1]} looks at the text. {early:.0%} of that falls into the first part of the song, {late:.0%} into "
+    f"the last: {then}."
 )

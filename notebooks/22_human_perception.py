@@ -158,7 +158,7 @@ crossed = {
 }
 show.estimates(
     {
-        f"{name}, {r.axis}: {part}": getattr(r, part)
+        f"{name}: {r.axis}, {part}": getattr(r, part)
         for name, t in crossed.items()
         for r in t.itertuples()
         for part in ("tempo", "mode", "interaction")
@@ -236,19 +236,31 @@ for name in names:
     two = crossed[name].set_index("axis")
     arousal = two.loc["arousal", "tempo"].low > two.loc["arousal", "mode"].value
     valence = two.loc["valence", "mode"].low > two.loc["valence", "tempo"].value
+    answer = (
+        agreed.low > 0 if beyond_chance(name) else "no: no effects beyond chance"
+    )
     findings += [
-        results.finding(
-            weights, name, agreed.low > 0 and beyond_chance(name), agreed, "causes"
-        ),
+        results.finding(weights, name, answer, agreed, "causes"),
         results.finding(apart, name, arousal and valence, None, "causes"),
     ]
 results.record("22_human_perception", model, findings)
 
 # %%
+unlike = [
+    f"{r.cue} moves {r.axis}"
+    for r in table.itertuples()
+    if (r.cue, r.axis) in (("mode", "arousal"), ("tempo", "valence"))
+    and not r.effect.holds(0)
+]
+unlike += [
+    f"tempo and mode interact in {r.axis} ({r.interaction.value:.1f} millinats)"
+    for r in crossed[model].itertuples()
+    if not r.interaction.holds(0)
+]
 strongest = table.assign(size=values["effect"].abs()).sort_values("size")
 strongest = strongest.drop_duplicates("axis", keep="last").set_index("axis")["cue"]
 Markdown(
     f"**Verdict.** {model} hears how happy music is above all in its {strongest['valence']}, and how exciting in its "
-    f"{strongest['arousal']}; people hear the one in mode and the other in tempo. {right.value:.0%} of its signs are those "
-    "of people."
+    f"{strongest['arousal']}; people hear the one in mode and the other in tempo. {sum(e.value > 0 for e in signs['effect'])} "
+    f"of {len(signs)} signs are those of people. Unlike in people: {', '.join(unlike) or 'nothing that was tested'}."
 )

@@ -56,7 +56,8 @@ def asked(emotion, kind="name", count=items):
 # %% [markdown]
 # ## The songs
 #
-# *Plain*: asked for sad. *Steered*: the same prompt and seed, pushed from sad to happy (chapter 30). *Pushed*: along a random direction.
+# *Plain*: asked for sad. *Steered*: the same prompt and seed, pushed from sad to happy along the difference of means (chapter 30), the plainest
+# method, at a strength that should be heard. *Pushed*: along a random direction.
 # *Asked*: asked for happy.
 
 

@@ -226,7 +226,7 @@ show.table(pd.DataFrame(rows), f"{model}, {site}")
 # %% [markdown]
 # ## What it means
 #
-# A cosine of 0.9461 says nothing about emotion unless it is known how much of it any two clips share. Where the last column differs between the rows, emotion is more than
+# A cosine of 0.9461 says nothing about emotion unless it is known how much of it any two clips share. Where the columns without the offset differ between the rows, emotion is more than
 # the noise of singing twice.
 #
 # **What would change our mind.** A released model in which the offset-free cosine of happy and sad equals that of sad and sad.

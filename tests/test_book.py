@@ -35,7 +35,7 @@ SMALL = {
     "20_patching": {"n": 2, "seconds": 1.0, "ranges": 2, "heard_each": 1},
     "21_tempo_energy_emotion": {
         "learned_from": 8, "judged_on": 8, "steps": 3, "n": 4, "held": 4, "pieces": 2, "seconds": 1.0, "size": 4,
-        "clips": 80, "width": 128, "k": 12, "passes": 2,
+        "clips": 80, "width": 128, "k": 12, "passes": 2, "repeats": 20,
     },
     "22_human_perception": {"pieces": 4, "n": 2, "seconds": 1.0, "learned_from": 8, "steps": 3, "size": 4},
     "30_steering": {

@@ -171,9 +171,8 @@ def dose(
         raise ValueError(f"The subspace carries {subspace.variable!r}, not {cause!r}.")
     k, every = len(scales), np.repeat(np.asarray(scales, float), n)
     with activations.edit(model, Edit(subspace.site, interchange=subspace.basis, scale=every)):
-        songs = model.generate(
-            [*table["low"]] * k, seconds, [*range(seed, seed + n)] * k, beside=[*table["high"]] * k, progress=False
-        )
+        told = {"beside": [*table["high"]] * k, "progress": False}
+        songs = model.generate([*table["low"]] * k, seconds, [*range(seed, seed + n)] * k, **told)
     return hear(songs).assign(scale=every, pair=np.tile(np.arange(n), len(scales)))
 
 
