@@ -134,18 +134,18 @@ class Figure:
     """A plotly figure that is drawn natively in JupyterLab and from HTML in the static book."""
 
     def __init__(self, figure: go.Figure, height: int = 380):
+        for axis in (*figure.select_xaxes(), *figure.select_yaxes()):  # what plotly would cut off on a phone
+            axis.title.text = axis.title.text and "<br>".join(textwrap.wrap(axis.title.text, 32))
         figure.update_layout(
             template="plotly_white",
             font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
             margin={"l": 10, "r": 10, "t": 40, "b": 10},
             height=height,
             autosize=True,
-            legend={"orientation": "h", "y": -0.2, "x": 0},
+            legend={"orientation": "h", "y": -0.2 - 0.12 * ("<br>" in str(figure.layout.xaxis.title.text)), "x": 0},
         )
         figure.update_xaxes(automargin=True, gridcolor=GRID)
         figure.update_yaxes(automargin=True, gridcolor=GRID)
-        for axis in (*figure.select_xaxes(), *figure.select_yaxes()):  # what plotly would cut off on a phone
-            axis.title.text = axis.title.text and "<br>".join(textwrap.wrap(axis.title.text, 32))
         self.figure = figure
 
     def _repr_mimebundle_(self, include=None, exclude=None):

@@ -246,7 +246,7 @@ findings.append(results.finding(enters, model, entry, shares[entry]))
 quickly = "Does the gradient approximation agree with exact patching (r of 0.8)?"
 findings.append(results.finding(quickly, model, agree.value >= 0.8, agree))
 away, e = (
-    "Exchanged without guidance's text, is it less happy?",
+    "Exchanged in the unconditional stream, is it less happy?",
     by_stream["uncond: valence"],
 )
 findings.append(results.finding(away, model, e.high < 0, e))

@@ -392,6 +392,6 @@ through = e.mediated.low > 0 and more.low > 0
 Markdown(
     f"**Verdict.** Asked to play fast instead of slow, {model} sounds {e.total.value:.1f} standard deviations more aroused. "
     f"With its energy held, {e.direct.value:.1f} of that is left; energy alone brings about {e.mediated.value:.1f}, which is "
-    f"{more.value:.1f} [{more.low:.1f}, {more.high:.1f}] more than a random subspace of its size does. "
+    f"{more.value:.2f} [{more.low:.2f}, {more.high:.2f}] more than a random subspace of its size does. "
     + ("Fast music excites here in part because it is more energetic." if through else "That it acts through energy is not shown.")
 )  # fmt: skip
