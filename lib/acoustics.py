@@ -68,7 +68,7 @@ def measure(audio: np.ndarray, sample_rate: int = RATE) -> dict[str, float]:
     dict
         Measure -> value, in the units of the module's table.
     """
-    return _measured([check_audio(audio, sample_rate)])[0]
+    return _measured([audio], sample_rate)[0]
 
 
 def measure_all(audios, sample_rate: int = RATE, progress: bool = False) -> pd.DataFrame:
@@ -76,16 +76,16 @@ def measure_all(audios, sample_rate: int = RATE, progress: bool = False) -> pd.D
     import joblib
     from tqdm.auto import tqdm
 
-    checked = (check_audio(a, sample_rate) for a in audios)
-    alike = [list(clips) for _, clips in groupby(checked, len)]
+    alike = [list(clips) for _, clips in groupby(map(np.asarray, audios), np.shape)]
     parts = [clips[k : k + TOGETHER] for clips in alike for k in range(0, len(clips), TOGETHER)]
-    jobs = joblib.Parallel(n_jobs=-1, return_as="generator")(map(joblib.delayed(_measured), parts))
+    jobs = joblib.Parallel(n_jobs=-1, return_as="generator")(joblib.delayed(_measured)(p, sample_rate) for p in parts)
     rows = (row for part in jobs for row in part)
     return pd.DataFrame(list(tqdm(rows, total=len(audios), desc="measure", disable=not progress)), columns=MEASURES)
 
 
-def _measured(clips):
+def _measured(clips, sample_rate):
     """Measures of some equally long clips: the filters of the constant-Q transform are made once for all of them."""
+    clips = [check_audio(clip, sample_rate) for clip in clips]
     cqts = np.abs(librosa.cqt(np.stack(clips), sr=RATE, hop_length=512, fmin=librosa.midi_to_hz(_LOWEST), n_bins=72))
     rows = []
     for audio, cqt in zip(clips, cqts, strict=True):

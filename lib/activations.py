@@ -526,7 +526,7 @@ def _editor(model, site, e):
         raise ValueError(f"scale of {where} must be a number, one a clip, or [clip, step]. Got {tuple(scale.shape)}.")
     scale = scale.reshape(*scale.shape, *[1] * (3 - scale.ndim))
     chosen = None if e.clips is None else set(map(int, e.clips))
-    along = operation in ("add", "replace")
+    along, streams = operation in ("add", "replace"), set(STREAMS if e.stream == "both" else (e.stream,))
 
     def handler(x, codebook=None):
         rows = model.rows
@@ -541,13 +541,13 @@ def _editor(model, site, e):
             factor = factor * torch.tensor([c in chosen for c in rows.clips], device=x.device)[:, None, None]
         if e.frames is not None:
             factor = factor * _steps(e.frames, first, x.shape[1]).to(x.device)[:, None]
-        parts = list(x.split(n))
-        if operation == "interchange" and "beside" not in rows.streams:
+        parts = dict(zip(rows.streams, x.split(n), strict=True))
+        if operation == "interchange" and "beside" not in parts:
             raise ValueError(f"{where} takes from the stream 'beside', which generate(..., beside=prompts) runs.")
-        for k, stream in enumerate(rows.streams):
-            if stream in (e.stream, *(STREAMS if e.stream == "both" else ())):
-                parts[k] = parts[k] + factor.to(x) * (_operate(operation, there, parts[k], parts[-1]) - parts[k])
-        return torch.cat(parts)
+        for stream in streams & set(parts):
+            own = parts[stream]
+            parts[stream] = own + factor.to(x) * (_operate(operation, there, own, parts.get("beside")) - own)
+        return torch.cat(list(parts.values()))
 
     return handler
 

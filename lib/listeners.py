@@ -185,22 +185,15 @@ class Clap(Listener):
                 "(listeners.get('clap', source=folder)). The listeners 'cues', 'corpus' and 'vibenet' need no download."
             ) from error
 
-    def answer(self, audio, sample_rate):
-        heard = self._heard(audio, sample_rate)
-        poles = {axis: [self._read(p) for p in ends] for axis, ends in self.POLES.items()}
-        return pd.DataFrame(
-            {axis: (heard @ high.T).mean(1) - (heard @ low.T).mean(1) for axis, (high, low) in poles.items()}
-        )
-
-    def agreement(self, audio, sample_rate: int, prompts: list[str]) -> np.ndarray:
-        """Cosine of each clip with its own prompt, [clip]: prompt adherence, the usual "CLAP score"."""
-        return (self._heard(audio, sample_rate) * self._read(prompts)).sum(1)
-
-    def _heard(self, audio, sample_rate):
+    def answer(self, audio, sample_rate, prompts: list[str] | None = None):
+        """Given each clip's prompt, also its cosine with the clip ("agreement"): the usual CLAP score of adherence."""
         rate = self.processor.feature_extractor.sampling_rate
         clips = [librosa.resample(a, orig_sr=sample_rate, target_sr=rate) for a in audio]
         told = self.processor(audio=clips, sampling_rate=rate, return_tensors="pt")
-        return self._unit(self.network.get_audio_features, told)
+        heard = self._unit(self.network.get_audio_features, told)
+        poles = {axis: [self._read(p) for p in ends] for axis, ends in self.POLES.items()}
+        said = pd.DataFrame({a: (heard @ up.T).mean(1) - (heard @ low.T).mean(1) for a, (up, low) in poles.items()})
+        return said if prompts is None else said.assign(agreement=(heard * self._read(prompts)).sum(1))
 
     def _read(self, texts):
         told = self.processor(text=list(texts), return_tensors="pt", padding=True)

@@ -182,6 +182,9 @@ class Model:
             settings[key] = _number(key, value, 0, high, include_low=key != "top_k")
         if negative:
             settings["negative"] = _check_prompts([negative])[0]
+        beside = _check_prompts(beside, "beside") if len(beside) else []
+        if len(beside) not in (0, len(prompts)):
+            raise ValueError(f"beside must be one prompt for each of {len(prompts)} clips. Got {len(beside)}.")
         frames = max(1, int(settings["seconds"] * self.frame_rate + 1e-6))
         keep = keep and not self.edits
         if keep:
@@ -191,10 +194,9 @@ class Model:
                 return Clips(tokens, self.decode(tokens), self.sample_rate, self.frame_rate, prompts, seeds, settings)
         tokens = np.zeros((len(prompts), self.lm.n_q, frames), np.int64)
         steps = frames + max(getattr(self.lm.pattern_provider, "delays", [0]))
-        if len(beside) not in (0, len(prompts)):
-            raise ValueError(f"beside must be one prompt for each of {len(prompts)} clips. Got {len(beside)}.")
         third = [(p, self._length(p)) for p in beside]
-        size, lengths = batch_size or self._together(steps), [self._length(p) for p in prompts]
+        streams = (*STREAMS, "beside") if third else STREAMS
+        size, lengths = batch_size or self._together(steps, len(streams)), [self._length(p) for p in prompts]
         batches = [list(range(k, min(k + size, len(prompts)))) for k in range(0, len(prompts), size)]
         with tqdm(total=len(batches) * steps, desc="generate", unit="step", disable=not progress, leave=False) as bar:
 
@@ -203,7 +205,7 @@ class Model:
                 bar.update()
 
             for batch in batches:
-                with self._running(batch, (*STREAMS, "beside") if third else STREAMS, len(prompts)):
+                with self._running(batch, streams, len(prompts)):
                     codes = generation.generate(
                         self.lm,
                         [prompts[i] for i in batch],
@@ -227,10 +229,10 @@ class Model:
         audio = self.decode(tokens)
         return Clips(tokens, audio, self.sample_rate, self.frame_rate, prompts, seeds, settings)
 
-    def _together(self, steps):
-        """How many clips are generated at once: their keys and values, for two streams, must fit."""
+    def _together(self, steps, streams):
+        """How many clips are generated at once: their keys and values, for all streams, must fit."""
         weights = self.lm.emb[0].weight
-        clip = 2 * 2 * steps * self.lm.dim * len(self.lm.transformer.layers) * weights.element_size()
+        clip = 2 * streams * steps * self.lm.dim * len(self.lm.transformer.layers) * weights.element_size()
         return int(np.clip(CACHE_BYTES // clip, 1, 64))
 
     @cached_property
@@ -520,15 +522,15 @@ def _read(file, keys):
 
 
 # ------------------------------------------------------------------------------------------------- details
-def _check_prompts(prompts):
+def _check_prompts(prompts, name="prompts"):
     if isinstance(prompts, str) or not hasattr(prompts, "__iter__"):
-        raise TypeError(f"prompts must be a list of strings. Got {prompts!r}; write [{prompts!r}] for one clip.")
+        raise TypeError(f"{name} must be a list of strings. Got {prompts!r}; write [{prompts!r}] for one clip.")
     prompts = list(prompts)
     if not prompts:
         raise ValueError("prompts is empty: give at least one prompt (an empty string is an unconditional clip).")
     for i, prompt in enumerate(prompts):
         if not isinstance(prompt, str):
-            raise TypeError(f"prompts[{i}] must be a string. Got {type(prompt).__name__} {prompt!r}.")
+            raise TypeError(f"{name}[{i}] must be a string. Got {type(prompt).__name__} {prompt!r}.")
     return [str(p) for p in prompts]
 
 

@@ -282,6 +282,10 @@ def sound_map(maps: dict[str, np.ndarray], audios, sample_rate: int, labels: lis
     )
 
 
+class _Grid(Live):
+    name, script, style = "grid", (Path(__file__).parent / "grid.js").read_text(), ""
+
+
 def sound_grid(frames, audios, sample_rate: int, unit: str) -> HTML:
     """A table of numbers as a heat map of buttons: every cell plays its clip.
 
@@ -296,8 +300,7 @@ def sound_grid(frames, audios, sample_rate: int, unit: str) -> HTML:
     first = next(iter(frames.values()))
     if first.size != len(audios) or any(f.shape != first.shape for f in frames.values()):
         raise ValueError(f"sound_grid needs one clip and one number a cell. Got {len(audios)} clips for {first.size}.")
-    grid = Live()
-    grid.name, grid.script, grid.style = "grid", (Path(__file__).parent / "grid.js").read_text(), ""
+    grid = _Grid()
     grid.data = {
         "rows": list(map(str, first.index)), "columns": list(map(str, first.columns)), "names": list(frames), "unit": unit,
         "values": [f.to_numpy().ravel().round(4).tolist() for f in frames.values()],

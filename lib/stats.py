@@ -71,12 +71,16 @@ def bootstrap(
 
 def mean(values) -> Estimate:
     """Mean with a bootstrap interval."""
-    return bootstrap(lambda x: x.reshape(len(x), -1).mean(1), values, many=True)
+    return bootstrap(_means, values, many=True)
 
 
 def difference(a, b) -> Estimate:
     """Mean of ``a`` minus mean of ``b`` with a bootstrap interval."""
-    return bootstrap(lambda x, y: x.mean(1) - y.mean(1), a, b, many=True)
+    return bootstrap(lambda x, y: _means(x) - _means(y), a, b, many=True)
+
+
+def _means(x):
+    return x.reshape(len(x), -1).mean(1)
 
 
 def cohens_d(a, b) -> Estimate:

@@ -104,7 +104,7 @@ def test_cells_are_sung_as_edits_one_by_one(organism, songs):
     assert (cells["resid.7", 0, 25].tokens[:, 0] == asked.tokens[:, 0]).all()
     away = causal.sing_cells(organism, low, high, "resid.1", [(8, 25)], stream="uncond", progress=False)
     assert (away["resid.1", 8, 25].tokens != late.tokens).any()
-    with pytest.raises(ValueError, match="beside must be one prompt for each of"):
+    with pytest.raises(ValueError, match=r"prompts must be one for each of 2 clips\. Got 1"):
         causal.sing_cells(organism, low, high[:1])
 
 

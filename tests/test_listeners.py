@@ -84,7 +84,7 @@ def test_clap_from_a_folder_in_its_format(tmp_path):
     answer = clap(audio)
     assert np.isfinite(answer[["valence", "arousal"]]).all(axis=None)
     told = ["happy music", "a gloomy, negative song"]
-    own, other = (clap.agreement(audio, 16_000, t) for t in (told, told[::-1]))
+    own, other = (clap.answer(audio, 16_000, t)["agreement"] for t in (told, told[::-1]))
     assert own.shape == (2,) and np.abs([own, other]).max() <= 1 + 1e-6 and not np.allclose(own, other)
     with pytest.raises(ValueError, match="need no download"):
         listeners.get("clap", source=str(tmp_path / "nothing"))

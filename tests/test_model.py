@@ -224,6 +224,9 @@ def test_no_connection(monkeypatch, folder, tmp_path):
         ({"temperature": float("nan")}, TypeError, "temperature"),
         ({"top_k": 0}, ValueError, "top_k"),
         ({"cfg": -1}, ValueError, "cfg"),
+        ({"beside": "a"}, TypeError, "beside must be a list of strings"),
+        ({"beside": [3]}, TypeError, r"beside\[0\] must be a string"),
+        ({"beside": ["a", "b"]}, ValueError, "beside must be one prompt for each of 1 clips. Got 2"),
     ],
 )
 def test_bad_input_is_refused_before_work_starts(organism, monkeypatch, arguments, error, says):

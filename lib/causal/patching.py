@@ -403,14 +403,13 @@ def sing_cells(
     dict
         (site, first frame, past the last) -> Clips, one a song.
     """
-    n, parts = len(clips), _ranges(ranges, clips.tokens.shape[-1])
-    cells = [(name, *part) for name in _sites(model, sites) for part in parts]
-    whole = np.eye(model.lm.dim)
-    edits = [
-        activations.Edit(name, interchange=whole, clips=range(k * n, (k + 1) * n), frames=range(a, b), stream=stream)
-        for k, (name, a, b) in enumerate(cells)
-    ]
-    with activations.edit(model, *edits):
+    prompts, names, n, frames = clips.under(prompts).prompts, _sites(model, sites), len(clips), clips.tokens.shape[-1]
+    cells = [(name, a, b) for name in names for a, b in _ranges(ranges, frames)]
+    where = {name: np.zeros((len(cells), n, frames)) for name in names}
+    for k, (name, a, b) in enumerate(cells):
+        where[name][k, :, a:b] = 1
+    how = {"interchange": np.eye(model.lm.dim), "stream": stream}
+    with activations.edit(model, *(activations.Edit(s, scale=x.reshape(-1, frames), **how) for s, x in where.items())):
         told = clips.settings | {"seed": clips.seeds * len(cells), "beside": prompts * len(cells), "progress": progress}
         sung = model.generate(clips.prompts * len(cells), **told)
     return {cell: sung[k * n : (k + 1) * n] for k, cell in enumerate(cells)}

@@ -74,12 +74,13 @@ class Judge:
         measured = listeners.features(clips.audio, clips.sample_rate)
         parts = {}
         for name, ear in self.ears.items():
-            said = ear.hear(measured) if hasattr(ear, "hear") else ear(clips)
+            texts = [clips.prompts] if name == "clap" else []
+            said = ear.hear(measured) if hasattr(ear, "hear") else ear.answer(clips.audio, clips.sample_rate, *texts)
             parts |= {f"{name} {axis}": said[axis].to_numpy() for axis in AXES}
+            if "agreement" in said:
+                parts[name] = said["agreement"].to_numpy()
             if "emotion" in said and "emotion" not in parts:
                 parts["emotion"] = said["emotion"].to_numpy()
-        if "clap" in self.ears:
-            parts["clap"] = self.ears["clap"].agreement(clips.audio, clips.sample_rate, clips.prompts)
         told = self.instrument.predict(np.stack([_timbre(a, clips.sample_rate) for a in clips.audio]))
         asked = [next((w for w in captions.INSTRUMENT_WORDS if w in p.split()), None) for p in clips.prompts]
         return pd.DataFrame(parts | {
@@ -137,8 +138,8 @@ def evaluate(judge: Judge, clips: dict[float, Clips], reference: Clips, target: 
         row["share"] = stats.mean(shift[plane].to_numpy() @ ask / (ask @ ask))
         row |= {what: stats.mean(shift[what]) for what in shift if what not in ("loud", "clipped")}
         row |= {"distance": _frechet(frames[0.0], frames[s]), "diversity": _spread(frames[s]) / spread}
-        row |= {"instrument": stats.proportion(h["instrument"]), "silent": float((h["loud"] < SILENT).mean())}
-        row |= {"clipped": float(h["clipped"].mean())}
+        row |= {"silent": float((h["loud"] < SILENT).mean()), "clipped": float(h["clipped"].mean())}
+        row["instrument"] = stats.proportion(h["instrument"])
         rows.append(row)
     return pd.DataFrame(rows)
 
