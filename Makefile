@@ -33,7 +33,7 @@ bench: $(VENV)/ready
 
 organisms: $(VENV)/ready
 	# glibc returns large blocks to the system at once, which costs a training step a third of its time
-	MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=17179869184 $(BIN)/python -m lib.organism.train
+	MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=17179869184 $(BIN)/python -m lib.factory
 
 clean:
 	rm -rf _build artifacts notebooks/*.ipynb notebooks/.ipynb_checkpoints
@@ -45,7 +45,9 @@ $(VENV)/ready: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q torch==2.13.0
 	$(BIN)/python -m pip install -q --no-deps -r requirements.txt
-	$(BIN)/python -m pip install -q --no-deps -e .
+	# the checkout's lib is imported as lib from any folder; only a wheel ('pip install .') is called musicgen_emotion
+	$(BIN)/python -c "import os, pathlib, sysconfig; \
+	    pathlib.Path(sysconfig.get_path('purelib'), 'lib.pth').write_text(os.getcwd())"
 	# librosa and umap compile at first use, and processes that do so at once crash each other
 	$(BIN)/python -W ignore -c "import numpy as np, umap; from lib import acoustics; \
 	    acoustics.measure(np.sin(np.arange(64000) / 9) / 9, 16000); \
@@ -54,6 +56,7 @@ $(VENV)/ready: requirements.txt pyproject.toml
 
 lock:
 	$(BIN)/python -m pip install -q uv
-	$(BIN)/uv pip compile pyproject.toml --extra scale --universal --python-version 3.11 --no-annotate --no-header -q \
-	    --no-emit-package torch $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) \
+	$(BIN)/uv pip compile pyproject.toml --extra scale --extra synthesis --group book --group test --universal \
+	    --python-version 3.11 --no-annotate --no-header -q --no-emit-package torch \
+	    $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) \
 	    | grep -vE "'never'|^(nvidia|cuda|triton|--)" > requirements.txt

@@ -1,4 +1,5 @@
-"""Capture: all layers at all timesteps of clips that exist, against (a) hooks during step-by-step generation, which is how
+"""Capture: all layers at all timesteps of clips that exist, against (a) hooks during step-by-step
+generation, which is how
 the original study did it, and (b) plain hooks on one forward pass of audiocraft's own model.
 
 Prints seconds, ratios and the growth of the process's peak memory.
@@ -11,16 +12,19 @@ import numpy as np
 import torch
 
 from lib import activations, model
-from lib.compat import audiocraft
-from lib.model import ConditioningAttributes
+from lib.musicgen.compat import audiocraft
+
+ConditioningAttributes = audiocraft.modules.conditioners.ConditioningAttributes
 
 PROMPTS = ["a happy melody", "a sad melody", "a calm melody", "a fast melody"] * 4
-SECONDS, REPEATS = 6.0, 5
+SECONDS = 6.0
+REPEATS = 5
 
 
 def best(function, repeats=REPEATS):
     """Shortest of a few runs in seconds, and the growth of peak memory in MB."""
-    before, times = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, []
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    times = []
     for _ in range(repeats):
         start = time.perf_counter()
         function()
@@ -37,7 +41,10 @@ theirs.set_generation_params(duration=SECONDS, cfg_coef=m.defaults["cfg"])
 
 def plain_hooks():
     seen = {}
-    handles = [x.register_forward_hook(lambda _m, _a, out, i=i: seen.update({i: out})) for i, x in enumerate(layers)]
+    handles = [
+        x.register_forward_hook(lambda _m, _a, out, i=i: seen.update({i: out}))
+        for i, x in enumerate(layers)
+    ]
     attributes = [ConditioningAttributes(text={"description": p}) for p in PROMPTS]
     with torch.no_grad():
         m.lm.compute_predictions(torch.from_numpy(clips.tokens), attributes)
@@ -48,7 +55,10 @@ def plain_hooks():
 
 def live_hooks(generate=lambda: m.generate(PROMPTS, SECONDS, seed=0, progress=False)):
     seen = {i: [] for i in range(len(layers))}
-    handles = [x.register_forward_hook(lambda _m, _a, out, i=i: seen[i].append(out)) for i, x in enumerate(layers)]
+    handles = [
+        x.register_forward_hook(lambda _m, _a, out, i=i: seen[i].append(out))
+        for i, x in enumerate(layers)
+    ]
     generate()
     for handle in handles:
         handle.remove()
@@ -59,17 +69,24 @@ def capture(sites="resid.*"):
     return activations.capture(m, clips, sites, progress=False)
 
 
-capture(), plain_hooks()
+capture()
+plain_hooks()
 ours, memory = best(capture)
 middle, _ = best(lambda: capture(f"resid.{len(layers) // 2 - 1}"))
 plain, plain_memory = best(plain_hooks)
 live, live_memory = best(lambda: live_hooks(lambda: theirs.generate(PROMPTS)), 2)
-n, frames = len(clips), clips.tokens.shape[-1]
+n = len(clips)
+frames = clips.tokens.shape[-1]
 error = np.abs(capture()["resid.7"].values - live_hooks()[7][:n, :frames].numpy()).max()
-print(f"{n} clips x {frames} frames x {len(layers)} layers on {m.device}; largest difference to (a): {error:.1e}")
-print(f"(a) hooks during generation (baseline)   {live:6.2f} s   1.0 x   +{live_memory:.0f} MB")
-print(f"(b) plain hooks on one forward pass      {plain:6.2f} s  {live / plain:4.1f} x   +{plain_memory:.0f} MB")
 print(
-    f"activations.capture, all layers          {ours:6.2f} s  {live / ours:4.1f} x   +{memory:.0f} MB  ({ours / plain:.2f} of (b))"
+    f"{n} clips x {frames} frames x {len(layers)} layers on {m.device}; largest difference to (a): {error:.1e}"
+)
+print(f"(a) hooks during generation (baseline)   {live:6.2f} s   1.0 x   +{live_memory:.0f} MB")
+print(
+    f"(b) plain hooks on one forward pass      {plain:6.2f} s  {live / plain:4.1f} x   +{plain_memory:.0f} MB"
+)
+print(
+    f"activations.capture, all layers          {ours:6.2f} s  {live / ours:4.1f} x   +{memory:.0f} "
+    f"MB  ({ours / plain:.2f} of (b))"
 )
 print(f"activations.capture, the middle layer    {middle:6.2f} s  {live / middle:4.1f} x")

@@ -1,7 +1,8 @@
-"""Patching: cells a second of causal.patch_grid against the plain way, one hooked forward pass for each cell.
+"""Patching: cells a second of causal.patch_grid, against one hooked forward pass for each cell.
 
-A cell is one site in one range of frames of one pair. The plain way (baseline) puts the clean activation in place by a
-forward hook on audiocraft's own block and runs the model again, a cell at a time.
+A cell is one site in one range of positions of one pair. The plain way (baseline) puts the clean
+activation in place by a forward hook on audiocraft's own block and runs the model again, a cell at
+a time.
 """
 
 import time
@@ -11,44 +12,68 @@ import torch
 
 from lib import causal, model, prompts
 
-PAIRS, SECONDS, RANGES, PLAIN = 8, 4.0, 8, 64
+PAIRS = 8
+SECONDS = 4.0
+RANGES = 8
+#: Cells that are measured the plain way.
+PLAIN = 64
 SITES = ["resid.*", "cross.*"]
 
 m = model.load("organism", "cpu")
 table = prompts.pairs("emotion", PAIRS)
-clean, corrupted = (m.generate(list(table[end]), SECONDS, 0, progress=False) for end in ("high", "low"))
-layers, delays = m.lm.transformer.layers, m.lm.pattern_provider.delays
+clean = m.generate(list(table["high"]), SECONDS, 0, progress=False)
+corrupted = m.generate(list(table["low"]), SECONDS, 0, progress=False)
+layers = m.lm.transformer.layers
+delays = m.lm.pattern_provider.delays
 
 
-def said(tokens, prompts):
+@torch.no_grad()
+def log_likelihood(tokens, prompts):
     """Mean log-probability of each of a pair's two songs."""
     logits = m.replay(tokens, prompts)
-    log_p = torch.stack([logits[:, k, d : d + tokens.shape[-1]] for k, d in enumerate(delays)], 1).log_softmax(-1)
-    return log_p.gather(-1, torch.as_tensor(tokens)[..., None]).mean((1, 2, 3))
+    frames = tokens.shape[-1]
+    aligned = torch.stack([logits[:, k, d : d + frames] for k, d in enumerate(delays)], 1)
+    each = aligned.log_softmax(-1).gather(-1, torch.as_tensor(tokens)[..., None])
+    return each.mean((1, 2, 3))
+
+
+def recorded(pair):
+    """What every block of the clean run holds."""
+    kept = [None] * len(layers)
+
+    def keeper(i):
+        def keep(module, args, out):
+            kept[i] = out
+
+        return keep
+
+    handles = [layer.register_forward_hook(keeper(i)) for i, layer in enumerate(layers)]
+    log_likelihood(musics(pair), [clean.prompts[pair]] * 2)
+    for handle in handles:
+        handle.remove()
+    return kept
+
+
+def musics(pair):
+    return np.stack([clean.tokens[pair], corrupted.tokens[pair]])
 
 
 def plain(cells):
     """One hooked pass a cell: (layer, first, past the last, pair); the clean run is kept."""
-    kept, found = {}, []
-    for layer, first, last, pair in cells:
-        tokens = np.stack([clean.tokens[pair], corrupted.tokens[pair]])
+    kept = {}
+    found = []
+    for layer, first, past, pair in cells:
         if pair not in kept:
-            kept[pair] = [None] * len(layers)
-            handles = [
-                x.register_forward_hook(lambda _m, _a, out, i=i, pair=pair: kept[pair].__setitem__(i, out))
-                for i, x in enumerate(layers)
-            ]
-            m.replay(tokens, [clean.prompts[pair]] * 2)
-            for handle in handles:
-                handle.remove()
+            kept[pair] = recorded(pair)
+        source = kept[pair][layer]
 
-        def put(_module, _args, out, source=kept[pair][layer], first=first, last=last):
+        def put(module, args, out, source=source, first=first, past=past):
             out = out.clone()
-            out[:, first:last] = source[:, first:last]
+            out[:, first:past] = source[:, first:past]
             return out
 
         handle = layers[layer].register_forward_hook(put)
-        high, low = said(tokens, [corrupted.prompts[pair]] * 2)
+        high, low = log_likelihood(musics(pair), [corrupted.prompts[pair]] * 2)
         handle.remove()
         found.append((high - low).item())
     return np.array(found)
@@ -69,16 +94,27 @@ ours, exact = timed(lambda: grid("exact"))
 quick, _ = timed(lambda: grid("attribution"))
 edges = [*exact.start.values, clean.tokens.shape[-1] + max(delays)]
 rng = np.random.default_rng(0)
-some = [(int(rng.integers(len(layers))), int(rng.integers(RANGES)), int(rng.integers(PAIRS))) for _ in range(PLAIN)]
+some = [
+    (int(rng.integers(len(layers))), int(rng.integers(RANGES)), int(rng.integers(PAIRS)))
+    for _ in range(PLAIN)
+]
 theirs, values = timed(lambda: plain([(i, edges[r], edges[r + 1], pair) for i, r, pair in some]))
 gap = (exact.clean.values - exact.corrupted.values).mean()
-mine = np.array([exact.sel(site=f"resid.{i}").values[r, p] * gap + exact.corrupted.values[p] for i, r, p in some])
-print(
-    f"{PAIRS} pairs x {len(exact.site)} sites x {RANGES} ranges; largest difference: {np.abs(mine - values).max():.1e}"
+mine = np.array(
+    [
+        exact.sel(site=f"resid.{i}").values[r, p] * gap + exact.corrupted.values[p]
+        for i, r, p in some
+    ]
 )
+difference = np.abs(mine - values).max()
+print(
+    f"{PAIRS} pairs x {len(exact.site)} sites x {RANGES} ranges; largest difference: "
+    f"{difference:.1e}"
+)
+baseline = PLAIN / theirs
 for name, rate in (
-    ("one hooked pass a cell (baseline)", PLAIN / theirs),
+    ("one hooked pass a cell (baseline)", baseline),
     ("patch_grid, exact", exact.size / ours),
     ("patch_grid, attribution", exact.size / quick),
 ):
-    print(f"{name:34} {rate:8.1f} cells/s {rate * theirs / PLAIN:6.1f} x")
+    print(f"{name:34} {rate:8.1f} cells/s {rate / baseline:6.1f} x")

@@ -1,16 +1,35 @@
 """Estimates with intervals: every number the book reports goes through here.
 
-Intervals are 95 % unless said otherwise. Resampling takes whole groups (clips, prompts, word families), never rows that
-belong together.
+Intervals are 95 % unless said otherwise. Resampling takes whole groups (clips, prompts, word
+families), never rows that belong together. Bootstrap intervals are bias-corrected and accelerated
+(BCa: Efron 1987, Journal of the American Statistical Association 82; Efron and Tibshirani 1993,
+chapter 14), as ``scipy.stats.bootstrap`` computes them: unlike plain percentiles, they stay honest
+for skewed data and few units.
+
+>>> from lib import stats
+>>> print(stats.mean([1.0, 2.0, 3.0, 4.0]))
+2.50 [1.50, 3.50], n = 4
 """
 
-from itertools import cycle
+import warnings
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+import scipy.stats
 from scipy.stats import rankdata
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
+
+#: Numbers gathered at once where a statistic takes many resamples together.
+AT_ONCE = 2**20
+#: Values that differ by less than this share of their size are one value with other rounding.
+ROUNDING = 1e-12
+#: BCa leaves out each unit once. With more units than this its correction is below a hundredth of
+#: the interval, and its cost, which grows with their square, is not.
+MANY_UNITS = 5000
 
 
 class Estimate(NamedTuple):
@@ -29,11 +48,17 @@ class Estimate(NamedTuple):
         return self.low <= number <= self.high
 
 
+# ----------------------------------------------------------------------------------- the bootstrap
 def bootstrap(
-    statistic, *samples, n_resamples: int = 2000, level: float = 0.95, seed: int = 0, paired: bool = False,
+    statistic: Callable,
+    *samples,
+    n_resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+    paired: bool = False,
     many: bool = False,
-):  # fmt: skip
-    """Percentile bootstrap interval of ``statistic(*samples)`` (Efron and Tibshirani 1993, chapter 13).
+) -> Estimate:
+    """Interval of ``statistic(*samples)`` over resampled units.
 
     Parameters
     ----------
@@ -43,88 +68,58 @@ def bootstrap(
         The first axis is resampled: together if ``paired``, else each sample on its own.
     n_resamples, level, seed : int, float, int
     many : bool
-        ``statistic`` takes many resamples at once, [resample, unit, ...], and returns one number each: much
-        faster for means.
+        ``statistic`` takes many resamples at once, [resample, unit, ...], and returns one number
+        each: much faster for means.
 
     Returns
     -------
     Estimate
+        Without spread (all values equal), the interval is the value. Resamples for which the
+        statistic is not defined (NaN) do not count; if it is not defined for the data, the interval
+        is NaN, too.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two units in a sample; paired samples of different lengths.
     """
-    samples = [np.asarray(s) for s in samples]
-    for s in samples:
-        if len(s) < 2:
-            raise ValueError(f"A bootstrap needs at least two units in each sample. Got {len(s)}.")
-    if paired and len({len(s) for s in samples}) > 1:
-        raise ValueError(f"Paired samples must be equally long. Got lengths {[len(s) for s in samples]}.")
-    rng = np.random.default_rng(seed)
-    values, size = [], 1 if not many else max(1, 2**20 // max(s.size for s in samples))
-    for k in range(0, n_resamples, size):
-        shape = (min(size, n_resamples - k),) if many else ()
-        rows = [rng.integers(len(s), size=(*shape, len(s))) for s in samples[: 1 if paired else None]]
-        values.append(statistic(*(s[r] for s, r in zip(samples, cycle(rows), strict=False))))
-    values = np.hstack(values)
-    known = values[~np.isnan(values)]
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2]) if len(known) else (np.nan, np.nan)
-    whole = statistic(*(s[None] for s in samples))[0] if many else statistic(*samples)
-    return Estimate(float(whole), float(low), float(high), min(map(len, samples)))
+    samples = [np.asarray(sample) for sample in samples]
+    lengths = [len(sample) for sample in samples]
+    if min(lengths) < 2:
+        raise ValueError(
+            f"A bootstrap needs at least two units in each sample. Got {min(lengths)}."
+        )
+    if paired and len(set(lengths)) > 1:
+        raise ValueError(f"Paired samples must be equally long. Got lengths {lengths}.")
 
+    def at_rows(*rows, axis=-1):
+        """The statistic of the given rows [..., unit] of every sample."""
+        shape = rows[0].shape[:-1]
+        rows = [r.reshape(-1, r.shape[-1]) for r in rows]
+        rows = rows * len(samples) if paired else rows
+        if many:
+            values = statistic(*(sample[r] for sample, r in zip(samples, rows, strict=True)))
+        else:
+            values = [
+                statistic(*(sample[r] for sample, r in zip(samples, drawn, strict=True)))
+                for drawn in zip(*rows, strict=True)
+            ]
+        return np.reshape(values, shape)
 
-def mean(values) -> Estimate:
-    """Mean with a bootstrap interval."""
-    return bootstrap(_means, values, many=True)
-
-
-def difference(a, b) -> Estimate:
-    """Mean of ``a`` minus mean of ``b`` with a bootstrap interval."""
-    return bootstrap(lambda x, y: _means(x) - _means(y), a, b, many=True)
-
-
-def _means(x):
-    return x.reshape(len(x), -1).mean(1)
-
-
-def cohens_d(a, b) -> Estimate:
-    """Cohen's d with pooled standard deviation (Cohen 1988), positive if ``a`` is larger."""
-
-    def d(x, y):
-        pooled = ((len(x) - 1) * x.var(ddof=1) + (len(y) - 1) * y.var(ddof=1)) / (len(x) + len(y) - 2)
-        return (x.mean() - y.mean()) / np.sqrt(max(pooled, 1e-12))
-
-    return bootstrap(d, a, b)
-
-
-def rank_correlation(a, b) -> Estimate:
-    """Spearman's rank correlation with a bootstrap interval over pairs."""
-    return bootstrap(
-        lambda x, y: _pearson(rankdata(x, axis=1), rankdata(y, axis=1)), a, b, n_resamples=1000, paired=True, many=True
-    )
-
-
-def correlation(a, b) -> Estimate:
-    """Pearson's correlation with a bootstrap interval over pairs."""
-    return bootstrap(_pearson, a, b, paired=True, many=True)
-
-
-def _pearson(x, y):
-    """Correlation of each row of x [row, unit] with that of y; nan where one of them does not vary."""
-    x, y = (v - v.mean(1, keepdims=True) for v in (x, y))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (x * y).sum(1) / np.sqrt((x**2).sum(1) * (y**2).sum(1))
-
-
-def proportion(successes) -> Estimate:
-    """Share of true values with Wilson's interval (Wilson 1927), which stays honest near 0 and 1."""
-    successes = np.asarray(successes, dtype=bool)
-    if not len(successes):
-        raise ValueError("A proportion needs at least one observation.")
-    low, high = proportion_confint(successes.sum(), len(successes), method="wilson")
-    return Estimate(float(successes.mean()), float(low), float(high), len(successes))
+    units = [np.arange(n) for n in (lengths[:1] if paired else lengths)]
+    batch = max(1, AT_ONCE // max(sample.size for sample in samples)) if many else None
+    return _estimate(at_rows, units, min(lengths), n_resamples, level, seed, batch)
 
 
 def bootstrap_groups(
-    statistic, groups, value=None, n_resamples: int = 1000, level: float = 0.95, seed: int = 0
+    statistic: Callable,
+    groups,
+    value: float | None = None,
+    n_resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> Estimate:
-    """Cluster bootstrap: whole groups are drawn with replacement.
+    """Cluster bootstrap: whole groups are drawn with replacement, and left out one by one for BCa.
 
     Parameters
     ----------
@@ -133,23 +128,156 @@ def bootstrap_groups(
     groups : array_like [shape=(n,)]
     value : float, optional
         The statistic on all rows, if known.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two groups, or a row whose group is missing (None, NaN).
     """
-    _, inverse = np.unique(np.asarray(groups), return_inverse=True)
-    rows = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
+    number, _ = _numbered("groups", groups)
+    ends = np.cumsum(np.bincount(number))[:-1]
+    rows = np.split(np.argsort(number, kind="stable"), ends)
     if len(rows) < 2:
         raise ValueError("A bootstrap over groups needs at least two groups.")
-    rng = np.random.default_rng(seed)
-    values = [
-        statistic(np.concatenate([rows[g] for g in rng.integers(len(rows), size=len(rows))]))
-        for _ in range(n_resamples)
-    ]
-    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
-    value = statistic(np.arange(len(inverse))) if value is None else value
-    return Estimate(float(value), float(low), float(high), len(rows))
+
+    def at_groups(drawn, axis=-1):
+        """The statistic of the rows of the given groups [..., group]."""
+        each = drawn.reshape(-1, drawn.shape[-1])
+        values = [statistic(np.concatenate([rows[g] for g in some])) for some in each]
+        return np.reshape(values, drawn.shape[:-1])
+
+    found = _estimate(at_groups, [np.arange(len(rows))], len(rows), n_resamples, level, seed)
+    return found if value is None else found._replace(value=float(value))
 
 
+def _numbered(name, values):
+    """The number of each row's class or group, and what they are; a missing one is none."""
+    values = values if isinstance(values, list | tuple) else np.asarray(values)
+    numbers, found = pd.factorize(pd.Series(values), sort=True)
+    if (numbers < 0).any():
+        rows = ", ".join(map(str, np.flatnonzero(numbers < 0)[:5]))
+        raise ValueError(f"{name} must be known for every row. It is missing in rows {rows}.")
+    return numbers, found
+
+
+def _estimate(statistic, units, n, n_resamples, level, seed, batch=None):
+    """The estimate of ``statistic(*units)``, which takes unit numbers [..., unit] of each
+    sample."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of resamples without spread or without some class
+        value = float(statistic(*units))
+        if not np.isfinite(value):
+            return Estimate(value, np.nan, np.nan, n)
+        settings = {"vectorized": True, "confidence_level": level, "batch": batch}
+        drawn = scipy.stats.bootstrap(
+            units,
+            statistic,
+            n_resamples=n_resamples,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+            **settings,
+        ).bootstrap_distribution
+        low, high = _ends(statistic, units, value, drawn, settings)
+    return Estimate(value, low, high, n)
+
+
+def _ends(statistic, units, value, drawn, settings):
+    """The interval's ends, from the statistic's values in all resamples."""
+    drawn = drawn[np.isfinite(drawn)]
+    if not len(drawn):
+        return np.nan, np.nan
+    close = np.abs(drawn - value) <= ROUNDING * max(abs(value), np.abs(drawn).max())
+    if close.all():
+        return value, value
+    drawn = SimpleNamespace(bootstrap_distribution=np.where(close, value, drawn))
+    inside = drawn.bootstrap_distribution.min() <= value <= drawn.bootstrap_distribution.max()
+    if inside and max(map(len, units)) <= MANY_UNITS:
+        ends = _read_off(statistic, units, drawn, "BCa", settings)
+        if np.isfinite(ends).all():
+            return ends
+    low, high = _read_off(statistic, units, drawn, "percentile", settings)
+    return min(low, value), max(high, value)
+
+
+def _read_off(statistic, units, drawn, method, settings):
+    """An interval by one of scipy's methods from resamples that were drawn before."""
+    found = scipy.stats.bootstrap(
+        units, statistic, n_resamples=0, bootstrap_result=drawn, method=method, **settings
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+# --------------------------------------------------------------------------------------- estimates
+def mean(values) -> Estimate:
+    """Mean with a bootstrap interval over the first axis."""
+    return bootstrap(_means, _unit_means(values), many=True)
+
+
+def difference(a, b) -> Estimate:
+    """Mean of ``a`` minus mean of ``b`` with a bootstrap interval."""
+    return bootstrap(lambda x, y: _means(x) - _means(y), _unit_means(a), _unit_means(b), many=True)
+
+
+def _unit_means(values):
+    """One number a unit: what lies behind the first axis is averaged before resampling."""
+    values = np.asarray(values)
+    return values.reshape(len(values), -1).mean(1) if values.ndim > 1 else values
+
+
+def _means(x):
+    return x.mean(1)
+
+
+def cohens_d(a, b) -> Estimate:
+    """Cohen's d with pooled standard deviation (Cohen 1988), positive if ``a`` is larger."""
+
+    def d(x, y):
+        freedom_x = x.shape[1] - 1
+        freedom_y = y.shape[1] - 1
+        squares = freedom_x * x.var(1, ddof=1) + freedom_y * y.var(1, ddof=1)
+        pooled = squares / (freedom_x + freedom_y)
+        return (x.mean(1) - y.mean(1)) / np.sqrt(np.maximum(pooled, 1e-12))
+
+    return bootstrap(d, a, b, many=True)
+
+
+def correlation(a, b) -> Estimate:
+    """Pearson's correlation with a bootstrap interval over pairs."""
+    return bootstrap(_pearson, a, b, paired=True, many=True)
+
+
+def rank_correlation(a, b) -> Estimate:
+    """Spearman's rank correlation with a bootstrap interval over pairs."""
+
+    def spearman(x, y):
+        return _pearson(rankdata(x, axis=1), rankdata(y, axis=1))
+
+    return bootstrap(spearman, a, b, n_resamples=1000, paired=True, many=True)
+
+
+def _pearson(x, y):
+    """Correlation of each row of x [row, unit] with that of y; NaN where one of them does not
+    vary."""
+    x = x - x.mean(1, keepdims=True)
+    y = y - y.mean(1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (x * y).sum(1) / np.sqrt((x**2).sum(1) * (y**2).sum(1))
+
+
+def proportion(successes) -> Estimate:
+    """Share of true values with Wilson's interval (Wilson 1927), which stays honest near 0 and
+    1."""
+    successes = np.asarray(successes, dtype=bool)
+    if not len(successes):
+        raise ValueError("A proportion needs at least one observation.")
+    low, high = proportion_confint(successes.sum(), len(successes), method="wilson")
+    return Estimate(float(successes.mean()), float(low), float(high), len(successes))
+
+
+# ---------------------------------------------------------------------- within and between classes
 class BetweenWithin(NamedTuple):
-    """Cosine similarity within and between classes, its difference, and the permutation p-value of the difference."""
+    """Cosine similarity within and between classes, its difference, and the difference's p-value by
+    permutation."""
 
     within: Estimate
     between: Estimate
@@ -162,8 +290,8 @@ def between_within(
 ) -> BetweenWithin:
     """How much more alike vectors of one class are than vectors of different classes.
 
-    Pairs are not independent, so nothing is tested over pairs: labels are permuted over prompts, and the interval resamples
-    prompts.
+    Pairs are not independent, so nothing is tested over pairs: labels are permuted over prompts
+    (``scipy.stats.permutation_test``), and the interval resamples prompts.
 
     Parameters
     ----------
@@ -171,51 +299,107 @@ def between_within(
     y : array_like [shape=(n,)]
         Classes.
     groups : array_like [shape=(n,)], optional
-        Prompts: rows of one group share a label, count as one unit, and their own pairs are left out. By default every
-        row is a unit.
+        Prompts: rows of one group share a label, count as one unit, and their own pairs are left
+        out. By default every row is a unit.
 
     Raises
     ------
     ValueError
-        Shapes that do not match, NaN, fewer than two classes, a group with two labels, a vector of length zero.
+        Shapes that do not match, NaN, missing classes, fewer than two of them, a group with two
+        labels, a vector of length zero.
     """
-    X, y = np.asarray(X, float), np.asarray(y)
-    if X.ndim != 2 or y.shape != (len(X),):
-        raise ValueError(f"X must have shape (n, dim) and y shape (n,). Got {X.shape} and {y.shape}.")
+    X = np.asarray(X, float)
+    label, classes = _numbered("y", y)
+    length = _check_vectors(X, label)
+    unit, _ = _numbered("groups", np.arange(len(label)) if groups is None else groups)
+    first = np.unique(unit, return_index=True)[1]
+    if len(classes) < 2 or (label[first][unit] != label).any():
+        raise ValueError(
+            f"y needs at least two classes and one label a group. Got classes {list(classes[:5])}."
+        )
+    label = label[first]
+    sums, counts = _pairs(X / length[:, None], unit, len(first))
+
+    batch = max(1, AT_ONCE // (len(classes) * len(label)))
+    everybody = np.arange(len(label))
+
+    def mean_cosines(labels, drawn):
+        """Mean cosine of pairs within and between classes, of labels [..., unit] or units drawn."""
+        weight = _times_drawn(drawn, len(label))
+        hot = labels[..., None, :] == np.arange(len(classes))[:, None]
+        by_class = hot * weight[..., None, :]  # [..., class, unit]
+        within_sum = _over_pairs(by_class, sums).sum(-1)
+        within_count = _over_pairs(by_class, counts).sum(-1)
+        between_sum = _over_pairs(weight, sums) - within_sum
+        between_count = _over_pairs(weight, counts) - within_count
+        return within_sum / within_count, between_sum / between_count
+
+    def estimate(choose):
+        def statistic(drawn, axis=-1):
+            return choose(*mean_cosines(label, drawn))
+
+        return _estimate(statistic, [everybody], len(label), n_resamples, 0.95, seed, batch)
+
+    test = scipy.stats.permutation_test(
+        (label,),
+        lambda labels, axis=-1: np.subtract(*mean_cosines(labels, everybody)),
+        permutation_type="pairings",
+        n_resamples=n_permutations,
+        alternative="greater",
+        vectorized=True,
+        batch=batch,
+        rng=np.random.default_rng(seed),
+    )
+    estimates = [
+        estimate(lambda within, between: within),
+        estimate(lambda within, between: between),
+        estimate(lambda within, between: within - between),
+    ]
+    return BetweenWithin(*estimates, float(test.pvalue))
+
+
+def _check_vectors(X, label):
+    """The lengths of vectors for which a cosine is defined."""
+    if X.ndim != 2 or len(label) != len(X):
+        raise ValueError(
+            f"X must have shape (n, dim) and y one class a row. Got {X.shape} and {len(label)}."
+        )
     if not np.isfinite(X).all():
         raise ValueError("X holds NaN or infinite values.")
     length = np.linalg.norm(X, axis=1)
     if (length == 0).any():
-        raise ValueError(f"{(length == 0).sum()} vectors have length zero: their cosine is not defined.")
-    _, unit = np.unique(np.arange(len(y)) if groups is None else np.asarray(groups).astype(str), return_inverse=True)
-    classes, label = np.unique(y, return_inverse=True)
-    first = np.unique(unit, return_index=True)[1]
-    if len(classes) < 2 or (label[first][unit] != label).any():
-        raise ValueError(f"y needs at least two classes and one label a group. Got classes {classes[:5]}.")
-    # sums of cosines over pairs of units, own pairs left out
-    hot = np.zeros((len(first), len(y)))
-    hot[unit, np.arange(len(y))] = 1
-    sums = hot @ ((X / length[:, None]) @ (X / length[:, None]).T) @ hot.T
+        raise ValueError(
+            f"{(length == 0).sum()} vectors have length zero: their cosine is not defined."
+        )
+    return length
+
+
+def _pairs(directions, unit, n):
+    """Sum of cosines and number of pairs between the rows of every two units, own pairs left
+    out."""
+    hot = np.zeros((n, len(unit)))
+    hot[unit, np.arange(len(unit))] = 1
+    sums = hot @ (directions @ directions.T) @ hot.T
     counts = np.outer(hot.sum(1), hot.sum(1))
-    np.fill_diagonal(sums, 0), np.fill_diagonal(counts, 0)
-    label, rng = label[first], np.random.default_rng(seed)
+    np.fill_diagonal(sums, 0)
+    np.fill_diagonal(counts, 0)
+    return sums, counts
 
-    def both(label, weight):
-        same = (label[:, None] == label) * np.outer(weight, weight)
-        other = np.outer(weight, weight) - same
-        return (sums * same).sum() / (counts * same).sum(), (sums * other).sum() / (counts * other).sum()
 
-    one = np.ones(len(label))
-    within, between = both(label, one)
-    null = np.array([np.subtract(*both(rng.permutation(label), one)) for _ in range(n_permutations)])
-    n = len(label)
-    drawn = np.array([both(label, np.bincount(rng.integers(n, size=n), minlength=n)) for _ in range(n_resamples)])
-    ends = np.nanquantile(np.column_stack([drawn, drawn[:, 0] - drawn[:, 1]]), [0.025, 0.975], axis=0)
-    values = (within, between, within - between)
-    estimates = [Estimate(float(v), float(low), float(high), n) for v, low, high in zip(values, *ends, strict=True)]
-    return BetweenWithin(*estimates, float((1 + (null >= within - between - 1e-15).sum()) / (1 + n_permutations)))
+def _times_drawn(drawn, n):
+    """How often each of n units is among those drawn [..., unit]."""
+    flat = drawn.reshape(-1, drawn.shape[-1])
+    offset = n * np.arange(len(flat))[:, None]
+    times = np.bincount((flat + offset).ravel(), minlength=n * len(flat))
+    return times.reshape(*drawn.shape[:-1], n).astype(float)
+
+
+def _over_pairs(weight, matrix):
+    """Sum over all pairs of units of a matrix times both units' weights [..., unit]."""
+    return ((weight @ matrix) * weight).sum(-1)
 
 
 def correct(p_values, method: str = "holm") -> np.ndarray:
-    """p-values corrected for multiple comparisons ("holm", "fdr_bh", ... as in statsmodels' multipletests)."""
+    """p-values corrected for multiple comparisons ("holm", "fdr_bh", ... as in statsmodels'
+    multipletests)."""
     return multipletests(np.asarray(p_values, float), method=method)[1]

@@ -14,17 +14,19 @@
 # %% [markdown]
 # # Meet the model
 #
-# **Question.** What does a MusicGen sound like when it is asked for an emotion, and what is inside while it plays?
+# **Question.** What does a MusicGen sound like when it is asked for an emotion, and what is inside
+# while it plays?
 #
-# MusicGen is three networks in a row. A **T5 encoder** turns the prompt into one vector a text token. A **language
-# model** (a transformer) reads them through cross-attention and writes music as discrete tokens, frame by frame. A
-# **codec** turns tokens into sound. Everything this book asks is about the second: does it hold *emotion*, or only the
-# habits of words and sounds that go together?
+# MusicGen is three networks in a row. A **T5 encoder** turns the prompt into one vector a text
+# token. A **language model** (a transformer) reads them through cross-attention and writes music as
+# discrete tokens, frame by frame. A **codec** turns tokens into sound. Everything this book asks is
+# about the second: does it hold *emotion*, or only the habits of words and sounds that go together?
 #
-# We begin with models small enough to know completely: the **organisms**, MusicGens of a few million parameters made
-# of the same parts and trained on music whose causes we set ourselves. One learned a world in which tempo raises energy
-# (`organism`), one a world without that link (`organism-decoupled`), and one read captions that belonged to other clips
-# (`organism-shuffled`): its words say nothing about its music, so whatever a method "finds" in it is the method's own
+# We begin with models small enough to know completely: the **organisms**, MusicGens of a few
+# million parameters made of the same parts and trained on music whose causes we set ourselves. One
+# learned a world in which tempo raises energy (`organism`), one a world without that link
+# (`organism-decoupled`), and one read captions that belonged to other clips (`organism-shuffled`):
+# its words say nothing about its music, so whatever a method "finds" in it is the method's own
 # imagination. The next chapter shows that they are what we say.
 
 # %% tags=["parameters"]
@@ -34,56 +36,53 @@ seed = 11
 takes = 2  # clips for each emotion and model
 
 # %%
-from lib import model as musicgen
-from lib import show
-from lib.organism import world
+import pandas as pd
 
-names = list(dict.fromkeys([model, *world.WORLDS]))
-models = {name: musicgen.load(name) for name in names}
+from lib import show
+from lib.book import chapter
+
+models = chapter.models(model)
+m = models[model]
 
 # %% [markdown]
 # ## Listen
 #
-# The prompts name an emotion and nothing else. Every clip is drawn with the seed shown, and a seed gives the same random
-# numbers to every model and prompt, so that what differs in a row is the model and what differs in a column is the word.
-# All players share one gain: loudness is part of what the model says.
+# The prompts name an emotion and nothing else. Every clip is drawn with the seed shown, and a seed
+# gives the same random numbers to every model and prompt, so that what differs in a row is the
+# model and what differs in a column is the word. All players share one gain: loudness is part of
+# what the model says.
 
 # %%
 prompts = {
     emotion: f"{'an' if emotion[0] in 'aeiou' else 'a'} {emotion} melody"
     for emotion in show.COLORS
 }
-heard = {}
-for name, m in models.items():
-    clips = m.generate(
-        list(prompts.values()) * takes,
-        seconds,
-        [seed + t for t in range(takes) for _ in prompts],
-    )
-    for i, audio in enumerate(clips.audio):
-        row = heard.setdefault(list(prompts)[i % len(prompts)], {})
-        row[f"{name}, seed {clips.seeds[i]}"] = audio
-show.player_grid(heard, models[model].sample_rate)
+emotions = list(prompts) * takes
+seeds = [seed + take for take in range(takes) for _ in prompts]
+players = {emotion: {} for emotion in prompts}
+for name, singer in models.items():
+    clips = singer.generate([prompts[e] for e in emotions], seconds, seeds)
+    for emotion, clip_seed, audio in zip(emotions, seeds, clips.audio, strict=True):
+        players[emotion][f"{name}, seed {clip_seed}"] = audio
+show.player_grid(players, m.sample_rate)
 
 # %% [markdown]
-# If the first model answers the words, its five rows differ in tempo, loudness and mode. The shuffled organism's rows
-# differ too, as any two clips do, but not with the word. That difference between *differing* and *answering* is the
-# subject of the book, and the ear is a poor judge of it: chapter by chapter we measure.
+# If the first model answers the words, its five rows differ in tempo, loudness and mode. The
+# shuffled organism's rows differ too, as any two clips do, but not with the word. That difference
+# between *differing* and *answering* is the subject of the book, and the ear is a poor judge of it:
+# chapter by chapter we measure.
 #
 # ## Inside: text
 #
-# The prompt becomes tokens; each token becomes a vector that the transformer can attend to. The final `</s>` is one of
-# them. When a clip is generated without its prompt (the *unconditional* stream that classifier-free guidance needs),
-# these vectors are zero.
+# The prompt becomes tokens; each token becomes a vector that the transformer can attend to. The
+# final `</s>` is one of them. When a clip is generated without its prompt (the *unconditional*
+# stream that classifier-free guidance needs), these vectors are zero.
 
 # %%
-import pandas as pd
-
-m = models[model]
 conditioner = m.lm.condition_provider.conditioners["description"]
 prompt = "a slow, sad violin melody in a minor key"
 ids = conditioner.tokenize([prompt])["input_ids"]
-vectors, _ = conditioner(conditioner.tokenize([prompt]))
+vectors = conditioner(conditioner.tokenize([prompt]))[0]
 text = pd.DataFrame(
     {
         "token": conditioner.t5_tokenizer.convert_ids_to_tokens(ids[0].tolist()),
@@ -96,10 +95,10 @@ show.table(text, prompt)
 # %% [markdown]
 # ## Inside: codebooks
 #
-# A frame of music is several tokens at once, one from each codebook of the codec: the first says most, the others
-# refine. MusicGen does not predict them together. Codebook *k* is delayed by *k* positions, so that each can see the
-# coarser ones of its own frame. Whoever labels positions with what is heard must undo the delay; `lib` does it wherever
-# it speaks of frames.
+# A frame of music is several tokens at once, one from each codebook of the codec: the first says
+# most, the others refine. MusicGen does not predict them together. Codebook *k* is delayed by *k*
+# positions, so that each can see the coarser ones of its own frame. Whoever labels positions with
+# what is heard must undo the delay; `lib` does it wherever it speaks of frames.
 
 # %%
 clip = m.generate([prompt], seconds, seed)
@@ -111,7 +110,8 @@ show.token_map(
 # %% [markdown]
 # ## Inside: sound
 #
-# The same clip as a spectrogram, pitch upwards on a logarithmic scale. The line follows the sound; a click moves it.
+# The same clip as a spectrogram, pitch upwards on a logarithmic scale. The line follows the sound;
+# a click moves it.
 
 # %%
 show.spectrogram(clip.audio[0], clip.sample_rate, prompt)
@@ -119,8 +119,8 @@ show.spectrogram(clip.audio[0], clip.sample_rate, prompt)
 # %% [markdown]
 # ## And its size
 #
-# The organisms have every part of a released MusicGen. What the book measures on them, it measures on
-# `facebook/musicgen-small` by changing the parameter `model`.
+# The organisms have every part of a released MusicGen. What the book measures on them, it measures
+# on `facebook/musicgen-small` by changing the parameter `model`.
 
 
 # %%
@@ -135,8 +135,10 @@ def size(m):
     }
 
 
-show.table(pd.DataFrame([{"model": name, **size(m)} for name, m in models.items()]))
+sizes = [{"model": name, **size(singer)} for name, singer in models.items()]
+show.table(pd.DataFrame(sizes))
 
 # %% [markdown]
-# **What would change our mind.** If the first model's rows did not differ more than the shuffled organism's do, there
-# would be nothing to interpret. That is measured, not heard, in the next chapter.
+# **What would change our mind.** If the first model's rows did not differ more than the shuffled
+# organism's do, there would be nothing to interpret. That is measured, not heard, in the next
+# chapter.

@@ -16,13 +16,17 @@
 #
 # **Question.** Where do we know the truth, and how well can we measure it?
 #
-# A method is worth as much as the cases on which its answer is known. This chapter draws the world the organisms live
-# in, checks that its causes can be measured from sound alone, checks the listeners that judge emotion, and then holds
-# each organism against its world. The hypotheses, before any result:
+# A method is worth as much as the cases on which its answer is known. This chapter draws the world
+# the organisms live in, checks that its causes can be measured from sound alone, checks the
+# listeners that judge emotion, and then holds each organism against its world. The hypotheses,
+# before any result:
 #
-# - `organism` learned the world: emotion words, cue words and the link from tempo to energy are in its music.
-# - `organism-decoupled` learned a world without that link. **Null:** raising tempo leaves its loudness unchanged.
-# - `organism-shuffled` learned music but no meaning. **Null:** its emotions are recognised at chance, one in five.
+# - `organism` learned the world: emotion words, cue words and the link from tempo to energy are in
+#   its music.
+# - `organism-decoupled` learned a world without that link. **Null:** raising tempo leaves its
+#   loudness unchanged.
+# - `organism-shuffled` learned music but no meaning. **Null:** its emotions are recognised at
+#   chance, one in five.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -37,42 +41,51 @@ seconds = 6.0
 import pandas as pd
 
 from lib import acoustics, evaluation, listeners, music, results, show
-from lib import model as musicgen
+from lib.book import chapter
 from lib.organism import corpus, world
+
+models = chapter.models(model)
 
 # %% [markdown]
 # ## The world
 #
-# Arrows are causes. Mode and tempo are drawn first; tempo raises a latent energy, energy sets dynamics, note density and
-# staccato; register and brightness have draws of their own; perceived valence and arousal add up the cues, with noise;
-# and a listener names the nearest emotion if the clip is clear. The order of the weights follows Eerola, Friberg and
-# Bresin (2013), who found cues additive and mostly linear; their exact size is this world's own choice (sources in
+# Arrows are causes. Mode and tempo are drawn first; tempo raises a latent energy, energy raises
+# dynamics and note density and lowers articulation (high is legato, low is staccato, as energetic
+# music is played); register and brightness have draws of their own; perceived
+# valence and arousal add up the cues, with noise; and a listener names the nearest emotion if the
+# clip is clear. The order of the weights follows Eerola, Friberg and Bresin (2013), who found cues
+# additive and mostly linear; their exact size is this world's own choice (sources in
 # `lib/organism/world.py`). In `organism-decoupled` the arrow from tempo to energy is missing.
 
 # %%
-place = {
-    "mode": (0, 0), "tempo": (0, 2), "register": (0, -1), "brightness": (0, 4),
-    "energy": (1, 3), "dynamics": (2, 4), "density": (2, 3), "staccato": (2, 2),
-    "valence": (4, 0.5), "arousal": (4, 3),
-}  # fmt: skip
-show.causal_graph(
-    world.EDGES, place, "The causes of emotion in the organisms' world"
-)
+places = {
+    "mode": (0, 0),
+    "tempo": (0, 2),
+    "register": (0, -1),
+    "brightness": (0, 4),
+    "energy": (1, 3),
+    "dynamics": (2, 4),
+    "density": (2, 3),
+    "articulation": (2, 2),
+    "valence": (4, 0.5),
+    "arousal": (4, 3),
+}
+title = "The causes of emotion in the organisms' world"
+show.causal_graph(world.EDGES, places, title)
 
 # %% [markdown]
 # ### How strong is each cue?
 #
-# Two standard deviations of intervention on one cue at a time (Pearl's *do*), and what listeners of the world then
-# perceive. Tempo counts twice: directly, and through energy.
+# Two standard deviations of intervention on one cue at a time (Pearl's *do*), and what listeners of
+# the world then perceive. Tempo counts twice: directly, and through energy.
 
 # %%
+axes = ["valence", "arousal"]
 effects = {}
 for cue in world.CUES:
-    high, low = (world.sample(4000, seed=3, do={cue: value}) for value in (1, -1))
-    effects[cue] = {
-        axis: high[axis].mean() - low[axis].mean()
-        for axis in ("valence", "arousal")
-    }
+    high = world.sample(4000, seed=3, do={cue: 1})
+    low = world.sample(4000, seed=3, do={cue: -1})
+    effects[cue] = high[axes].mean() - low[axes].mean()
 show.heatmap(
     pd.DataFrame(effects),
     "Effect of moving one cue from -1 to +1 standard deviation",
@@ -82,9 +95,10 @@ show.heatmap(
 # %% [markdown]
 # ## Can the cues be measured from sound?
 #
-# Clips of the decoupled world (where cues do not predict each other through energy) are rendered and every cue is
-# measured back from audio alone. Tempo counts as right within 4 %; errors by a metrical factor are listed apart, because
-# a listener who taps at half the speed is not wrong in the same way.
+# Clips of the decoupled world (where cues do not predict each other through energy) are rendered
+# and every cue is measured back from audio alone. Tempo counts as right within 4 %; errors by a
+# metrical factor are listed apart, because a listener who taps at half the speed is not wrong in
+# the same way.
 
 # %%
 audio, causes = corpus.sample(clips_measured, seed=77, name="organism-decoupled")
@@ -95,25 +109,26 @@ show.table(
 )
 
 # %% [markdown]
-# Loudness, tempo and mode are measured nearly as they were set. Register, brightness and density are measured well
-# within an instrument and less well across instruments, whose own timbre comes on top. What is measured badly here
-# cannot be claimed later.
+# Loudness, tempo and mode are measured nearly as they were set. Register, brightness and density
+# are measured well within an instrument and less well across instruments, whose own timbre comes on
+# top. What is measured badly here cannot be claimed later.
 #
 # ## Can the listeners be trusted?
 #
-# A *listener* hears a clip and answers with valence and arousal. `cues` adds up measured cues with the world's weights;
-# `corpus` was trained on measured cues of rendered music; `vibenet` was trained by others on recorded songs. Held-out
-# clips say how reliable each is on music as rendered and on the same music after the organisms' codec, which is how
-# they will hear it: the ceiling for everything they judge.
+# A *listener* hears a clip and answers with valence and arousal. `cues` adds up measured cues with
+# the world's weights; `corpus` was trained on measured cues of rendered music; `vibenet` was
+# trained by others on recorded songs. Held-out clips say how reliable each is on music as rendered
+# and on the same music after the organisms' codec, which is how they will hear it: the ceiling for
+# everything they judge.
 
 # %%
-organism = musicgen.load("organism")
+organism = models["organism"]
 reliability = listeners.reliability(clips_held_out, clips_training, codec=organism)
 ordered = reliability.sort_values(["what", "listener", "audio"])
 show.estimates(
     {
-        f"{r.audio}: {r.what} by {r.listener}": r.estimate
-        for r in ordered.itertuples()
+        f"{row.audio}: {row.what} by {row.listener}": row.estimate
+        for row in ordered.itertuples()
     },
     "Reliability on held-out music",
     "rank correlation; for the emotion, accuracy (chance 0.2)",
@@ -121,8 +136,9 @@ show.estimates(
 )
 
 # %% [markdown]
-# A listener that answers at random would lie at 0 (correlations). `vibenet` nearly does for arousal: it was made for
-# songs, and this music is none. It stays in the book for real music, and has no voice where it is deaf.
+# A listener that answers at random would lie at 0 (correlations). `vibenet` nearly does for
+# arousal: it was made for songs, and this music is none. It stays in the book for real music, and
+# has no voice where it is deaf.
 #
 # ## Does the codec keep what matters?
 #
@@ -135,26 +151,24 @@ show.table(kept, f"{clips_codec} held-out clips")
 # %% [markdown]
 # ## Are the organisms what we say?
 #
-# Each model sings for emotion words alone, for fast and slow, loud and soft, major and minor. The corpus listener, who
-# never heard a model, names the emotion; the cues are measured. Every bar was set before the models were trained.
+# Each model sings for emotion words alone, for fast and slow, loud and soft, major and minor. The
+# corpus listener, who never heard a model, names the emotion; the cues are measured. Every bar was
+# set before the models were trained.
 
 # %%
 listener = listeners.get("corpus", clips_training)
-names = list(dict.fromkeys([model, *world.WORLDS]))
 sung = {
-    name: evaluation.sing(musicgen.load(name), clips_each, seconds)
-    for name in names
+    name: evaluation.sing(singer, clips_each, seconds)
+    for name, singer in models.items()
 }
 
 # %%
 held_out = evaluation.held_out_accuracy(listener, clips_held_out)
-bars = pd.concat(
-    [
-        evaluation.bars(name, s, listener, held_out.value)
-        for name, s in sung.items()
-    ],
-    ignore_index=True,
-)
+tables = [
+    evaluation.bars(name, songs, listener, held_out.value)
+    for name, songs in sung.items()
+]
+bars = pd.concat(tables, ignore_index=True)
 show.table(bars, f"Listener on held-out corpus clips: {held_out}")
 
 # %% [markdown]
@@ -172,16 +186,13 @@ show.estimates(
 # %% [markdown]
 # ### The profile of each emotion
 #
-# Mean measured cue of the clips sung for each emotion's words, in standard deviations of the world's music.
+# Mean measured cue of the clips sung for each emotion's words, in standard deviations of the
+# world's music.
 
 # %%
-emotion = sung[model]["test"] == "emotion"
-profile = (
-    listener.profile(sung[model][emotion])
-    .groupby(sung[model]["label"][emotion])
-    .mean()
-    .loc[list(show.COLORS)]
-)
+songs = sung[model][sung[model]["test"] == "emotion"]
+profile = listener.profile(songs).groupby(songs["label"]).mean()
+profile = profile.loc[list(show.COLORS)]
 show.heatmap(profile, f"{model}: what each emotion sounds like", "SD", limit=2)
 
 # %%
@@ -195,11 +206,12 @@ show.heatmap(
 # %% [markdown]
 # ### From tempo to energy
 #
-# The one difference between the first two worlds: how much louder is the music when the prompt says fast?
+# The one difference between the first two worlds: how much louder is the music when the prompt says
+# fast?
 
 # %%
 show.estimates(
-    {name: evaluation.loudness_gap(clips) for name, clips in sung.items()},
+    {name: evaluation.loudness_gap(songs) for name, songs in sung.items()},
     "Loudness of fast minus slow prompts (dotted: no effect)",
     "dB",
     bar=0,
@@ -208,13 +220,15 @@ show.estimates(
 # %% [markdown]
 # ## What it means
 #
-# The three organisms bracket every later claim. A method that finds emotion in `organism` has seen something that is
-# there; one that finds it in `organism-shuffled` has made it up; one that finds tempo → energy in `organism-decoupled`
-# has mistaken a correlation for a cause. Rows marked ✗ are bars that are not met; they stay in the table, and later
-# chapters must not lean on them.
+# The three organisms bracket every later claim. A method that finds emotion in `organism` has seen
+# something that is there; one that finds it in `organism-shuffled` has made it up; one that finds
+# tempo → energy in `organism-decoupled` has mistaken a correlation for a cause. Rows marked ✗ are
+# bars that are not met; they stay in the table, and later chapters must not lean on them.
 #
-# **What would change our mind.** A listener that recognises emotions in the shuffled organism, or loudness that follows
-# tempo in the decoupled one, would mean that the organisms are not what we say, and every later chapter would fall.
+# **What would change our mind.** A listener that recognises emotions in the shuffled organism, or
+# loudness that follows tempo in the decoupled one, would mean that the organisms are not what we
+# say, and every later chapter would fall.
 
 # %%
-results.record("01_known_answers", model, evaluation.findings(bars))
+findings = [results.finding(*answer) for answer in evaluation.findings(bars)]
+results.record("01_known_answers", model, findings)

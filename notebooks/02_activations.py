@@ -16,10 +16,11 @@
 #
 # **Question.** What are the numbers inside the model, and do we record what we think we record?
 #
-# The first study of emotion in MusicGen reported that happy and sad music are 99.99 % alike inside, and concluded that
-# emotion is not in the transformer. The number was right and meant nothing: a hook kept only the last time step, two
-# kinds of rows were mixed, and a constant drowned the rest. This chapter shows what a recording is, repeats those
-# errors on purpose, and proves that ours is exact.
+# The first study of emotion in MusicGen reported that happy and sad music are 99.99 % alike inside,
+# and concluded that emotion is not in the transformer. The number was right and meant nothing: a
+# hook kept only the last time step, two kinds of rows were mixed, and a constant drowned the rest.
+# This chapter shows what a recording is, repeats those errors on purpose, and proves that ours is
+# exact.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -35,13 +36,15 @@ from lib import activations, prompts, show, stats
 from lib import model as musicgen
 
 m = musicgen.load(model)
+blocks = len(m.lm.transformer.layers)
 
 # %% [markdown]
 # ## Sites
 #
-# A *site* is a place where the model can be read and changed. Each block adds three things to the **residual stream**:
-# what self-attention found in the music so far (`attn.i`), what cross-attention found in the text (`cross.i`), and what
-# the MLP made of both (`mlp.i`). Choose one.
+# A *site* is a place where the model can be read and changed. Each block adds three things to the
+# **residual stream**: what self-attention found in the music so far (`attn.i`), what
+# cross-attention found in the text (`cross.i`), and what the MLP made of both (`mlp.i`). Choose
+# one.
 
 # %%
 sites = activations.sites(m)
@@ -50,8 +53,9 @@ show.site_map(sites)
 # %% [markdown]
 # ## A recording
 #
-# Clips are generated from emotion words, then every site is read at every time step in one parallel pass over their
-# tokens (`how="replay"`). The result is a labelled array: it knows its prompts, emotions, seconds and stream.
+# Clips are generated from emotion words, then every site is read at every time step in one parallel
+# pass over their tokens (`how="replay"`). The result is a labelled array: it knows its prompts,
+# emotions, seconds and stream.
 
 # %%
 table = prompts.emotions(clips_each)
@@ -64,33 +68,34 @@ acts
 # %% [markdown]
 # ### Is replay what happened?
 #
-# The same clips are generated once more, step by step, and recorded while they arise (`how="live"`). The two ways share
-# no arithmetic: one is a single pass over whole clips, the other some hundred passes with a cache. **Null:** they differ
-# by more than rounding.
+# The same clips are generated once more, step by step, and recorded while they arise
+# (`how="live"`). The two ways share no arithmetic: one is a single pass over whole clips, the other
+# some hundred passes with a cache. **Null:** they differ by more than rounding.
 
 # %%
 few = clips[[0, clips_each, 2 * clips_each]]
-replay, live = (
-    activations.capture(m, few, "resid.*", how, "both")
-    for how in ("replay", "live")
-)
-gap = {
-    site: float(np.abs(replay[site] - live[site]).max() / replay[site].std())
+replay = activations.capture(m, few, "resid.*", "replay", "both")
+live = activations.capture(m, few, "resid.*", "live", "both")
+gaps = [
+    float(np.abs(replay[site] - live[site]).max() / replay[site].std())
     for site in replay
-}
-print(f"largest difference: {max(gap.values()):.1e} standard deviations")
+]
+print(f"largest difference: {max(gaps):.1e} standard deviations")
 
 # %% [markdown]
 # ## Five ways to be wrong
 #
-# Each row is a cosine similarity between happy and sad music at the middle layer, as somebody might compute it.
+# Each row is a cosine similarity between happy and sad music at the middle layer, as somebody might
+# compute it.
 #
 # 1. **Last step only.** A dictionary that each step overwrites keeps the last one.
-# 2. **Mixed rows.** Under classifier-free guidance the batch holds each clip twice: with its text, and without. They are
-#    `cond` and `uncond` here; the study took them for two codebooks.
-# 3. **Raw.** A constant on every channel makes all vectors alike. The model never sees it: LayerNorm subtracts it.
-# 4. **Delay steps.** A sequence has more positions than frames: codebook *k* of frame *t* is predicted at position
-#    *t + k*. Read at the last codebook's position instead of the first, frame *t* already knows most of itself.
+# 2. **Mixed rows.** Under classifier-free guidance the batch holds each clip twice: with its text,
+#    and without. They are `cond` and `uncond` here; the study took them for two codebooks.
+# 3. **Raw.** A constant on every channel makes all vectors alike. The model never sees it:
+#    LayerNorm subtracts it.
+# 4. **Delay steps.** A sequence has more positions than frames: codebook *k* of frame *t* is
+#    predicted at position *t + k*. Read at the last codebook's position instead of the first, frame
+#    *t* already knows most of itself.
 # 5. **One pair.** The interval needs many clips; the unit is the clip, not the time step.
 
 
@@ -99,12 +104,13 @@ def happy_sad(x):
     """Mean cosine over all pairs of a happy and a sad clip, with its interval over clips."""
     flat = x.values.reshape(len(x), -1)
     unit = flat / np.linalg.norm(flat, axis=1, keepdims=True)
-    happy, sad = (unit[table["label"] == emotion] for emotion in ("happy", "sad"))
+    happy = unit[table["label"] == "happy"]
+    sad = unit[table["label"] == "sad"]
     return stats.bootstrap(lambda a, b: a.mean(0) @ b.mean(0), happy, sad)
 
 
 # %%
-middle = acts[f"resid.{len(m.lm.transformer.layers) // 2 - 1}"]
+middle = acts[f"resid.{blocks // 2 - 1}"]
 mean = middle.sel(stream="cond").mean("frame")
 free = activations.offset_free(mean)
 late = activations.capture(
@@ -129,26 +135,26 @@ show.estimates(
 )
 
 # %% [markdown]
-# Centred, a cosine of 0 means that two clips have nothing in common beyond what all clips share, and a negative one that
-# they lie on opposite sides. Nothing but the arithmetic differs between the rows.
+# Centred, a cosine of 0 means that two clips have nothing in common beyond what all clips share,
+# and a negative one that they lie on opposite sides. Nothing but the arithmetic differs between the
+# rows.
 #
 # ### The rows that read no text
 #
-# If the unconditional rows, which never see the prompt, also tell happy from sad, then what differs is the *music* that
-# has been sampled so far, not the text.
+# If the unconditional rows, which never see the prompt, also tell happy from sad, then what differs
+# is the *music* that has been sampled so far, not the text.
 
 # %%
 streams = {}
 for stream in ("cond", "uncond"):
-    x = [
-        activations.offset_free(acts[s].sel(stream=stream).mean("frame"))
-        for s in acts
-    ]
-    within = [
-        stats.between_within(v.values, table["label"], table["prompt"], 50, 200)
-        for v in x
-    ]
-    streams[stream] = (range(len(x)), [w.difference for w in within])
+    differences = []
+    for site in acts:
+        x = activations.offset_free(acts[site].sel(stream=stream).mean("frame"))
+        compared = stats.between_within(
+            x.values, table["label"], table["prompt"], 50, 200
+        )
+        differences.append(compared.difference)
+    streams[stream] = (range(len(differences)), differences)
 show.curves(
     streams,
     "How much more alike are clips of one emotion?",
@@ -159,21 +165,23 @@ show.curves(
 )
 
 # %% [markdown]
-# Both streams separate emotions. A recording alone cannot say whether the model *holds* an emotion or only hears the
-# music it has made. The next chapter takes the two apart.
+# Both streams separate emotions. A recording alone cannot say whether the model *holds* an emotion
+# or only hears the music it has made. The next chapter takes the two apart.
 #
 # ## When does it know?
 #
-# One clip, every step: how the residual stream of each block changes over time, with the sound beside it.
+# One clip, every step: how the residual stream of each block changes over time, with the sound
+# beside it.
 
 # %%
 one = 0
-x = activations.offset_free(acts.isel(clip=one).sel(stream="cond").to_array("site"))
+clip = acts.isel(clip=one).sel(stream="cond")
+x = activations.offset_free(clip.to_array("site"))
 length = np.sqrt((x**2).sum("dim"))
 show.heatmap(
     pd.DataFrame(
         (length / length.mean("frame") - 1).values,
-        index=[str(s) for s in length.site.values],
+        index=[str(site) for site in length.site.values],
         columns=np.round(length.time.values, 2),
     ),
     "Length of the residual stream over time, relative to its mean",
@@ -188,8 +196,8 @@ show.spectrogram(clips.audio[one], clips.sample_rate, clips.prompts[one])
 # %% [markdown]
 # ## What it means
 #
-# What we record is what the model computed, at every step, for each stream apart. Raw similarity says nothing about
-# emotion: it is near 1 because of a constant that the model itself ignores.
+# What we record is what the model computed, at every step, for each stream apart. Raw similarity
+# says nothing about emotion: it is near 1 because of a constant that the model itself ignores.
 #
-# **What would change our mind.** A replay that differs from the live run, or a raw cosine that falls when emotions are
-# further apart in sound, would mean that the recording is wrong.
+# **What would change our mind.** A replay that differs from the live run, or a raw cosine that
+# falls when emotions are further apart in sound, would mean that the recording is wrong.

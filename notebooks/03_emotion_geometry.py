@@ -14,12 +14,13 @@
 # %% [markdown]
 # # How different are emotions inside?
 #
-# **Question.** Are clips of one emotion more alike inside the model than clips of different emotions? And if they are, is
-# it the text that makes them so, or only the music?
+# **Question.** Are clips of one emotion more alike inside the model than clips of different
+# emotions? And if they are, is it the text that makes them so, or only the music?
 #
-# **Hypothesis.** In `organism` they are, through both. **Null.** The difference of the mean cosine within and between
-# emotions is what it is when labels are dealt to prompts at random. **Control.** `organism-shuffled` has words that mean
-# nothing: nothing may show there. The unit is the prompt. The words are synonyms, never the emotion's own name.
+# **Hypothesis.** In `organism` they are, through both. **Null.** The difference of the mean cosine
+# within and between emotions is what it is when labels are dealt to prompts at random. **Control.**
+# `organism-shuffled` has words that mean nothing: nothing may show there. The unit is the prompt.
+# The words are synonyms, never the emotion's own name.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -38,33 +39,32 @@ import umap
 from sklearn.decomposition import PCA
 
 from lib import activations, prompts, results, show, stats
-from lib import model as musicgen
-from lib.organism import world
+from lib.book import chapter
 
-names = list(dict.fromkeys([model, *world.WORLDS]))
-models = {name: musicgen.load(name) for name in names}
+models = chapter.models(model)
+m = models[model]
 
 # %%
-table = prompts.crossed(
-    "implied", n, "organism" if model in world.WORLDS else "natural"
-)
+table = prompts.crossed("implied", n, chapter.language(model))
 emotion = table["emotion"]
+asked = list(table["prompt"])
 sung = {
-    name: m.generate(list(table["prompt"]), seconds, seed, keep=True)
-    for name, m in models.items()
+    name: singer.generate(asked, seconds, seed, keep=True)
+    for name, singer in models.items()
 }
 acts = {
     name: activations.capture(
-        m, sung[name], ["text", "resid.*"], reduce=lambda x: x.nanmean(1)
+        singer, sung[name], ["text", "resid.*"], reduce=lambda x: x.nanmean(1)
     )
-    for name, m in models.items()
+    for name, singer in models.items()
 }
 
 # %% [markdown]
 # ## Alike within, different between?
 #
-# The same three views as in the last chapter: raw, offset-free (as LayerNorm sees it), and centred (without what all
-# clips share). Only the scale changes between the first two and the third: the p-value is about the same thing.
+# The same three views as in the last chapter: raw, offset-free (as LayerNorm sees it), and centred
+# (without what all clips share). Only the scale changes between the first two and the third: the
+# p-value is about the same thing.
 
 # %%
 views = {
@@ -82,13 +82,13 @@ def compare(x, view="centred", labels=emotion):
 
 
 # %%
-found = {name: {site: compare(a[site]) for site in a} for name, a in acts.items()}
 layers = [site for site in acts[model] if site != "text"]
+separation = {
+    name: [compare(inside[site]).difference for site in layers]
+    for name, inside in acts.items()
+}
 show.curves(
-    {
-        name: (range(len(layers)), [f[site].difference for site in layers])
-        for name, f in found.items()
-    },
+    {name: (range(len(layers)), found) for name, found in separation.items()},
     "How much more alike are clips of one emotion?",
     "block",
     "cosine within − between (centred)",
@@ -96,7 +96,8 @@ show.curves(
 )
 
 # %% [markdown]
-# The whole table, for the first model. p-values are of the permutation test, Holm-corrected over all rows.
+# The whole table, for the first model. p-values are of the permutation test, Holm-corrected over
+# all rows.
 
 # %%
 chosen = ["text", *layers[:: max(1, len(layers) // 4)]]
@@ -107,22 +108,23 @@ rows = [
 ]
 rows = pd.DataFrame(rows)
 rows["p, corrected"] = stats.correct(rows.pop("p"))
-show.table(
-    rows, f"{model}: cosine similarity, {len(table)} prompts, 95 % intervals"
-)
+title = f"{model}: cosine similarity, {len(table)} prompts, 95 % intervals"
+show.table(rows, title)
 
 # %% [markdown]
 # ```{margin}
-# **Published before.** The original study of `facebook/musicgen-*`: T5 text vectors 0.560 within and 0.494 between
-# emotions (100 prompts, 18 of which hold the emotion's own name; p ≈ 1e-89 by treating 4,950 pairs as independent);
-# block 12 of the small model 0.946 for one happy and one sad clip (raw, both streams), against 0.951 for the same
-# prompt twice. 80 of "1024 dimensions" differed by more than 0.1: 8 % of 2048 flattened values.
+# **Published before.** The original study of `facebook/musicgen-*`: T5 text vectors 0.560 within
+# and 0.494 between emotions (100 prompts, 18 of which hold the emotion's own name; p ≈ 1e-89 by
+# treating 4,950 pairs as independent); block 12 of the small model 0.946 for one happy and one sad
+# clip (raw, both streams), against 0.951 for the same prompt twice. 80 of "1024 dimensions"
+# differed by more than 0.1: 8 % of 2048 flattened values.
 # ```
 #
 # ### Which dimensions?
 #
-# A dimension is strong if its mean over clips differs between emotions (analysis of variance over prompts, false
-# discovery rate 5 %). The same count with labels dealt at random is what noise gives.
+# A dimension is strong if its mean over clips differs between emotions (analysis of variance over
+# prompts, false discovery rate 5 %). The same count with labels dealt at random is what noise
+# gives.
 
 
 # %%
@@ -134,12 +136,14 @@ def strong(x, labels):
 
 
 # %%
+middle = layers[len(layers) // 2]
 rng = np.random.default_rng(0)
 rows = []
-for name, a in acts.items():
-    x = activations.offset_free(a[layers[len(layers) // 2]])
-    happy, sad = (x.values[(emotion == e).values] for e in ("happy", "sad"))
-    largest = np.abs(happy.mean(0) - sad.mean(0)) / x.values.std(0)
+for name, inside in acts.items():
+    x = activations.offset_free(inside[middle])
+    happy = x.values[emotion == "happy"].mean(0)
+    sad = x.values[emotion == "sad"].mean(0)
+    largest = np.abs(happy - sad) / x.values.std(0)
     rows.append(
         {
             "model": name,
@@ -148,7 +152,7 @@ for name, a in acts.items():
             "largest happy − sad (SD)": largest.max(),
         }
     )
-show.table(pd.DataFrame(rows), f"at {layers[len(layers) // 2]}")
+show.table(pd.DataFrame(rows), f"at {middle}")
 
 # %% [markdown]
 # ## When?
@@ -156,13 +160,13 @@ show.table(pd.DataFrame(rows), f"at {layers[len(layers) // 2]}")
 # The same difference in windows of half a second. Before the first frame only the text can differ.
 
 # %%
-middle = layers[len(layers) // 2]
 series = {}
-for name, m in models.items():
-    x = activations.capture(m, sung[name], middle)[middle]
-    steps = np.array_split(np.arange(x.sizes["frame"]), max(2, int(2 * seconds)))
-    found_here = [compare(x.isel(frame=s).mean("frame")).difference for s in steps]
-    series[name] = ([float(x.time[s].mean()) for s in steps], found_here)
+for name, singer in models.items():
+    x = activations.capture(singer, sung[name], middle)[middle]
+    windows = np.array_split(np.arange(x.sizes["frame"]), max(2, int(2 * seconds)))
+    means = [x.isel(frame=window).mean("frame") for window in windows]
+    middles = [float(x.time[window].mean()) for window in windows]
+    series[name] = (middles, [compare(mean).difference for mean in means])
 show.curves(
     series,
     f"Separation of emotions over time ({middle})",
@@ -174,9 +178,9 @@ show.curves(
 # %% [markdown]
 # ## Text or music?
 #
-# A 2 × 2 design takes them apart. **Text effect**: the *same* music, made for no emotion, replayed under every prompt:
-# whatever differs then comes from the words. **Music effect**: the music made for every prompt, replayed under *no*
-# prompt: whatever differs then comes from the sound.
+# A 2 × 2 design takes them apart. **Text effect**: the *same* music, made for no emotion, replayed
+# under every prompt: whatever differs then comes from the words. **Music effect**: the music made
+# for every prompt, replayed under *no* prompt: whatever differs then comes from the sound.
 
 # %%
 neutral = prompts.crossed("neutral", audios)["prompt"].tolist()
@@ -185,12 +189,12 @@ neutral = prompts.crossed("neutral", audios)["prompt"].tolist()
 def text_effect(m):
     """One audio under every prompt; each audio's own mean is taken away."""
     base = m.generate(neutral, seconds, seed + 1, keep=True)
-    x = 0
+    total = 0
     for i in range(audios):
-        same = base[[i] * len(table)].under(list(table["prompt"]))
-        got = activations.capture(m, same, middle, reduce="mean", progress=False)
-        x = x + activations.centred(got[middle])
-    return compare(x / audios)
+        same = base[[i] * len(table)].under(asked)
+        x = activations.capture(m, same, middle, reduce="mean", progress=False)
+        total = total + activations.centred(x[middle])
+    return compare(total / audios)
 
 
 # %%
@@ -202,14 +206,14 @@ def music_effect(m, clips):
 
 # %%
 effects = {
-    name: {"text": text_effect(m), "music": music_effect(m, sung[name])}
-    for name, m in models.items()
+    name: {"text": text_effect(singer), "music": music_effect(singer, sung[name])}
+    for name, singer in models.items()
 }
 show.estimates(
     {
-        f"{name}: {kind}": e.difference
+        f"{name}: {kind}": effect.difference
         for name, kinds in effects.items()
-        for kind, e in kinds.items()
+        for kind, effect in kinds.items()
     },
     f"What separates emotions at {middle} (dotted: nothing)",
     "cosine within − between (centred)",
@@ -219,15 +223,14 @@ show.estimates(
 # %% [markdown]
 # ## The same prompt twice
 #
-# Two clips of one prompt with different seeds say how alike clips can be. If emotions mattered as much as prompts do,
-# clips of one emotion would be as alike as that.
+# Two clips of one prompt with different seeds say how alike clips can be. If emotions mattered as
+# much as prompts do, clips of one emotion would be as alike as that.
 
 # %%
-m = models[model]
-again = m.generate(list(table["prompt"]), seconds, seed + 10_000, keep=True)
+again = m.generate(asked, seconds, seed + 10_000, keep=True)
 second = activations.capture(m, again, middle, reduce="mean")[middle]
-pair = np.stack([views["centred"](x).values for x in (acts[model][middle], second)])
-unit = pair / np.linalg.norm(pair, axis=2, keepdims=True)
+both = [views["centred"](x).values for x in (acts[model][middle], second)]
+unit = both / np.linalg.norm(both, axis=2, keepdims=True)
 cosine = unit[0] @ unit[1].T
 same = np.equal.outer(emotion.values, emotion.values)
 own = np.eye(len(table), dtype=bool)
@@ -238,12 +241,12 @@ pairs = {
     "same emotion, another prompt": same & ~own,
     "another emotion": ~same,
 }
-each = range(len(table))
+cosines = {
+    kind: [cosine[i][chosen[i]].mean() for i in range(len(table))]
+    for kind, chosen in pairs.items()
+}
 show.estimates(
-    {
-        k: stats.mean([cosine[i][w[i]].mean() for i in each])
-        for k, w in pairs.items()
-    },
+    {kind: stats.mean(values) for kind, values in cosines.items()},
     f"Cosine of two clips at {middle} (centred)",
     "cosine",
     bar=0,
@@ -252,8 +255,9 @@ show.estimates(
 # %% [markdown]
 # ## A map to listen to
 #
-# Every point is a clip, placed by the residual stream at the middle block: two principal components, or UMAP's picture
-# of the neighbourhoods (which keeps who is near whom, not how far). Choose a point to hear it.
+# Every point is a clip, placed by the residual stream at the middle block: two principal
+# components, or UMAP's picture of the neighbourhoods (which keeps who is near whom, not how far).
+# Choose a point to hear it.
 
 # %%
 some = np.linspace(0, len(table) - 1, min(clips_mapped, len(table))).astype(int)
@@ -262,37 +266,34 @@ maps = {
     "PCA": PCA(2, random_state=0).fit_transform(x)[some],
     "UMAP": umap.UMAP(random_state=0, n_jobs=1).fit_transform(x)[some],
 }
+clips = sung[model][some]
 show.sound_map(
-    maps,
-    sung[model].audio[some],
-    sung[model].sample_rate,
-    list(emotion[some]),
-    list(table["prompt"][some]),
+    maps, clips.audio, clips.sample_rate, list(emotion[some]), clips.prompts
 )
 
 # %% [markdown]
 # ## What it means
 #
-# Emotions are different inside if the curve of a model lies above zero where the shuffled organism's does not. The
-# 2 × 2 design says why: a text effect means that words of one emotion do the same thing to the model while it hears the
-# same music, which is what "holding an emotion" would need; a music effect alone would mean that the model only hears
-# what it has played.
+# Emotions are different inside if the curve of a model lies above zero where the shuffled
+# organism's does not. The 2 × 2 design says why: a text effect means that words of one emotion do
+# the same thing to the model while it hears the same music, which is what "holding an emotion"
+# would need; a music effect alone would mean that the model only hears what it has played.
 #
-# **What would change our mind.** A separation in `organism-shuffled`; or a text effect that vanishes for words that were
-# never used to choose the layer.
+# **What would change our mind.** A separation in `organism-shuffled`; or a text effect that
+# vanishes for words that were never used to choose the layer.
 
 
 # %%
-asked = {
+questions = {
     "text": ("Do words of one emotion do the same inside?", "activations"),
     "music": ("Is the emotion in the music it has made?", None),
 }
 findings = []
-for kind, (question, criterion) in asked.items():
-    for name in names:
-        e = effects[name][kind]
-        found = e.p < 0.05 and e.difference.low > 0
+for kind, (question, criterion) in questions.items():
+    for name in models:
+        effect = effects[name][kind]
+        found = effect.p < 0.05 and effect.difference.low > 0
         findings.append(
-            results.finding(question, name, found, e.difference, criterion)
+            results.finding(question, name, found, effect.difference, criterion)
         )
 results.record("03_emotion_geometry", model, findings)

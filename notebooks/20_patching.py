@@ -14,14 +14,17 @@
 # %% [markdown]
 # # Where does emotion enter?
 #
-# **Question.** A prompt says *happy* or *sad*. At which block, through which sublayer and when does the word become music?
+# **Question.** A prompt says *happy* or *sad*. At which block, through which sublayer and when does
+# the word become music?
 #
-# **Method.** Pairs of prompts differ in one word. Both musics are read under both prompts, and at one place (site and
-# range of frames) the activation of one run is put into the other. *Effect* is the share of the difference between both runs that
-# comes back: 0 nothing, 1 all of it. **Hypothesis.** Text enters through cross-attention and nowhere else: patching
-# `cross.i` at some block brings back most of it. **Prediction and control.** `organism` and `organism-decoupled` predict their music
-# better under its own prompt; `organism-shuffled`, whose words mean nothing, does not, so there is nothing to place.
-# **Bar.** The gradient approximation agrees with exact patching at r ≥ 0.8.
+# **Method.** Pairs of prompts differ in one word. Both musics are read under both prompts, and at
+# one place (site and range of frames) the activation of one run is put into the other. *Effect* is
+# the share of the difference between both runs that comes back: 0 nothing, 1 all of it.
+# **Hypothesis.** Text enters through cross-attention and nowhere else: patching `cross.i` at some
+# block brings back most of it. **Prediction and control.** `organism` and `organism-decoupled`
+# predict their music better under its own prompt; `organism-shuffled`, whose words mean nothing,
+# does not, so there is nothing to place. **Bar.** The gradient approximation agrees with exact
+# patching at r ≥ 0.8.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -29,47 +32,48 @@ n = 16  # pairs of prompts
 seconds = 3.0
 ranges = 4  # parts of the clip
 variable = (
-    "emotion"  # sad, happy; also valence, arousal, tempo, energy, dynamics, ...
+    "emotion"  # sad, happy; or valence, arousal, tempo, energy, dynamics, ...
 )
 heard_each = 4  # clips generated for every cell
 seed = 800
 
 # %%
+import itertools
+
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
 from lib import causal, prompts, results, show, stats
-from lib import model as musicgen
+from lib.book import chapter
 from lib.causal import mediation
-from lib.organism import world
 
-names = list(dict.fromkeys([model, *world.WORLDS]))
-models = {name: musicgen.load(name) for name in names}
-m, table = models[model], prompts.pairs(variable, n, seed)
+models = chapter.models(model)
+m = models[model]
+table = prompts.pairs(variable, n, seed)
 sung = {
     name: [
-        x.generate(list(table[end]), seconds, seed, keep=True)
+        singer.generate(list(table[end]), seconds, seed, keep=True)
         for end in ("high", "low")
     ]
-    for name, x in models.items()
+    for name, singer in models.items()
 }
 
 # %% [markdown]
 # ## Is there anything to place?
 #
-# How much better (nats a token) the model predicts the happy clip than the sad one, under its own prompt and under the
-# other: the difference is what the word does. It is never quite nothing where text is read at all, because a model samples from
-# what it predicts: size counts.
+# How much better (nats a token) the model predicts the happy clip than the sad one, under its own
+# prompt and under the other: the difference is what the word does. It is never quite nothing where
+# text is read at all, because a model samples from what it predicts: size counts.
 
 # %%
 grids = {
-    name: causal.patch_grid(x, *sung[name], "resid.*", ranges=1)
-    for name, x in models.items()
+    name: causal.patch_grid(singer, *sung[name], "resid.*", ranges=1)
+    for name, singer in models.items()
 }
 word = {
-    name: stats.mean(g.clean.values - g.corrupted.values)
-    for name, g in grids.items()
+    name: stats.mean(grid.clean.values - grid.corrupted.values)
+    for name, grid in grids.items()
 }
 show.estimates(
     word,
@@ -81,18 +85,19 @@ show.estimates(
 # %% [markdown]
 # ## Which block, which sublayer?
 #
-# All frames at once. The residual stream after a block holds all that has entered so far; a sublayer's line is its own part.
+# All frames at once. The residual stream after a block holds all that has entered so far; a
+# sublayer's line is its own part.
 
 # %%
 exact = causal.patch_grid(
     m, *sung[model], ["attn.*", "cross.*", "mlp.*", "resid.*"], ranges=1
 )
-kinds = {}
+kinds = {kind: ([], []) for kind in ("attn", "cross", "mlp", "resid")}
 for site in exact.site.values:
     kind, block = str(site).split(".")
-    x, e = kinds.setdefault(kind, ([], []))
-    x.append(int(block))
-    e.append(stats.mean(exact.sel(site=site)[0].values))
+    blocks, shares = kinds[kind]
+    blocks.append(int(block))
+    shares.append(stats.mean(exact.sel(site=site)[0].values))
 show.curves(
     kinds,
     f"{model}: what comes back, by block",
@@ -102,40 +107,48 @@ show.curves(
 )
 
 # %% [markdown]
-# The other direction asks whether a place is **needed**: the corrupted activation is put into the clean run (*noising*).
-# Where both are near 1, the word passes through here and through nothing else.
+# The other direction asks whether a place is **needed**: the corrupted activation is put into the
+# clean run (*noising*). Where both are near 1, the word passes through here and through nothing
+# else.
 
 # %%
 noised = causal.patch_grid(
     m, *sung[model], ["cross.*", "resid.*"], ranges=1, direction="noise"
 )
-both = pd.DataFrame({
-    "denoising (enough?)": exact.sel(site=noised.site.values).mean(("pair", "frame_range")).to_series(),
+same_sites = exact.sel(site=noised.site.values)
+both = {
+    "denoising (enough?)": same_sites.mean(("pair", "frame_range")).to_series(),
     "noising (needed?)": noised.mean(("pair", "frame_range")).to_series(),
-})  # fmt: skip
-show.heatmap(both.T, f"{model}: enough and needed", "share", limit=1)
+}
+show.heatmap(pd.DataFrame(both).T, f"{model}: enough and needed", "share", limit=1)
 
 # %% [markdown]
 # ## When?
 #
-# The same by parts of the clip. A word matters most at the start: later, the music so far says the same.
+# The same by parts of the clip. A word matters most at the start: later, the music so far says the
+# same.
 
 # %%
 sites = ["cross.*", "resid.*"]
 by_time = causal.patch_grid(m, *sung[model], sites, ranges=ranges)
 quick = causal.patch_grid(m, *sung[model], sites, ranges=ranges, how="attribution")
-frame = by_time.mean("pair").to_pandas()
-ends = [*by_time.start.values[1:], sung[model][0].tokens.shape[-1]]
-frame.columns = [
-    f"{a / m.frame_rate:.1f}–{b / m.frame_rate:.1f}"
-    for a, b in zip(by_time.start.values, ends, strict=True)
+frames = sung[model][0].tokens.shape[-1]
+bounds = np.append(by_time.start.values, frames) / m.frame_rate
+by_site = by_time.mean("pair").to_pandas()
+by_site.columns = [
+    f"{start:.1f}–{end:.1f}" for start, end in itertools.pairwise(bounds)
 ]
 show.heatmap(
-    frame.T, f"{model}: by site and time", "share", limit=1, y_title="time, s"
+    by_site.T,
+    f"{model}: by site and time",
+    "share",
+    limit=1,
+    y_title="time, s",
 )
 
 # %% [markdown]
-# **The quick way.** Attribution patching gets the whole grid from one backward pass; here is how far it can be trusted.
+# **The quick way.** Attribution patching gets the whole grid from one backward pass; here is how
+# far it can be trusted.
 
 # %%
 agree = stats.correlation(
@@ -146,8 +159,8 @@ print("attribution against exact, over cells:", agree)
 # %% [markdown]
 # ## By which way?
 #
-# Path patching: `cross.i` takes its clean value, but only one later sublayer may answer to it (all others stay as they were).
-# *logits*: straight to the predictions.
+# Path patching: `cross.i` takes its clean value, but only one later sublayer may answer to it (all
+# others stay as they were). *logits*: straight to the predictions.
 
 # %%
 paths = causal.paths(m, *sung[model]).mean("pair").to_pandas()
@@ -161,53 +174,62 @@ show.heatmap(
 # %% [markdown]
 # ## Hear it
 #
-# The model sings for *sad* prompts while one cell of the residual stream, for some frames, is as the *happy* prompt would have it over
-# the song as it comes out. Every button plays one clip; the number is how much more of the chosen measure is heard than in the sad
-# song (mean over `heard_each` clips, in standard deviations of the world's music).
+# The model sings for *sad* prompts while one cell of the residual stream, for some frames, is as
+# the *happy* prompt would have it over the song as it comes out. Every button plays one clip; the
+# number is how much more of the chosen measure is heard than in the sad song (mean over
+# `heard_each` clips, in standard deviations of the world's music).
 
 # %%
 low = sung[model][1][:heard_each]
 plain = mediation.hear(low).mean()
-frames, blocks = low.tokens.shape[-1], len(m.lm.transformer.layers)
-shown = [f"resid.{b}" for b in range(0, blocks, max(1, blocks // 8))]
+blocks = len(m.lm.transformer.layers)
+shown = [f"resid.{block}" for block in range(0, blocks, max(1, blocks // 8))]
 parts = [(0, frames // 4), (frames // 4, frames), (0, frames)]
 cells = causal.sing_cells(m, low, list(table["high"][:heard_each]), shown, parts)
+measured = {cell: mediation.hear(clips).mean() for cell, clips in cells.items()}
 
 
 # %%
-def grid(what):
+def grid(measure):
     """How one measure changes, by site and frames."""
-    values = np.reshape([x[what] for x in heard.values()], (len(shown), -1))
-    return pd.DataFrame(values - plain[what], shown, columns)
+    values = [means[measure] for means in measured.values()]
+    values = np.reshape(values, (len(shown), -1))
+    return pd.DataFrame(values - plain[measure], shown, columns)
 
 
-heard = {cell: mediation.hear(clips).mean() for cell, clips in cells.items()}
-columns = [f"{a / m.frame_rate:.1f}–{b / m.frame_rate:.1f} s" for a, b in parts]
+columns = [
+    f"{start / m.frame_rate:.1f}–{end / m.frame_rate:.1f} s" for start, end in parts
+]
+measures = ("valence", "arousal", *mediation.HEARD[:-2])
 show.sound_grid(
-    {what: grid(what) for what in ("valence", "arousal", *mediation.HEARD[:-2])},
+    {measure: grid(measure) for measure in measures},
     [clips.audio[0] for clips in cells.values()],
     m.sample_rate,
     "SD",
 )
 
 # %% [markdown]
-# **By stream.** The model sings with guidance: away from what it would sing without text (the unconditional stream). Prediction: the same
-# exchange there works the other way, because guidance then leads away from *happy*. The cell was chosen on other songs.
+# **By stream.** The model sings with guidance: away from what it would sing without text (the
+# unconditional stream). Prediction: the same exchange there works the other way, because guidance
+# then leads away from *happy*. The cell was chosen on other songs.
 
 # %%
-best = max(heard, key=lambda cell: heard[cell]["valence"])
+best = max(measured, key=lambda cell: measured[cell]["valence"])
+best_site, *best_frames = best
 rest = slice(heard_each, None) if n > heard_each + 1 else slice(None)
-others, by_stream = sung[model][1][rest], {}
-told = (others, list(table["high"][rest]), best[0], [best[1:]])
+others = sung[model][1][rest]
+happy = list(table["high"][rest])
+by_stream = {}
 for stream in ("cond", "uncond", "both"):
-    songs = causal.sing_cells(m, *told, stream=stream)[best]
+    songs = causal.sing_cells(
+        m, others, happy, best_site, [tuple(best_frames)], stream=stream
+    )[best]
     change = mediation.hear(songs) - mediation.hear(others)
-    by_stream |= {
-        f"{stream}: {x}": stats.mean(change[x]) for x in ("valence", "mode")
-    }
+    for measure in ("valence", "mode"):
+        by_stream[f"{stream}: {measure}"] = stats.mean(change[measure])
 show.estimates(
     by_stream,
-    f"{best[0]} as for happy, by stream (dotted: no change)",
+    f"{best_site} as for happy, by stream (dotted: no change)",
     "standard deviations of the world's music",
     bar=0,
 )
@@ -215,51 +237,49 @@ show.estimates(
 # %% [markdown]
 # ## What it means
 #
-# If one block's `cross` brings back most, that is where the word is read, and the residual stream behind it carries it. If the
-# first part of the clip weighs most, the model then listens to itself: it keeps a mood because it hears it.
+# If one block's `cross` brings back most, that is where the word is read, and the residual stream
+# behind it carries it. If the first part of the clip weighs most, the model then listens to itself:
+# it keeps a mood because it hears it.
 #
-# Where exchanging the unconditional stream makes songs happier, too, *away from happy* is not *sad*: guidance takes the difference of two prompts
-# several times, which leads out of the music that the model knows, and minor gets lost.
+# Where exchanging the unconditional stream makes songs happier, too, *away from happy* is not
+# *sad*: guidance takes the difference of two prompts several times, which leads out of the music
+# that the model knows, and minor gets lost.
 #
-# **What would change our mind.** A shuffled organism with as much to place; sublayers other than cross-attention bringing
-# text in; denoising and noising that disagree on where it passes.
+# **What would change our mind.** A shuffled organism with as much to place; sublayers other than
+# cross-attention bringing text in; denoising and noising that disagree on where it passes.
 
 # %%
 shares = {
-    s: stats.mean(exact.sel(site=s)[0].values)
-    for s in exact.site.values
-    if s.startswith("cross")
+    site: stats.mean(exact.sel(site=site)[0].values)
+    for site in exact.site.values
+    if site.startswith("cross")
 }
-entry = max(shares, key=lambda s: shares[s].value)
-moved, enters = (
-    "Does the word change what the model predicts (a tenth of the most)?",
-    "How much of the word enters at one sublayer?",
-)
+entry = max(shares, key=lambda site: shares[site].value)
 
 # %%
-least = 0.1 * max(e.value for e in word.values())
-findings = [
-    results.finding(moved, x, e.low > 0 and e.value >= least, e)
-    for x, e in word.items()
-]
-findings.append(results.finding(enters, model, entry, shares[entry]))
-quickly = "Does the gradient approximation agree with exact patching (r of 0.8)?"
-findings.append(results.finding(quickly, model, agree.value >= 0.8, agree))
-away, e = (
-    "Exchanged in the unconditional stream, is it less happy?",
-    by_stream["uncond: valence"],
-)
-findings.append(results.finding(away, model, e.high < 0, e))
+question = "Does the word change what the model predicts (a tenth of the most)?"
+least = 0.1 * max(effect.value for effect in word.values())
+findings = []
+for name, effect in word.items():
+    changes = effect.low > 0 and effect.value >= least
+    findings.append(results.finding(question, name, changes, effect))
+question = "How much of the word enters at one sublayer?"
+findings.append(results.finding(question, model, entry, shares[entry]))
+question = "Does the gradient approximation agree with exact patching (r of 0.8)?"
+findings.append(results.finding(question, model, agree.value >= 0.8, agree))
+question = "Exchanged in the unconditional stream, is it less happy?"
+change = by_stream["uncond: valence"]
+findings.append(results.finding(question, model, change.high < 0, change))
 results.record("20_patching", model, findings)
 
 # %%
-parts = by_time.sel(site=entry).mean("pair").values
-early, late = parts[[0, -1]] / parts.sum()
-then = (
-    "then the model listens to itself" if early > 2 * late else "it works all along"
-)
+by_part = by_time.sel(site=entry).mean("pair").values
+early, late = by_part[[0, -1]] / by_part.sum()
+listens = early > 2 * late
+then = "then the model listens to itself" if listens else "it works all along"
 Markdown(
-    f"**Verdict.** Of all that the word does to {model}, {shares[entry].value:.0%} comes in at one place: where block "
-    f"{entry.split('.')[1]} looks at the text. {early:.0%} of that falls into the first part of the song, {late:.0%} into "
+    f"**Verdict.** Of all that the word does to {model}, {shares[entry].value:.0%} "
+    f"comes in at one place: where block {entry.split('.')[1]} looks at the text. "
+    f"{early:.0%} of that falls into the first part of the song, {late:.0%} into "
     f"the last: {then}."
 )

@@ -14,18 +14,21 @@
 # %% [markdown]
 # # Tempo, energy, emotion: is there a path?
 #
-# **Question.** Fast music tends to be energetic, and energetic music arouses. Does the model hold tempo, energy, valence and
-# arousal as variables of their own, and does tempo act on arousal *through* energy?
+# **Question.** Fast music tends to be energetic, and energetic music arouses. Does the model hold
+# tempo, energy, valence and arousal as variables of their own, and does tempo act on arousal
+# *through* energy?
 #
-# **Method.** Each variable's subspace is learned by distributed alignment search (DAS): put there what another run holds,
-# and the model must predict as if that one thing had been asked for. Then tempo is set by the prompt, and the energy
-# subspace is held where the other prompt would put it: what is left of the effect is direct, what energy alone brings about is
-# mediated. Last, every edge among the variables is sought by interventions, and compared with the world's.
+# **Method.** Each variable's subspace is learned by distributed alignment search (DAS): put there
+# what another run holds, and the model must predict as if that one thing had been asked for. Then
+# tempo is set by the prompt, and the energy subspace is held where the other prompt would put it:
+# what is left of the effect is direct, what energy alone brings about is mediated. Last, every edge
+# among the variables is sought by interventions, and compared with the world's.
 #
-# **Predictions, set beforehand.** `organism`: part of tempo's effect on heard arousal passes through energy (its world:
-# 0.45 direct, 0.40 through energy). `organism-decoupled`: tempo moves no energy, nothing is mediated. `organism-shuffled`:
-# prompts move nothing. **Controls.** A random subspace of the same size; the whole site. **Bars.** Interchange accuracy at least 0.8,
-# random at most 0.6; edges with precision and recall of at least 0.8.
+# **Predictions, set beforehand.** `organism`: part of tempo's effect on heard arousal passes
+# through energy (its world: 0.45 direct, 0.40 through energy). `organism-decoupled`: tempo moves no
+# energy, nothing is mediated. `organism-shuffled`: prompts move nothing. **Controls.** A random
+# subspace of the same size; the whole site. **Bars.** Interchange accuracy at least 0.8, random at
+# most 0.6; edges with precision and recall of at least 0.8.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -38,11 +41,7 @@ n = 16  # pairs of songs
 held = 32  # pairs of songs in which a subspace is held
 pieces = 20  # pieces of music whose cues are set
 repeats = 200  # simulations of what is heard
-clips = 3000  # of chapter 10's SAE
-clip_seconds = 4.0
-width = 1024
-k = 30
-passes = 8
+recipe = {}  # what differs from that of chapter 10's SAE (lib.book.chapter.Recipe)
 seconds = 3.0
 seed = 850
 
@@ -53,47 +52,34 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from lib import (
-    activations,
-    causal,
-    features,
-    harvest,
-    prompts,
-    results,
-    sae,
-    show,
-    stats,
-)
-from lib import model as musicgen
+from lib import activations, causal, features, prompts, results, sae, show, stats
+from lib.book import chapter
 from lib.causal import graph, mediation, variables
 from lib.organism import world
 
-# %%
-names = list(dict.fromkeys([model, *world.WORLDS]))
-models = {name: musicgen.load(name) for name in names}
+models = chapter.models(model)
 m = models[model]
 site = activations.at(m, depth)
 
 # %% [markdown]
 # ## Are they variables?
 #
-# Base and source differ in the variable (in half of the pairs) and always in the instrument; words of the test are new.
-# *moves*: pairs that differ, and the changed run must predict what the counterfactual prompt predicts. *keeps*: pairs that do not, and
-# nothing may change. The energy subspace is learned beside tempo: the source's tempo differs too, and must be left alone. *Tempo beside dynamics*
-# is the same harder test for tempo.
+# Base and source differ in the variable (in half of the pairs) and always in the instrument; words
+# of the test are new. *moves*: pairs that differ, and the changed run must predict what the
+# counterfactual prompt predicts. *keeps*: pairs that do not, and nothing may change. The energy
+# subspace is learned beside tempo: the source's tempo differs too, and must be left alone. *Tempo
+# beside dynamics* is the same harder test for tempo.
 
 
 # %%
-parts = (("train", learned_from), ("test", judged_on))
-
-
 @functools.cache
 def pairs(name, variable, beside=None):
     """Sung pairs to learn from and to judge by."""
-    return [
-        variables.sing(models[name], prompts.interchanges(variable, count, part, seed, beside), 2.0, seed + count)
-        for part, count in parts
-    ]  # fmt: skip
+    both = []
+    for part, count in (("train", learned_from), ("test", judged_on)):
+        table = prompts.interchanges(variable, count, part, seed, beside)
+        both.append(variables.sing(models[name], table, 2.0, seed + count))
+    return both
 
 
 def find(variable, method="das", beside=None, name=model, **settings):
@@ -107,47 +93,50 @@ def find(variable, method="das", beside=None, name=model, **settings):
 found = {v: find(v) for v in ("tempo", "valence", "arousal")}
 found["energy"] = find("energy", beside="tempo")
 others = {
-    f"energy, {k}": find("energy", k, "tempo")
-    for k in ("diffmeans", "probe", "random", "whole")
+    f"energy, {method}": find("energy", method, "tempo")
+    for method in ("diffmeans", "probe", "random", "whole")
 }
 others["tempo beside dynamics, das"] = find("tempo", beside="dynamics")
-others |= {
-    f"{v}, random": find(v, "random") for v in ("tempo", "valence", "arousal")
-}
+for v in ("tempo", "valence", "arousal"):
+    others[f"{v}, random"] = find(v, "random")
 
 # %% [markdown]
-# Features of chapter 10's SAE are candidates, too: those whose activity differs most between both ends.
+# Features of [chapter 10](10_train_saes)'s SAE, read from disk, are candidates, too: those whose
+# activity differs most between both ends.
 
 # %%
-heard, _ = harvest.clips(m, clips, seconds=clip_seconds)
-harvested = harvest.acts(m, heard, site)[site][: clips // 2]
-s = sae.trained(m, harvested, width, k, passes, 0)
+s = chapter.dictionary(m, site, **recipe).sae
 
 
 def featured(variable, beside=None):
     """Directions of the features that differ most between both ends."""
     music = pairs(model, variable, beside)[0].music
     activity = sae.activity(s, activations.capture(m, music, site)[site])[0]
-    ends = prompts.POLES[variable]
-    high = np.array([any(w in p for w in ends[1]) for p in music.prompts])
-    return s.W_dec[features.distinguishing(activity, high, size)].detach().numpy()
+    words = prompts.POLES[variable][1]
+    high = np.array([any(word in p for word in words) for p in music.prompts])
+    chosen = features.distinguishing(activity, high, size)
+    return s.W_dec[chosen].detach().cpu().numpy()
 
 
 # %%
 for v, beside in (("energy", "tempo"), ("tempo", None)):
-    others[f"{v}, SAE features"] = find(
-        v, "sae", beside, directions=featured(v, beside)
-    )
+    directions = featured(v, beside)
+    others[f"{v}, SAE features"] = find(v, "sae", beside, directions=directions)
 
 # %%
+named = {f"{v}, das": subspace for v, subspace in found.items()}
 rows = [
-    (name, len(x.basis), x.accuracy, x.moves, x.keeps)
-    for name, x in {**{f"{v}, das": x for v, x in found.items()}, **others}.items()
+    {
+        "subspace": name,
+        "dimensions": len(subspace.basis),
+        "accuracy": subspace.accuracy,
+        "moves": subspace.moves,
+        "keeps": subspace.keeps,
+    }
+    for name, subspace in {**named, **others}.items()
 ]
 show.table(
-    pd.DataFrame(
-        rows, columns=["subspace", "dimensions", "accuracy", "moves", "keeps"]
-    ),
+    pd.DataFrame(rows),
     f"{model}, {site}: interchange accuracy on unseen words (0.5: does nothing)",
 )
 
@@ -155,17 +144,13 @@ show.table(
 # **How far apart?** Share of one subspace that lies in the other (chance: size over width).
 
 # %%
-overlap = pd.DataFrame(
-    {
-        a: {
-            b: np.linalg.norm(s.basis @ t.basis.T) ** 2 / size
-            for b, t in found.items()
-        }
-        for a, s in found.items()
-    }
-)
+bases = {v: subspace.basis for v, subspace in found.items()}
+overlap = {
+    a: {b: np.linalg.norm(one @ other.T) ** 2 / size for b, other in bases.items()}
+    for a, one in bases.items()
+}
 show.heatmap(
-    overlap,
+    pd.DataFrame(overlap),
     f"Overlap of subspaces (chance {size / m.lm.dim:.2f})",
     "share",
     limit=1,
@@ -174,31 +159,30 @@ show.heatmap(
 # %% [markdown]
 # ## Through energy?
 #
-# Slow and fast prompts with everything else equal, sung with the same seeds. Heard energy is read from the audio by a regression
-# learned where tempo and energy are independent.
+# Slow and fast prompts with everything else equal, sung with the same seeds. Heard energy is read
+# from the audio by a regression learned where tempo and energy are independent.
 
 
 # %%
-def split(x, subspace):
+def split(singer, subspace):
     """Tempo's effect on heard arousal, split at a subspace."""
     own = [subspace._replace(variable="energy")]
     settings = {"subspaces": own, "n": held, "seconds": seconds, "seed": seed}
-    return causal.mediate(x, "tempo", "energy", "arousal", **settings)
+    return causal.mediate(singer, "tempo", "energy", "arousal", **settings)
 
 
 # %%
 energy = {model: found["energy"]}
 if model == "organism":
-    energy |= {x: find("energy", "das", "tempo", x) for x in names[1:]}
-effects = {name: split(models[name], s) for name, s in energy.items()}
-effects |= {
-    "random subspace": split(m, others["energy, random"]),
-    "whole site": split(m, others["energy, whole"]),
-}
+    for name in list(models)[1:]:
+        energy[name] = find("energy", "das", "tempo", name)
+effects = {name: split(models[name], energy[name]) for name in energy}
+effects["random subspace"] = split(m, others["energy, random"])
+effects["whole site"] = split(m, others["energy, whole"])
 show.estimates(
     {
-        f"{k}: {part}": getattr(e, part)
-        for k, e in effects.items()
+        f"{name}: {part}": getattr(effect, part)
+        for name, effect in effects.items()
         for part in ("total", "direct", "mediated")
     },
     "Fast instead of slow: change of heard arousal (dotted: none)",
@@ -207,7 +191,8 @@ show.estimates(
 )
 
 # %% [markdown]
-# Any subspace carries some of what the prompt does. Energy must mediate more than a random one of the same size:
+# Any subspace carries some of what the prompt does. Energy must mediate more than a random one of
+# the same size:
 
 # %%
 more = mediation.beyond(effects[model], effects["random subspace"], "arousal")
@@ -217,11 +202,12 @@ print(f"mediated by energy, minus by a random subspace: {more}")
 # The same songs, by what else is heard in them: does holding energy leave tempo alone?
 
 # %%
-what = ("tempo", "energy", "arousal", "valence")
+WHAT = ("tempo", "energy", "arousal", "valence")
+measured = effects[model].heard
 show.estimates(
     {
-        f"{v}: {part}": getattr(mediation.of(effects[model].heard, v), part)
-        for v in what
+        f"{v}: {part}": getattr(mediation.effects_on(measured, v), part)
+        for v in WHAT
         for part in ("total", "direct", "mediated")
     },
     f"{model}: fast instead of slow, by what is heard",
@@ -230,35 +216,38 @@ show.estimates(
 )
 
 # %% [markdown]
-# **From what is heard alone** (Imai, Keele and Tingley 2010): no access to the inside, energy as it came out. ACME is the average mediated
-# effect, ADE the average direct effect; where the total is about nothing, the proportion means nothing.
+# **From what is heard alone** (Imai, Keele and Tingley 2010): no access to the inside, energy as it
+# came out. ACME is the average mediated effect, ADE the average direct effect; where the total is
+# about nothing, the proportion means nothing.
 
 # %%
+tables = {
+    name: mediation.heard_path(effects[name].heard, n_rep=repeats)
+    for name in energy
+}
 show.table(
-    pd.concat(
-        {k: mediation.heard_path(effects[k].heard, n_rep=repeats) for k in energy},
-        names=["model", "effect"],
-    ).reset_index(),
+    pd.concat(tables, names=["model", "effect"]).reset_index(),
     "Mediation by heard energy",
 )
 
 # %% [markdown]
 # ## By degrees
 #
-# Now tempo is set inside, not by the prompt: songs for slow prompts, with the tempo subspace moved part of the way to where
-# fast prompts would put it, and beyond.
+# Now tempo is set inside, not by the prompt: songs for slow prompts, with the tempo subspace moved
+# part of the way to where fast prompts would put it, and beyond.
 
 # %%
 scales = (0.0, 0.5, 1.0, 1.5)
-WHAT = ("tempo", "energy", "arousal", "valence")
 
 
 def dose(subspace):
     """Change of what is heard, by degrees."""
     settings = {"n": n, "seconds": seconds, "seed": seed}
-    doses = mediation.dose(m, "tempo", subspace, scales, **settings)
-    told = {x: part.set_index("pair") for x, part in doses.groupby("scale")}
-    change = [told[x][list(WHAT)] - told[0][list(WHAT)] for x in scales]
+    table = mediation.dose(m, "tempo", subspace, scales, **settings)
+    parts = {
+        scale: part.set_index("pair") for scale, part in table.groupby("scale")
+    }
+    change = [parts[scale][list(WHAT)] - parts[0][list(WHAT)] for scale in scales]
     return {v: (scales, [stats.mean(c[v]) for c in change]) for v in WHAT}
 
 
@@ -281,8 +270,11 @@ for way, subspace in ways.items():
 # Interchange of the whole site, block by block, over all frames: where do the variables appear?
 
 # %%
-frames, order, times = int(seconds * m.frame_rate), {}, {}
-quarters = [(k * frames // 4, (k + 1) * frames // 4) for k in range(4)]
+frames = int(seconds * m.frame_rate)
+quarters = [(i * frames // 4, (i + 1) * frames // 4) for i in range(4)]
+middles = [(start + end) / 2 / m.frame_rate for start, end in quarters]
+order = {}
+times = {}
 for v in ("tempo", "energy", "valence", "arousal"):
     table = prompts.pairs(v, n // 2, seed)
     songs = [
@@ -291,9 +283,10 @@ for v in ("tempo", "energy", "valence", "arousal"):
     ]
     whole = causal.patch_grid(m, *songs, "resid.*", ranges=1, progress=False)[:, 0]
     parts = causal.patch_grid(m, *songs, site, ranges=quarters, progress=False)[0]
-    order[v] = (range(len(whole)), [stats.mean(g.values) for g in whole])
-    middles = [(a + b) / 2 / m.frame_rate for a, b in quarters]
-    times[v] = (middles, [stats.mean(g.values) for g in parts])
+    order[v] = (range(len(whole)), [stats.mean(share.values) for share in whole])
+    times[v] = (middles, [stats.mean(share.values) for share in parts])
+
+# %%
 show.curves(
     order,
     f"{model}: share of the word's effect that has arrived",
@@ -317,81 +310,91 @@ show.curves(
 # %% [markdown]
 # ## The causal graph, from interventions alone
 #
-# Cues are set by prompts and heard in songs; or set in the music itself, and the model is asked how probable that music is under
-# words of each emotion. An edge (✓): p < 0.05 after Holm, and a size of at least 0.1. Sizes of what is *sung* are changes for one unit of what the
-# prompt changed in the cause, those of what is *heard* are shares of the strongest cue's on that axis (so a model that hears nothing has a 1, too).
+# Cues are set by prompts and heard in songs; or set in the music itself, and the model is asked how
+# probable that music is under words of each emotion. An edge (✓): p < 0.05 after Holm, and a size
+# of at least 0.1. Sizes of what is *sung* are changes for one unit of what the prompt changed in
+# the cause, those of what is *heard* are shares of the strongest cue's on that axis (so a model
+# that hears nothing has a 1, too).
 
 # %%
 graphs = {
-    name: graph.recover(x, n, pieces, seconds, seed) for name, x in models.items()
+    name: graph.recover(singer, n, pieces, seconds, seed)
+    for name, singer in models.items()
 }
 compared = {
-    name: graph.compare(g, name if name in world.WORLDS else "organism")
-    for name, g in graphs.items()
+    name: graph.compare(edges, name if name in world.WORLDS else "organism")
+    for name, edges in graphs.items()
 }
+edges = {name: table for name, (_, _, table) in compared.items()}
+edges = pd.concat(edges, names=["model", "row"]).reset_index()
 show.table(
-    pd.concat({name: c[2] for name, c in compared.items()}, names=["model", "row"])
-    .reset_index()
-    .drop(columns="row"),
+    edges.drop(columns="row"),
     "Candidate edges (true: what the model's captions and music had to teach; ✗: no edge)",
 )
 
 # %%
-show.table(
-    pd.DataFrame(
-        {"model": k, "precision": c[0], "recall": c[1]} for k, c in compared.items()
-    ),
-    "Against the world's graph",
-)
+rows = [
+    {"model": name, "precision": precision, "recall": recall}
+    for name, (precision, recall, _) in compared.items()
+]
+show.table(pd.DataFrame(rows), "Against the world's graph")
 
 # %% [markdown]
-# **What no model of clips can know.** Tempo → energy and energy → tempo make the same music: both graphs fit everything
-# that was ever heard. A model that learned the first answers to loud, busy words with faster music, too, and the table counts that edge as
-# false.
+# **What no model of clips can know.** Tempo → energy and energy → tempo make the same music: both
+# graphs fit everything that was ever heard. A model that learned the first answers to loud, busy
+# words with faster music, too, and the table counts that edge as false.
 #
 # ## What it means
 #
-# A mediated effect in `organism` and none in `organism-decoupled` says that the path is the world's, learned, and not made by
-# the method. In words of music: asked for *fast*, the model makes the piece more energetic, too, and that is part of why it sounds
-# aroused. Which part is told by the excess over a random subspace, because any subspace carries some of what a prompt does.
+# A mediated effect in `organism` and none in `organism-decoupled` says that the path is the
+# world's, learned, and not made by the method. In words of music: asked for *fast*, the model makes
+# the piece more energetic, too, and that is part of why it sounds aroused. Which part is told by
+# the excess over a random subspace, because any subspace carries some of what a prompt does.
 #
-# **What would change our mind.** A random subspace that mediates as much; an effect in the decoupled organism; holding energy
-# that slows the music down.
+# **What would change our mind.** A random subspace that mediates as much; an effect in the
+# decoupled organism; holding energy that slows the music down.
 
 
 # %%
-path = "Does tempo act on arousal through energy?"
-edges = "Are the world's causes recovered (precision, recall of 0.8)?"
 findings = []
-for x in names:
-    e = effects[x].mediated if x in effects else None
-    through = e and e.low > 0 and (x != model or more.low > 0)
-    findings += [] if e is None else [results.finding(path, x, through, e, "path")]
-beside = "Does energy mediate more than a random subspace?"
-findings.append(results.finding(beside, model, more.low > 0, more))
-for x, (p, r, _) in compared.items():
-    answer = f"{'yes' if min(p, r) >= 0.8 else 'no'}: {p:.2f}, {r:.2f}"
-    answer = "no: no edge found" if np.isnan(p) else answer
-    findings.append(results.finding(edges, x, answer, None, "causes"))
+question = "Does tempo act on arousal through energy?"
+for name in energy:
+    mediated = effects[name].mediated
+    through = mediated.low > 0 and (name != model or more.low > 0)
+    findings.append(results.finding(question, name, through, mediated, "path"))
+question = "Does energy mediate more than a random subspace?"
+findings.append(results.finding(question, model, more.low > 0, more))
+question = "Are the world's causes recovered (precision, recall of 0.8)?"
+for name, (precision, recall, _) in compared.items():
+    met = "yes" if min(precision, recall) >= 0.8 else "no"
+    answer = f"{met}: {precision:.2f}, {recall:.2f}"
+    if np.isnan(precision):
+        answer = "no: no edge found"
+    findings.append(results.finding(question, name, answer, None, "causes"))
 
 # %%
-for v, x in found.items():
-    question, control = f"Is {v} a variable of its own?", others[f"{v}, random"]
-    apart = x.accuracy.value >= 0.8 and control.accuracy.value <= 0.6
-    findings.append(results.finding(question, model, apart, x.accuracy))
-harder, x = (
-    "Is tempo told apart from dynamics?",
-    others["tempo beside dynamics, das"],
-)
-findings.append(results.finding(harder, model, x.accuracy.value >= 0.8, x.accuracy))
+for v, subspace in found.items():
+    accuracy = subspace.accuracy
+    control = others[f"{v}, random"].accuracy
+    apart = accuracy.value >= 0.8 and control.value <= 0.6
+    question = f"Is {v} a variable of its own?"
+    findings.append(results.finding(question, model, apart, accuracy))
+accuracy = others["tempo beside dynamics, das"].accuracy
+question = "Is tempo told apart from dynamics?"
+apart = accuracy.value >= 0.8
+findings.append(results.finding(question, model, apart, accuracy))
 results.record("21_tempo_energy_emotion", model, findings)
 
 # %%
-e = effects[model]
-through = e.mediated.low > 0 and more.low > 0
+effect = effects[model]
+through = effect.mediated.low > 0 and more.low > 0
+because = "Fast music excites here in part because it is more energetic."
+not_shown = "That it acts through energy is not shown."
 Markdown(
-    f"**Verdict.** Asked to play fast instead of slow, {model} sounds {e.total.value:.1f} standard deviations more aroused. "
-    f"With its energy held, {e.direct.value:.1f} of that is left; energy alone brings about {e.mediated.value:.1f}, which is "
-    f"{more.value:.2f} [{more.low:.2f}, {more.high:.2f}] more than a random subspace of its size does. "
-    + ("Fast music excites here in part because it is more energetic." if through else "That it acts through energy is not shown.")
-)  # fmt: skip
+    f"**Verdict.** Asked to play fast instead of slow, {model} sounds "
+    f"{effect.total.value:.1f} standard deviations more aroused. With its energy held, "
+    f"{effect.direct.value:.1f} of that is left; energy alone brings about "
+    f"{effect.mediated.value:.1f}, which is {more.value:.2f} [{more.low:.2f}, "
+    f"{more.high:.2f}] more than a random subspace of its size does. "
+    f"{because if through else not_shown}"
+)

@@ -14,16 +14,18 @@
 # %% [markdown]
 # # Can you play emotion like an instrument?
 #
-# **Question.** Valence and arousal span a plane. If the model holds both, two directions should take a song to any point of it, and along any
-# path. Do songs land where they are asked to?
+# **Question.** Valence and arousal span a plane. If the model holds both, two directions should
+# take a song to any point of it, and along any path. Do songs land where they are asked to?
 #
-# **Method.** One direction lies between prompts that imply happy or calm and prompts that imply tense or sad (valence), one between
-# happy or tense and calm or sad (arousal). Neither moves one axis alone, so what both do is measured on some songs and inverted.
-# Other songs are then steered to a grid of points, and a listener that never saw the model says where they are.
+# **Method.** One direction lies between prompts that imply happy or calm and prompts that imply
+# tense or sad (valence), one between happy or tense and calm or sad (arousal). Neither moves one
+# axis alone, so what both do is measured on some songs and inverted. Other songs are then steered
+# to a grid of points, and a listener that never saw the model says where they are.
 #
-# **Hypothesis.** On songs that calibrated nothing, what is heard follows what is asked: slopes above 0 on both axes (1: lands where
-# asked), and each axis moves itself more than the other. **Null and controls.** Random directions of the same norm, which may move a little, as any
-# push does; `organism-shuffled` with its own directions must move no further than those.
+# **Hypothesis.** On songs that calibrated nothing, what is heard follows what is asked: slopes
+# above 0 on both axes (1: lands where asked), and each axis moves itself more than the other.
+# **Null and controls.** Random directions of the same norm, which may move a little, as any push
+# does; `organism-shuffled` with its own directions must move no further than those.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -44,14 +46,15 @@ import numpy as np
 from IPython.display import Markdown, display
 
 from lib import activations, prompts, results, show, stats, steering
-from lib import model as musicgen
-from lib.organism import world
+from lib.book import chapter
 from lib.pad import Pad
 
-# %%
-m = musicgen.load(model)
+models = chapter.models(model, chapter.controls(model, "organism-shuffled"))
+m = models[model]
 site = activations.at(m, depth)
-language = "organism" if model in world.WORLDS else "natural"
+language = chapter.language(model)
+
+# %%
 AXES = {
     "valence": (("happy", "calm"), ("tense", "sad")),
     "arousal": (("happy", "tense"), ("calm", "sad")),
@@ -63,16 +66,24 @@ kinds = {
     axis: [list(implied["prompt"][implied["emotion"].isin(end)]) for end in ends]
     for axis, ends in AXES.items()
 }
+settings = {"seconds": seconds, "seed": seed}
+judges = {
+    name: steering.Judge(singer, ears=("corpus",))
+    for name, singer in models.items()
+}
 
 
 # %%
-def plane(x, method="diffmeans"):
+def plane(name, method="diffmeans"):
     """The directions of valence and of arousal in a model, and what they do."""
-    judge = steering.Judge(x, ears=("corpus",))
-    told = {"seconds": seconds, "seed": seed}
-    both = [steering.direction(x, *k, site, method, **told) for k in kinds.values()]
+    both = [
+        steering.direction(models[name], *ends, site, method, **settings)
+        for ends in kinds.values()
+    ]
     measured_on = neutral[:calibrated_on]
-    return judge, steering.calibrate(judge, both, measured_on, most=most, **told)
+    return steering.calibrate(
+        judges[name], both, measured_on, most=most, **settings
+    )
 
 
 # %% [markdown]
@@ -81,15 +92,15 @@ def plane(x, method="diffmeans"):
 # Change of what is heard, for the largest strength.
 
 # %%
-judge, learned = plane(m)
-planes = {model: learned, "random directions": plane(m, "random")[1]}
-if model in world.WORLDS:
-    shuffled = musicgen.load("organism-shuffled")
-    planes["organism-shuffled"] = plane(shuffled)[1]
+judge = judges[model]
+learned = plane(model)
+planes = {model: learned, "random directions": plane(model, "random")}
+for name in list(models)[1:]:
+    planes[name] = plane(name)
 moved = {
     f"{name}: {axis}": stats.Estimate(*(most * v for v in slope[:3]), slope.n)
-    for name, p in planes.items()
-    for axis, slope in p.slopes.items()
+    for name, both in planes.items()
+    for axis, slope in both.slopes.items()
 }
 show.estimates(
     moved,
@@ -101,36 +112,38 @@ show.estimates(
 # %% [markdown]
 # ## The pad
 #
-# Drag, or use the arrow keys, while it plays. Where songs are close in the plane they are faded into each other.
+# Drag, or use the arrow keys, while it plays. Where songs are close in the plane they are faded
+# into each other.
 
 # %%
-how = {"side": side, "seconds": seconds, "shown": on_page}
-pad = Pad(judge, learned, neutral[-songs:], seed=seed + 50, **how)
+size = {"side": side, "seconds": seconds, "shown": on_page}
+pad = Pad(judge, learned, neutral[-songs:], seed=seed + 50, **size)
 pad
 
 # %% [markdown]
 # ## Does it tell the truth?
 #
-# The lines above show it song by song. Over all songs of the grid, including those that are not on this page: what is heard, by
-# what was asked.
+# The lines above show it song by song. Over all songs of the grid, including those that are not on
+# this page: what is heard, by what was asked.
 
 # %%
 line = np.unique(pad.points[:, 0])
+
+
+def heard_by_asked(asked, axis):
+    """Means of one axis as heard, by what was asked of another (their numbers)."""
+    columns = [pad.points[:, asked] == value for value in line]
+    return [stats.mean(pad.heard[:, column, axis].mean(1)) for column in columns]
+
+
 for i, axis in enumerate(AXES):
     curves = {
-        f"{h} heard": (line, [stats.mean(pad.heard[:, pad.points[:, i] == v, j].mean(1)) for v in line])
-        for j, h in enumerate(AXES)
-    }  # fmt: skip
+        f"{name} heard": (line, heard_by_asked(i, j)) for j, name in enumerate(AXES)
+    }
     curves["where asked"] = (line, [stats.Estimate(v, v, v, songs) for v in line])
-    display(
-        show.curves(
-            curves,
-            f"{axis} asked for: what is heard",
-            f"{axis} asked for, standard deviations",
-            "heard, standard deviations",
-            bar=0,
-        )
-    )
+    title = f"{axis} asked for: what is heard"
+    asked = f"{axis} asked for, standard deviations"
+    display(show.curves(curves, title, asked, "heard, standard deviations", bar=0))
 
 # %%
 landed = steering.landing(pad.points, pad.heard)
@@ -139,8 +152,9 @@ show.table(landed, f"{model}: {songs} songs at {side * side} points each")
 # %% [markdown]
 # ## Along a path
 #
-# Songs that are led from one end of an axis to the other, minus songs led back: change of what is heard from the first to the
-# second half. Nothing that a song does by itself survives the difference.
+# Songs that are led from one end of an axis to the other, minus songs led back: change of what is
+# heard from the first to the second half. Nothing that a song does by itself survives the
+# difference.
 
 # %%
 ends = {"valence": [[-1, 0], [1, 0]], "arousal": [[0, -1], [0, 1]]}
@@ -154,17 +168,17 @@ def gain(path):
     """Second half minus first half, [song, 2]."""
     sung = steering.sing(m, learned, neutral[-songs:], [path] * songs, **lead)
     halves = np.array_split(sung.audio, 2, axis=1)
-    heard = [judge.place(dataclasses.replace(sung, audio=half)) for half in halves]
-    return heard[1] - heard[0]
+    first, second = [dataclasses.replace(sung, audio=half) for half in halves]
+    return judge.place(second) - judge.place(first)
 
 
 led = {axis: gain(path) - gain(path[::-1]) for axis, path in ends.items()}
 
 # %%
 followed = {
-    f"{axis} led: {heard}": stats.mean(change[:, j] / 2)
+    f"{axis} led: {name}": stats.mean(change[:, j] / 2)
     for axis, change in led.items()
-    for j, heard in enumerate(AXES)
+    for j, name in enumerate(AXES)
 }
 show.estimates(
     followed,
@@ -176,26 +190,21 @@ show.estimates(
 # %% [markdown]
 # ## What it means
 #
-# Where slopes are above 0 and below 1 the pad points the right way and falls short: it says *happier*, not *how happy*. Where one axis drags the
-# other along, the model, or its world, ties them together: happy music is faster than calm music.
+# Where slopes are above 0 and below 1 the pad points the right way and falls short: it says
+# *happier*, not *how happy*. Where one axis drags the other along, the model, or its world, ties
+# them together: happy music is faster than calm music.
 #
-# **What would change our mind.** Random directions, or directions of a model whose words mean nothing, that move songs as far.
+# **What would change our mind.** Random directions, or directions of a model whose words mean
+# nothing, that move songs as far.
 
 # %%
 own = landed[landed["asked"] == landed["heard"]].set_index("asked")
 cross = landed[landed["asked"] != landed["heard"]].set_index("asked")
 findings = []
-for axis, e in own["slope"].items():
-    true = e.low > 0 and e.value > abs(cross.loc[axis, "slope"].value)
-    findings.append(
-        results.finding(
-            f"Do songs land where the pad asks ({axis}, slope)?",
-            model,
-            true,
-            e,
-            "steering",
-        )
-    )
+for axis, slope in own["slope"].items():
+    right = slope.low > 0 and slope.value > abs(cross.loc[axis, "slope"].value)
+    question = f"Do songs land where the pad asks ({axis}, slope)?"
+    findings.append(results.finding(question, model, right, slope, "steering"))
 
 
 # %%
@@ -206,23 +215,27 @@ def further(own, other):
     return stats.Estimate(gap, gap - half, gap + half, own.n)
 
 
-for name in [k for k in planes if k != "random directions"]:
+question = "Does the direction of {} move it further than a random one?"
+for name in models:
     for axis, other in planes["random directions"].slopes.items():
-        e = further(planes[name].slopes[axis], other)
-        question = (
-            f"Does the direction of {axis} move it further than a random one?"
-        )
-        findings.append(results.finding(question, name, e.low > 0, e, "steering"))
+        gap = further(planes[name].slopes[axis], other)
+        answer = (question.format(axis), name, gap.low > 0, gap, "steering")
+        findings.append(results.finding(*answer))
+
+# %%
 for axis in AXES:
-    e = followed[f"{axis} led: {axis}"]
+    change = followed[f"{axis} led: {axis}"]
     question = f"Do songs follow a path along {axis}?"
-    findings.append(results.finding(question, model, e.low > 0, e))
+    findings.append(results.finding(question, model, change.low > 0, change))
 results.record("31_emotion_pad", model, findings)
 
 # %%
-slopes = ", ".join(f"{axis} {e.value:.2f}" for axis, e in own["slope"].items())
+slopes = ", ".join(
+    f"{axis} {slope.value:.2f}" for axis, slope in own["slope"].items()
+)
 paths = [axis for axis in AXES if followed[f"{axis} led: {axis}"].low > 0]
 Markdown(
-    f"**Verdict.** Asked for a point, songs go the right way and fall short (slopes: {slopes}; 1 would land there). "
-    f"Led along a path within a song, they follow in {' and '.join(paths) or 'neither axis'}."
+    "**Verdict.** Asked for a point, songs go the right way and fall short (slopes: "
+    f"{slopes}; 1 would land there). Led along a path within a song, they follow in "
+    f"{' and '.join(paths) or 'neither axis'}."
 )

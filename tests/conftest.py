@@ -7,7 +7,9 @@ import tempfile
 os.environ["BOOK_ARTIFACTS"] = tempfile.mkdtemp(prefix="book-artifacts-")
 os.environ["BOOK_LISTENER_CLIPS"] = "240"
 os.environ.setdefault("TQDM_MININTERVAL", "5")
-if "PYTEST_XDIST_WORKER" in os.environ:  # files run side by side: more threads would stand in each other's way
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # files run side by side: more threads would stand in each other's way
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
@@ -48,7 +50,8 @@ def browser():
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=found, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
+            executable_path=found,
+            args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"],
         )
         yield browser
         browser.close()

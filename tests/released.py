@@ -1,8 +1,9 @@
-"""A miniature of ``facebook/musicgen-small`` on disk, or its full shape: the same files, the same keys, random weights.
+"""A miniature of ``facebook/musicgen-small`` on disk, or its full shape: the same files, the same
+keys, random weights.
 
-The keys are those of audiocraft's ``musicgen_base_32khz`` solver with the ``musicgen_lm`` model and ``text2music``
-conditioner, which is what the released ``xp.cfg`` was made from. T5 and EnCodec lie beside the checkpoints as Hugging
-Face folders, under the names that the checkpoints refer to.
+The keys are those of audiocraft's ``musicgen_base_32khz`` solver with the ``musicgen_lm`` model and
+``text2music`` conditioner, which is what the released ``xp.cfg`` was made from. T5 and EnCodec lie
+beside the checkpoints as Hugging Face folders, under the names that the checkpoints refer to.
 """
 
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 import transformers
 from omegaconf import OmegaConf
 
-from lib.compat import audiocraft
+from lib.musicgen.compat import audiocraft
 
 CONFIG = """
 solver: musicgen
@@ -85,7 +86,10 @@ dtype: float16
 
 
 def write(folder: Path, blocks: int = 3, dim: int = 32, heads: int = 4) -> Path:
-    """Make the folder and return it. Text encoder and codec are miniatures whatever the language model's shape."""
+    """Make the folder and return it.
+
+    Text encoder and codec are miniatures whatever the language model's shape.
+    """
     _t5(folder / "t5-base")
     _encodec(folder / "facebook" / "encodec_32khz")
     cfg, small = OmegaConf.create(CONFIG), OmegaConf.create(CONFIG)
@@ -102,7 +106,12 @@ def write(folder: Path, blocks: int = 3, dim: int = 32, heads: int = 4) -> Path:
     lm = audiocraft.models.builders.get_lm_model(small)
     conditioner.MODELS, conditioner.MODELS_DIMS = before
     state = {k: v.half() for k, v in lm.state_dict().items()}
-    package = {"best_state": state, "xp.cfg": OmegaConf.to_yaml(cfg), "version": "1.3.0", "exported": True}
+    package = {
+        "best_state": state,
+        "xp.cfg": OmegaConf.to_yaml(cfg),
+        "version": "1.3.0",
+        "exported": True,
+    }
     torch.save(package, folder / "state_dict.bin")
     reference = {"pretrained": "facebook/encodec_32khz", "exported": True, "version": "1.3.0"}
     torch.save(reference, folder / "compression_state_dict.bin")
@@ -111,10 +120,20 @@ def write(folder: Path, blocks: int = 3, dim: int = 32, heads: int = 4) -> Path:
 
 def _t5(folder):
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
-    pieces += [(c, -5.0) for c in "abcdefghijklmnopqrstuvwxyz"] + [("▁happy", -1.0), ("▁melody", -1.0), ("▁a", -1.0)]
+    pieces += [(c, -5.0) for c in "abcdefghijklmnopqrstuvwxyz"] + [
+        ("▁happy", -1.0),
+        ("▁melody", -1.0),
+        ("▁a", -1.0),
+    ]
     transformers.T5Tokenizer(vocab=pieces, extra_ids=0).save_pretrained(folder)
     config = transformers.T5Config(
-        vocab_size=len(pieces), d_model=24, d_kv=8, d_ff=32, num_layers=2, num_heads=2, dropout_rate=0.0
+        vocab_size=len(pieces),
+        d_model=24,
+        d_kv=8,
+        d_ff=32,
+        num_layers=2,
+        num_heads=2,
+        dropout_rate=0.0,
     )
     torch.manual_seed(1)
     transformers.T5EncoderModel(config).save_pretrained(folder)
@@ -123,14 +142,27 @@ def _t5(folder):
 def _encodec(folder):
     # facebook/encodec_32khz: mono, 50 frames a second, 4 codebooks of 2048 at 2.2 kbps
     config = transformers.EncodecConfig(
-        target_bandwidths=[2.2], sampling_rate=32_000, audio_channels=1, normalize=False, chunk_length_s=None,
-        num_filters=4, num_residual_layers=1, upsampling_ratios=[8, 5, 4, 4], norm_type="weight_norm",
-        hidden_size=16, codebook_size=2048, codebook_dim=16, num_lstm_layers=1, use_causal_conv=False,
+        target_bandwidths=[2.2],
+        sampling_rate=32_000,
+        audio_channels=1,
+        normalize=False,
+        chunk_length_s=None,
+        num_filters=4,
+        num_residual_layers=1,
+        upsampling_ratios=[8, 5, 4, 4],
+        norm_type="weight_norm",
+        hidden_size=16,
+        codebook_size=2048,
+        codebook_dim=16,
+        num_lstm_layers=1,
+        use_causal_conv=False,
         use_conv_shortcut=False,
-    )  # fmt: skip
+    )
     torch.manual_seed(2)
     codec = transformers.EncodecModel(config).eval()
-    with torch.no_grad():  # codebooks where the encoder's output is: random ones would make one token of all sounds
+    with (
+        torch.no_grad()
+    ):  # codebooks where the encoder's output is: random ones would make one token of all sounds
         sound = torch.randn(16, 1, 32_000).cumsum(-1) * torch.logspace(-4, -2, 16)[:, None, None]
         heard = codec.encoder(sound).transpose(1, 2).flatten(0, 1)
         for layer in codec.quantizer.layers:
@@ -138,3 +170,13 @@ def _encodec(folder):
             embed.copy_(heard[torch.randint(len(heard), (len(embed),))])
             heard = heard - embed[torch.cdist(heard, embed).argmin(1)]
     codec.save_pretrained(folder)
+
+
+def copied(folder: Path, to: Path) -> Path:
+    """A copy of a folder, to be damaged."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            target = to / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    return to

@@ -2,67 +2,117 @@
 
 import functools
 import http.server
-import shutil
 import threading
 
 import jupytext
 import nbformat
 import pytest
 
-from lib import book, results
+from lib import cache, results
+from lib.book import build, execute
 
+#: Chapter 10's sparse autoencoder, for all chapters that read it.
+RECIPE = {"clips": 80, "seconds": 2.0, "width": 128, "k": 12, "passes": 2, "seeds": 2}
 #: The notebooks with little work to do: every cell runs, on less.
 SMALL = {
     "00_meet_the_model": {"takes": 1, "seconds": 2.0},
     "01_known_answers": {
-        "clips_measured": 24, "clips_each": 6, "clips_codec": 6, "clips_training": 150, "clips_held_out": 60,
+        "clips_measured": 24,
+        "clips_each": 6,
+        "clips_codec": 6,
+        "clips_training": 150,
+        "clips_held_out": 60,
         "seconds": 3.0,
     },
     "02_activations": {"clips_each": 4, "seconds": 2.0},
-    "03_emotion_geometry": {"n": 6, "audios": 2, "clips_mapped": 10, "permutations": 50, "seconds": 2.0},
+    "03_emotion_geometry": {
+        "n": 6,
+        "audios": 2,
+        "clips_mapped": 10,
+        "permutations": 50,
+        "seconds": 2.0,
+    },
     "04_probes": {"n": 11, "permutations": 20, "nulls": 5, "seconds": 2.0},
     "10_train_saes": {
-        "clips": 80, "width": 128, "k": 12, "passes": 2, "seeds": 2, "clips_judged": 8, "sweep_clips": 20,
-        "sweep_width": 128, "sweep_sparsity": [8, 24],
+        "recipe": RECIPE,
+        "clips_judged": 8,
+        "sweep_clips": 20,
+        "sweep_width": 128,
+        "sweep_sparsity": [8, 24],
     },
     "11_feature_explorer": {
-        "clips": 80, "width": 128, "k": 12, "passes": 2, "seeds": 2, "shown": 10, "pool": 12, "clips_each": 2,
+        "recipe": RECIPE,
+        "shown": 10,
+        "pool": 12,
+        "clips_each": 2,
         "clips_training": 150,
     },
-    "12_monosemanticity": {
-        "clips": 80, "width": 128, "k": 12, "passes": 2, "seeds": 2, "n": 11, "seconds": 2.0, "permutations": 50,
-    },
+    "12_monosemanticity": {"recipe": RECIPE, "n": 11, "seconds": 2.0, "permutations": 50},
     "20_patching": {"n": 2, "seconds": 1.0, "ranges": 2, "heard_each": 1},
     "21_tempo_energy_emotion": {
-        "learned_from": 8, "judged_on": 8, "steps": 3, "n": 4, "held": 4, "pieces": 2, "seconds": 1.0, "size": 4,
-        "clips": 80, "width": 128, "k": 12, "passes": 2, "repeats": 20,
+        "recipe": RECIPE,
+        "learned_from": 8,
+        "judged_on": 8,
+        "steps": 3,
+        "n": 4,
+        "held": 4,
+        "pieces": 2,
+        "seconds": 1.0,
+        "size": 4,
+        "repeats": 20,
     },
-    "22_human_perception": {"pieces": 4, "n": 2, "seconds": 1.0, "learned_from": 8, "steps": 3, "size": 4},
+    "22_human_perception": {
+        "pieces": 4,
+        "n": 2,
+        "seconds": 1.0,
+        "learned_from": 8,
+        "steps": 3,
+        "size": 4,
+    },
     "30_steering": {
-        "n": 4, "learned_from": 4, "strengths": [0.0, 0.16], "seconds": 1.0, "clips": 80, "width": 128, "k": 12, "passes": 2,
-        "size": 4, "pairs": 8, "steps": 3, "judged": 24, "draws": 1,
+        "recipe": RECIPE,
+        "n": 4,
+        "learned_from": 4,
+        "strengths": [0.0, 0.16],
+        "seconds": 1.0,
+        "size": 4,
+        "pairs": 8,
+        "steps": 3,
+        "judged": 24,
+        "draws": 1,
     },
+    "31_emotion_pad": {
+        "learned_from": 2,
+        "calibrated_on": 2,
+        "songs": 2,
+        "on_page": 1,
+        "side": 2,
+        "seconds": 1.0,
+    },
+    "32_listening_test": {"items": 2, "learned_from": 2, "seconds": 1.0, "raters": 4},
     "40_real_music": {
-        "songs": 12, "permutations": 20, "clips": 80, "width": 128, "k": 12, "passes": 2, "n": 2, "lots": 1,
+        "recipe": RECIPE,
+        "songs": 12,
+        "permutations": 20,
+        "n": 2,
+        "lots": 1,
         "sung_seconds": 1.0,
     },
     "41_real_musicgen": {"clips": 2, "seconds": 1.0},
-    "32_listening_test": {"items": 2, "learned_from": 2, "seconds": 1.0, "raters": 4},
-    "31_emotion_pad": {"learned_from": 2, "calibrated_on": 2, "songs": 2, "on_page": 1, "side": 2, "seconds": 1.0},
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="session")
 def executed(tmp_path_factory):
     out = tmp_path_factory.mktemp("notebooks")
-    done = book.run(out=out, **SMALL)
-    assert done == book.names()
+    done = execute.run(out=out, **SMALL)
+    assert done == execute.names()
     return out
 
 
 @pytest.fixture(scope="session")
 def pages(executed, tmp_path_factory):
-    return book.build(executed, tmp_path_factory.mktemp("book"))
+    return build.pages(executed, tmp_path_factory.mktemp("book"))
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +138,10 @@ def page(request, browser, site):
     page.on("console", lambda m: page.wrong.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda e: page.wrong.append(str(e)))
     page.on("requestfailed", lambda r: page.wrong.append(f"failed: {r.url[:200]}"))
-    page.on("response", lambda r: page.wrong.append(f"{r.status}: {r.url[:200]}") if r.status >= 400 else None)
+    page.on(
+        "response",
+        lambda r: page.wrong.append(f"{r.status}: {r.url[:200]}") if r.status >= 400 else None,
+    )
 
     def route(route):
         inside = route.request.url.startswith((site, "data:"))
@@ -102,11 +155,12 @@ def page(request, browser, site):
 
 
 def test_notebooks_run_and_keep_their_source(executed):
-    for name in book.names():
+    for name in execute.names():
         notebook = nbformat.read(executed / f"{name}.ipynb", 4)
-        assert notebook.metadata["book"]["key"] and notebook.metadata["jupytext"]["formats"] == "ipynb,py:percent"
+        assert notebook.metadata["book"]["key"]
+        assert notebook.metadata["jupytext"]["formats"] == "ipynb,py:percent"
         assert "widgets" not in notebook.metadata
-        source = jupytext.read(book.NOTEBOOKS / f"{name}.py")
+        source = jupytext.read(execute.NOTEBOOKS / f"{name}.py")
         assert [c.source for c in notebook.cells] == [c.source for c in source.cells]
         for cell in notebook.cells:
             for output in cell.get("outputs", []):
@@ -114,32 +168,19 @@ def test_notebooks_run_and_keep_their_source(executed):
 
 
 def test_nothing_is_executed_twice(executed):
-    assert book.run(out=executed, **SMALL) == []
+    assert execute.run(out=executed, **SMALL) == []
 
 
-def test_a_parameter_makes_a_new_run(executed, tmp_path):
-    for file in executed.glob("*.ipynb"):
-        shutil.copy(file, tmp_path)
-    ran = []
-    real, book._execute = book._execute, lambda name, values, target: ran.append((name, values["model"]))
-    try:
-        book.run(model="organism-shuffled", out=tmp_path, **SMALL)
-    finally:
-        book._execute = real
-    order = [name for name, model in ran if model == "organism-shuffled"]
-    assert sorted(order) == sorted(book.names())
-    # side by side in any order, but nothing begins before what it needs
-    assert all(order.index(before) < order.index(name) for name in order for before in book.needs(name))
+def test_chapters_share_one_sparse_autoencoder(executed):
+    """Of the model one for each seed and one of the text; of the shuffled organism one."""
+    folders = [folder.name for folder in (cache.ROOT / "saes").iterdir() if folder.is_dir()]
+    blocks = [name for name in folders if name.startswith("resid.") and "-128-12-" in name]
+    assert len(blocks) == RECIPE["seeds"] + 1, folders
 
 
-def test_bad_parameters_are_refused_before_anything_runs(tmp_path):
-    with pytest.raises(ValueError, match="Unknown notebook"):
-        book.run(only=["07_nothing"], out=tmp_path)
-    with pytest.raises(ValueError, match="no parameter"):
-        book.run(out=tmp_path, **{"00_meet_the_model": {"secnods": 1}})
+def test_all_notebooks_are_needed_for_the_pages(tmp_path):
     with pytest.raises(FileNotFoundError, match="make notebooks"):
-        book.build(tmp_path, tmp_path / "out")
-    assert not list(tmp_path.glob("*.ipynb"))
+        build.pages(tmp_path, tmp_path / "out")
 
 
 def test_the_index_shows_what_was_found(pages):
@@ -153,7 +194,7 @@ def test_pages_are_small(pages):
         assert file.stat().st_size < 6e6, file.name
 
 
-@pytest.mark.parametrize("name", book.names())
+@pytest.mark.parametrize("name", execute.names())
 def test_page(name, page, site, executed):
     page.goto(f"{site}/notebooks/{name}.html", wait_until="load")
     page.wait_for_timeout(500)

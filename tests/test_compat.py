@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from lib import compat
+from lib.musicgen import compat
 
 
 def test_audiocraft_is_importable():
@@ -42,8 +42,10 @@ def test_transformers_does_not_believe_in_torchaudio():
 def test_a_working_installation_is_not_shadowed(tmp_path):
     for package in ("spacy", "av"):
         (tmp_path / f"{package}.py").write_text("REAL = True\n")
-    code = "import lib.compat, spacy, av; assert spacy.REAL and av.REAL"
-    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(tmp_path), "PATH": ""})
+    code = "import lib.musicgen.compat, spacy, av; assert spacy.REAL and av.REAL"
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(tmp_path), "PATH": ""}
+    )
 
 
 def test_melody_conditioning_names_torchaudio():

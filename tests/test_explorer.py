@@ -6,12 +6,17 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
-from lib import activations, book, explorer, features, harvest, sae
+from lib.methods import features, harvest, sae
+from lib.musicgen import activations
+from lib.pages import explorer
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 @pytest.fixture(scope="module")
-def explored(organism):
+def given(organism):
     clips, labels = harvest.clips(organism, 24, seconds=2)
     acts = activations.capture(organism, clips, "resid.4", progress=False)["resid.4"]
     basis = sae.Basis(acts, "pca", 8)
@@ -19,47 +24,91 @@ def explored(organism):
     train = np.arange(24) < 12
     named = features.name(activity, labels, train)
     named.loc[1, "label"] = ""
-    page = explorer.Explorer(
-        basis, acts, clips.prompts, lambda rows: (organism.decode(clips.tokens[rows]), organism.sample_rate),
-        features.selectivity(activity, labels), named, table["density"], [3, 1, 7], pool=10,
-        effects=lambda which: sae.effects(basis, organism, "resid.4", clips, activity, which, 2, 1.0, training=60),
-    )  # fmt: skip
-    return page, activity
+
+    def effects(which):
+        return sae.effects(basis, organism, "resid.4", clips, activity, which, 2, 1.0, training=60)
+
+    return {
+        "s": basis,
+        "acts": acts,
+        "captions": clips.prompts,
+        "sound": lambda rows: (organism.decode(clips.tokens[rows]), organism.sample_rate),
+        "areas": features.selectivity(activity, labels),
+        "named": named,
+        "density": table["density"],
+        "chosen": [3, 1, 7],
+        "pool": 10,
+        "effects": effects,
+    }
 
 
-def test_cards_hold_what_excites_a_feature(explored):
-    page, activity = explored
+@pytest.fixture(scope="module")
+def page(given):
+    return explorer.Explorer(**given)
+
+
+def test_cards_hold_what_excites_a_feature(page):
     card = page.data["features"][0]
     assert [f["id"] for f in page.data["features"]] == [3, 1, 7] and len(page.data["clips"]) == 10
     best = card["clips"]["most"][0][0]
-    assert page.pool[best] == page.pool[np.argmax(activity[page.pool, 3])]
+    means = page.profile.means
+    assert page.pool[best] == page.pool[np.argmax(means[page.pool, 3])]
     curve = np.frombuffer(base64.b64decode(card["clips"]["most"][0][1]), np.uint8)
     assert len(curve) == 50 and curve.max() > 100
     assert sum(card["histogram"]) > 0 and len(card["near"]) == 6 and 3 not in card["near"]
-    assert set(card["effects"]) == {"up", "off", "cues"} and card["effects"]["up"] > card["effects"]["off"] >= 0
-    assert page.data["features"][1]["label"] == "" and "no label" in page.data["features"][1]["facts"][0]
-    for name, audio in (("sound", "mp3"), ("picture", "png")):
-        assert len(page.data["clips"][0][name]) > 500, audio
+    assert set(card["effects"]) == {"up", "off", "cues"}
+    assert card["effects"]["up"] > card["effects"]["off"] >= 0
+    silent = page.data["features"][1]
+    assert silent["label"] == "" and "no label" in silent["facts"][0]
+    for name, kind in (("sound", "mp3"), ("picture", "png")):
+        assert len(page.data["clips"][0][name]) > 500, kind
 
 
-def test_the_page_needs_no_kernel_and_no_network(explored):
-    text = explored[0].html()
-    data = json.loads(re.search(r"explorer\(document.getElementById\('\w+'\),(.*),null\)\}\)\(\)</script>", text)[1])
+def test_the_profile_counts_every_active_frame_once(page, given):
+    z = sae.encode(page.s, torch.from_numpy(given["acts"].values)).numpy()
+    assert np.allclose(page.profile.means, z.mean(1), atol=1e-5)
+    assert np.allclose(page.profile.peak, z.max((0, 1)))
+    assert np.array_equal(page.profile.counts.sum(1), (z > 0).sum((0, 1)))
+
+
+def test_the_page_needs_no_kernel_and_no_network(page):
+    text = page.html()
+    data = json.loads(re.search(r"draw\(document\.getElementById\(\S+\), (.*), null\);", text)[1])
     assert len(data["map"]) == 192 and data["seconds"] == 2
     assert not re.search(r"""(src|href)=["']?https?:|fetch\(|import\(""", text)
 
 
-def test_a_kernel_answers_for_any_other_feature(explored):
-    page, _ = explored
-    bundle = page._repr_mimebundle_()
-    assert {book.WIDGET, "text/html"} <= set(bundle)
+def test_a_kernel_answers_for_any_other_feature(page):
+    assert {WIDGET, "text/html"} <= set(page._repr_mimebundle_())
     card = page.answer(100)
     assert card["id"] == 100 and card["effects"] and card["clips"]["most"]
+    assert "feature must be an integer, from 0 to 191" in page._answer_or_error(192)["error"]
 
 
-def test_bad_input(explored):
-    page, _ = explored
-    with pytest.raises(ValueError, match="captions must be one for each of 4 clips"):
-        explorer.Explorer(page.s, page.excerpts[:4], ["a"], None, page.areas, page.named, page.density, [0])
-    with pytest.raises(ValueError, match="chosen must name features from 0 to 191"):
-        explorer.Explorer(page.s, page.excerpts[:1], ["a"], None, page.areas, page.named, page.density, [400])
+def test_captions_and_features_may_come_one_by_one(given):
+    lazy = explorer.Explorer(
+        **given
+        | {
+            "captions": (caption for caption in given["captions"]),
+            "chosen": (np.int64(f) for f in (3, 1)),
+            "effects": None,
+            "pool": np.int64(4),
+        }
+    )
+    assert [f["id"] for f in lazy.data["features"]] == [3, 1]
+    assert lazy.data["clips"][0]["caption"] in given["captions"]
+    json.dumps(lazy.data, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"captions": ["a"]}, "captions must be one for each of 24 clips"),
+        ({"chosen": [400]}, "chosen feature must be an integer, from 0 to 191. Got 400"),
+        ({"chosen": []}, "chosen must name features from 0 to 191"),
+        ({"pool": 0}, "pool must be an integer, 1 or more"),
+    ],
+)
+def test_bad_input(given, change, message):
+    with pytest.raises(ValueError, match=message):
+        explorer.Explorer(**given | change)

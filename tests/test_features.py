@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from lib import features
+from lib.methods import features
 
 
 @pytest.fixture
 def world():
-    """600 clips of three classes in 60 groups; feature 0 follows class "a", feature 1 a number, the others nothing."""
+    """600 clips of three classes in 60 groups; feature 0 follows class "a", feature 1 a number, the
+    others nothing."""
     rng = np.random.default_rng(0)
     group = np.repeat(np.arange(60), 10)
     classes = np.array(["a", "b", "c"])[group % 3]
@@ -29,32 +30,77 @@ def test_auroc_is_sklearns(world):
     assert (features.auroc(activity, np.ones(600, bool)) == 0.5).all()
 
 
+def test_auroc_of_resamples_is_that_of_each(world):
+    activity, classes, *_ = world
+    column = activity[:, 0].round(1)
+    positive = classes == "a"
+    clips = np.random.default_rng(0).integers(600, size=(7, 600))
+    clips[3] = np.flatnonzero(positive)[0]
+    found = features._area_of_resamples(column, positive)(clips)
+    expected = [features.auroc(column[c, None], positive[c])[0] for c in clips]
+    assert found == pytest.approx(expected) and found[3] == 0.5
+
+
 def test_targets():
-    labels = pd.DataFrame({"emotion": ["happy", "sad", ""], "tempo": [1.0, 2.0, 3.0], "mode": [-1.0, 1.0, 1.0]})
+    labels = pd.DataFrame(
+        {
+            "emotion": ["happy", "sad", ""],
+            "tempo": [1.0, 2.0, 3.0],
+            "mode": [-1.0, 1.0, 1.0],
+            "loud": [True, False, True],
+        }
+    )
     found = features.targets(labels)
-    assert list(found) == ["happy", "sad", "tempo high", "mode high"]
+    assert list(found) == ["happy", "sad", "tempo high", "mode high", "loud"]
     assert found["happy"][1].tolist() == [True, True, False]
-    assert found["tempo high"][0].tolist() == [False, False, True] and found["tempo high"][1].tolist() == [
-        True,
-        False,
-        True,
-    ]
-    with pytest.raises(ValueError, match="no column"):
+    assert found["tempo high"][0].tolist() == [False, False, True]
+    assert found["tempo high"][1].tolist() == [True, False, True]
+    assert found["mode high"][0].tolist() == [False, True, True]
+    assert found["loud"][0].tolist() == [True, False, True] and found["loud"][1].all()
+
+
+@pytest.mark.parametrize("gap", [None, np.nan, pd.NA, ""])
+def test_missing_labels_do_not_count(world, gap):
+    """The areas are those of the clips that have a label."""
+    activity, classes, number, _ = world
+    loud = number > 0.3
+    gone = np.random.default_rng(1).random(600) < 0.3
+    columns = {"emotion": classes, "tempo": number, "loud": loud}
+    whole = pd.DataFrame(columns)
+    gappy = whole.astype(object)
+    gappy[gone] = gap
+    expected = features.selectivity(activity[~gone], whole[~gone])
+    pd.testing.assert_frame_equal(features.selectivity(activity, gappy), expected)
+    assert "None" not in features.targets(gappy) and "nan" not in features.targets(gappy)
+    numbers = pd.DataFrame({"tempo": np.where(gone, np.nan, number)})
+    assert features.selectivity(activity, numbers)["tempo high"].equals(expected["tempo high"])
+
+
+def test_labels_that_ask_nothing_or_twice():
+    with pytest.raises(ValueError, match="no column with a label"):
         features.targets(pd.DataFrame())
+    with pytest.raises(ValueError, match="no column with a label"):
+        features.targets(pd.DataFrame({"emotion": ["", None]}))
+    with pytest.raises(ValueError, match="ask the same question, 'no'"):
+        features.targets(pd.DataFrame({"fast": ["yes", "no"], "loud": ["no", "yes"]}))
 
 
 def test_selective_finds_the_one_and_is_silent_elsewhere(world):
     activity, classes, _, group = world
     table = features.selective(activity, classes, group)
-    assert table.loc[table["selective"], ["feature", "class"]].to_numpy().tolist() == [[0, "a"]]
+    found = table.loc[table["selective"], ["feature", "class"]]
+    assert found.to_numpy().tolist() == [[0, "a"]]
     assert table["beyond_max"].sum() == 1
     wrong = 0
     for seed in range(20):
         shuffled = np.random.default_rng(seed).permutation(np.repeat(["a", "b", "c"], 20))[group]
-        wrong += bool(features.selective(activity[:, 2:], shuffled, group, 200, seed=seed)["selective"].any())
-    assert wrong <= 3, "a false-discovery rate of 5 % lets about one family of tests in twenty through"
+        table = features.selective(activity[:, 2:], shuffled, group, 200, seed=seed)
+        wrong += bool(table["selective"].any())
+    assert wrong <= 3, "a false-discovery rate of 5 % lets about one family of tests in 20 through"
     with pytest.raises(ValueError, match="one class"):
         features.selective(activity, np.roll(classes, 1), group)
+    with pytest.raises(ValueError, match="classes has 600 missing"):
+        features.selective(activity, [None] * 600, group)
 
 
 def test_groups_matter():
@@ -72,7 +118,8 @@ def test_recovery_scores_on_clips_that_did_not_choose(world):
     train = np.arange(600) < 300
     noise = np.random.default_rng(9).normal(size=(600, 500))
     labels = pd.DataFrame({"emotion": classes, "tempo": number})
-    table = features.recovery({"sae": activity, "noise": noise}, labels, train).set_index("target")
+    table = features.recovery({"sae": activity, "noise": noise}, labels, train)
+    table = table.set_index("target")
     assert table.loc["a", "feature"] == 0 and table.loc["tempo high", "feature"] == 1
     assert table.loc["a", "sae"].value > 0.85 and table.loc["a", "noise"].holds(0.5)
     assert table.loc["a", "beyond noise"].low > 0
@@ -85,32 +132,67 @@ def test_names_hold_on_unseen_clips_or_do_not(world):
     table = features.name(activity, labels, np.arange(600) < 300)
     assert table["label"][0] == "a" and table["held_out"][0] > 0.85
     assert table["label"][1] == "tempo high" and table["held_out"][1] > 0.8
+    same = features.name(activity, labels, range(300))  # clip numbers, as numpy takes them
+    pd.testing.assert_frame_equal(same, table)
+    with pytest.raises(ValueError, match="train must be integers from -600 to 599"):
+        features.name(activity, labels, [600])
     assert table["held_out"][2:].mean() == pytest.approx(0.5, abs=0.05)
     assert table["auroc"][2:].mean() > 0.52, "on the clips that chose it, every label looks true"
     falls = features.name(-activity, labels, np.arange(600) < 300)
     assert falls["label"][0] == "not a" and falls["label"][1] == "tempo low"
 
 
-def test_matched():
+def test_distinguishing(world):
+    activity, classes, number, _ = world
+    assert features.distinguishing(activity, classes == "a", 1) == [0]
+    assert features.distinguishing(activity, number > 0, 2)[0] == 1
+    with pytest.raises(ValueError, match="clips of both kinds"):
+        features.distinguishing(activity, np.ones(600, bool), 2)
+    with pytest.raises(ValueError, match="size must be an integer, from 1 to 40"):
+        features.distinguishing(activity, number > 0, 41)
+
+
+def test_category_or_axes():
+    """One feature follows valence, one an emotion as a category; clips without an emotion, or
+    without valence, do not count."""
     rng = np.random.default_rng(0)
-    a = rng.normal(size=(30, 16))
+    labels = pd.DataFrame(rng.normal(size=(500, 2)), columns=["valence", "arousal"])
+    labels["emotion"] = np.where(labels["valence"] > 0, "happy", "sad")
+    labels["tempo"] = rng.normal(size=500)
+    activity = 0.3 * rng.normal(size=(500, 3))
+    activity[:, 0] += labels["valence"]
+    activity[:, 1] += labels["emotion"] == "happy"
+    table = features.category_or_axes(activity, labels)
+    assert table["axes"][0] > 0.8 and table["q"][0] > 0.05 > table["q"][1]
+    assert table["gain"][1] > 0.1 and (table["cues"] == 0).all()
+    gappy = pd.concat([labels, labels.assign(emotion="")], ignore_index=True)
+    gappy = pd.concat([gappy, labels.assign(valence=np.nan)], ignore_index=True)
+    again = features.category_or_axes(np.tile(activity, (3, 1)), gappy)
+    columns = ["axes", "category", "both", "gain", "q"]
+    pd.testing.assert_frame_equal(again[columns], table[columns])
+
+
+def test_matched():
+    a = np.random.default_rng(0).normal(size=(30, 16))
     assert features.matched(a, 2 * a[::-1]) == pytest.approx(1)
     best = features.matched(a, a[:10])
     assert (best[:10] > 0.999).all() and (best[10:] == 0).all()
 
 
 def test_absorption_and_splitting():
-    words = np.repeat(["glad", "merry", "jolly", "slow", "fast"], 20)
-    direction, own = np.eye(8)[0], np.eye(8)[1]
-    rng = np.random.default_rng(0)
-    vectors = 0.05 * rng.normal(size=(100, 8)) + np.isin(words, ["glad", "merry", "jolly"])[:, None] * direction
-    decoder = np.stack([direction, (direction + own) / 2**0.5, np.eye(8)[3]])
-    whole = np.stack([np.isin(words, ["glad", "merry", "jolly"]), words == "slow", words == "fast"], 1).astype(float)
     family = ["glad", "merry", "jolly"]
+    words = np.repeat([*family, "slow", "fast"], 20)
+    direction, own, other = np.eye(8)[:3]
+    rng = np.random.default_rng(0)
+    inside = np.isin(words, family)
+    vectors = 0.05 * rng.normal(size=(100, 8)) + inside[:, None] * direction
+    decoder = np.stack([direction, (direction + own) / 2**0.5, other])
+    whole = np.stack([inside, words == "slow", words == "fast"], 1).astype(float)
     found = features.absorbed(whole, decoder, vectors, words, family)
-    assert (found["main"], found["recall"], found["splits"], found["absorbed"]) == (0, 1, 1, 0)
+    assert found == {"main": 0, "auroc": 1, "recall": 1, "splits": 1, "absorbed": 0}
     eaten = whole.copy()
-    eaten[words == "jolly", 0], eaten[:, 1] = 0, words == "jolly"
+    eaten[words == "jolly", 0] = 0
+    eaten[:, 1] = words == "jolly"
     found = features.absorbed(eaten, decoder, vectors, words, family)
     assert found["main"] == 0 and found["absorbed"] == pytest.approx(1 / 3) and found["splits"] == 2
     with pytest.raises(ValueError, match="some must be of the family"):
@@ -118,6 +200,11 @@ def test_absorption_and_splitting():
 
 
 def test_ask_gives_the_model_both_sides():
-    said = []
-    label = features.ask(["a sad tune"], ["a happy tune"], lambda text: said.append(text) or " sadness \n")
-    assert label == "sadness" and "+ a sad tune" in said[0] and "- a happy tune" in said[0]
+    questions = []
+
+    def complete(text):
+        questions.append(text)
+        return " sadness \n"
+
+    assert features.ask(["a sad tune"], ["a happy tune"], complete) == "sadness"
+    assert "+ a sad tune" in questions[0] and "- a happy tune" in questions[0]

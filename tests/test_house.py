@@ -1,85 +1,123 @@
-"""The house in order: layers, no circles, thin notebooks, a clean lock."""
+"""The house in order: rooms as the text says, no circles, thin notebooks, a clean lock."""
 
 import ast
-import io
+import importlib
+import importlib.util
 import re
-import tokenize
 from pathlib import Path
 
 import jupytext
 import pytest
 
+import lib
 from lib import book
 
 ROOT = Path(__file__).parent.parent
-ROWS = [
-    {"compat", "stats", "music", "acoustics", "results", "store", "rows", "sizing", "cluster"},
-    {"organism", "prompts", "generation", "datasets"},
-    {"model"},
-    {"activations"},
-    {"listeners", "probes", "features", "harvest", "scale"},
-    {"evaluation", "realmusic", "sae", "causal", "steering"},
-    {"show", "book", "live", "realmusic"},
-    {"explorer", "pad", "listening"},
-]
-ROW = {name: i for i, names in enumerate(ROWS) for name in names}
+FILES = sorted(path for path in (ROOT / "lib").rglob("*.py") if "_vendor" not in path.parts)
 
 
-def imports(file):
-    """Modules of lib that a file imports."""
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "lib":
-            part = node.module.split(".")[1:]
-            yield from part[:1] or [alias.name for alias in node.names]
-        elif isinstance(node, ast.Import):
-            yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("lib."))
-
-
-def modules():
-    for file in (ROOT / "lib").rglob("*.py"):
-        if file.name != "__init__.py":
-            yield file.relative_to(ROOT / "lib").parts[0].removesuffix(".py"), file
-
-
-def test_every_module_has_a_row():
-    assert {name for name, _ in modules()} == set(ROW)
-
-
-@pytest.mark.parametrize(("name", "file"), list(modules()), ids=lambda v: getattr(v, "stem", v))
-def test_imports_point_upwards(name, file):
-    for imported in imports(file):
-        assert ROW[imported] <= ROW[name], f"{file.name} imports {imported}"
-
-
-def test_no_import_circle():
+def rooms():
+    """The package graph as the docstring of lib has it: room -> rooms that it may import."""
+    table = lib.__doc__.split("what is in it\n")[1].split("\n\n")[0]
     graph = {}
-    for name, file in modules():
-        graph.setdefault(name, set()).update(set(imports(file)) - {name})
+    rows = re.findall(r"^(\w+)? {2,}(.*)$", table, re.M)
+    for room, rest in rows:
+        imports = re.split(r" {2,}", rest)[0]
+        if room:
+            graph[room] = set()
+            last = room
+        graph[last] |= set(imports.split()) - {"-"}
+    return graph
+
+
+def room_of(file):
+    return file.relative_to(ROOT / "lib").parts[0].removesuffix(".py")
+
+
+def imported(file):
+    """Rooms of lib that a file imports, wherever it does so."""
+    package = ["lib", *file.relative_to(ROOT / "lib").parts[:-1]]
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            path = [*base, *(node.module or "").split(".")] if node.module else base
+            assert node.level or path[0] != "lib", f"{file}: imports inside lib are relative"
+            if path[:1] == ["lib"]:
+                yield from path[1:2] or [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            assert not any(alias.name.split(".")[0] == "lib" for alias in node.names), file
+
+
+def test_the_text_in_lib_names_every_room():
+    assert set(rooms()) == {room_of(file) for file in FILES} - {"__init__"}
+
+
+@pytest.mark.parametrize("room", sorted(rooms()))
+def test_a_room_imports_only_what_the_text_says(room):
+    files = [file for file in FILES if room_of(file) == room]
+    found = {name for file in files for name in imported(file)} - {room}
+    assert found <= rooms()[room], f"{room} also imports {sorted(found - rooms()[room])}"
+
+
+def test_the_arrows_form_no_circle():
+    order = list(rooms())
+    for room, imports in rooms().items():
+        assert all(order.index(name) < order.index(room) for name in imports), room
+
+
+def test_modules_of_a_room_form_no_circle():
+    graph = {}
+    for file in FILES:
+        name = ".".join(file.relative_to(ROOT / "lib").with_suffix("").parts)
+        graph[name.removesuffix(".__init__")] = module_imports(file)
 
     def visit(name, path):
         assert name not in path, f"circle: {[*path, name]}"
-        for following in graph[name]:
+        for following in graph.get(name, ()):
             visit(following, [*path, name])
 
     for name in graph:
         visit(name, [])
 
 
-def code_lines(file):
-    """Lines that hold code: no blank ones, no comments, no docstrings (which may be as long as they are useful)."""
-    source, told = file.read_text(), set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            told |= set(range(node.lineno, node.end_lineno + 1))
-    layout = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    return len({t.start[0] for t in tokens if t.type not in layout} - told)
+def module_imports(file):
+    """Modules of the same room that a file imports when it is imported."""
+    package = list(file.relative_to(ROOT / "lib").parts[:-1])
+    found = set()
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            path = [*base, *node.module.split(".")] if node.module else base
+            for alias in node.names:
+                for place in ([*path, alias.name], path):
+                    if (ROOT / "lib" / Path(*place)).with_suffix(".py").exists():
+                        found.add(".".join(place))
+                        break
+    return found
 
 
-def test_lib_stays_thin():
-    lines = {file.name: code_lines(file) for _, file in modules()}
-    # phase 0 takes about 2,900 lines; each of the four phases that follow may add 900
-    assert max(lines.values()) < 400 and sum(lines.values()) < 6500, lines
+def test_short_names_lead_somewhere():
+    for short, place in lib.NAMES.items():
+        assert importlib.import_module(f"lib.{short}") is importlib.import_module(f"lib.{place}"), (
+            short
+        )
+        assert importlib.util.find_spec(f"lib.{place}") is not None
+
+
+def test_no_script_and_no_style_sheet_inside_python():
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if (
+                isinstance(node, ast.Constant)
+                and isinstance(node.value, str)
+                and len(node.value) > 60
+            ):
+                wrong = re.search(
+                    r"=>|addEventListener|document\.|[{;]\s*(color|margin|padding):", node.value
+                )
+                assert not wrong or '"""' in ast.get_source_segment(file.read_text(), node)[:4], (
+                    f"{file.name}:{node.lineno}: {node.value[:80]}"
+                )
 
 
 @pytest.mark.parametrize("name", book.names())
@@ -92,7 +130,9 @@ def test_notebooks_are_thin(name):
             assert len(cell.source.splitlines()) <= 20, cell.source
             # only the last value of a cell is shown
             for node in ast.parse(cell.source).body[:-1]:
-                assert not (isinstance(node, ast.Expr) and ast.unparse(node).startswith("show.")), ast.unparse(node)
+                assert not (isinstance(node, ast.Expr) and ast.unparse(node).startswith("show.")), (
+                    ast.unparse(node)
+                )
             for node in ast.walk(ast.parse(cell.source)):
                 if isinstance(node, ast.FunctionDef):
                     assert node.end_lineno - node.lineno < 10, node.name
@@ -106,8 +146,12 @@ def test_notebooks_are_in_the_book(name):
 def test_notebooks_survive_the_round_trip():
     for name in book.names():
         text = (ROOT / "notebooks" / f"{name}.py").read_text()
-        back = jupytext.reads(jupytext.writes(jupytext.reads(text, fmt="py:percent"), fmt="ipynb"), fmt="ipynb")
-        assert [c.source for c in back.cells] == [c.source for c in jupytext.reads(text, fmt="py:percent").cells]
+        back = jupytext.reads(
+            jupytext.writes(jupytext.reads(text, fmt="py:percent"), fmt="ipynb"), fmt="ipynb"
+        )
+        assert [c.source for c in back.cells] == [
+            c.source for c in jupytext.reads(text, fmt="py:percent").cells
+        ]
 
 
 def test_lock_is_pinned_and_names_no_host():

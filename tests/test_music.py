@@ -1,9 +1,13 @@
 """Each cue reaches the sound by its own route, and is measured back."""
 
+import json
+
 import numpy as np
 import pytest
+import torch
 
-from lib import acoustics, music
+from lib.hearing import acoustics
+from lib.organism import music, world
 
 
 def test_same_seed_same_clip_whatever_came_before():
@@ -20,7 +24,7 @@ def test_notes_sound_at_their_pitch(instrument):
     """The lowest strong partial of a held A is an A of the octave it is written in."""
     midi = music.pretty_midi.PrettyMIDI()
     track = music.pretty_midi.Instrument(music.INSTRUMENTS[instrument])
-    pitch = 57 + music._TRANSPOSE.get(instrument, 0)
+    pitch = 57 + music.TRANSPOSE.get(instrument, 0)
     track.notes.append(music.pretty_midi.Note(90, pitch, 0.0, 2.0))
     midi.instruments.append(track)
     audio = music.render(midi, music.Cues(), 2.0)[4000:20_384]
@@ -34,7 +38,9 @@ def test_notes_sound_at_their_pitch(instrument):
 @pytest.mark.parametrize("instrument", ["piano", "organ"])
 def test_only_dynamics_sets_the_level(tempo, instrument):
     for brightness in (-10, 10):
-        audio = music.clip(music.Cues(tempo=tempo, instrument=instrument, brightness=brightness, dynamics=-25), 4)
+        audio = music.clip(
+            music.Cues(tempo=tempo, instrument=instrument, brightness=brightness, dynamics=-25), 4
+        )
         assert music.loud_level(audio, music.SAMPLE_RATE) == pytest.approx(-25, abs=0.1)
 
 
@@ -50,22 +56,45 @@ def test_interventions_are_heard_as_what_they_are():
     }
     for measure, (low, high) in changes.items():
         pairs = [
-            [acoustics.measure(music.clip(base.but(**change), 6, seed))[measure] for change in (low, high)]
+            [
+                acoustics.measure(music.clip(base.but(**change), 6, seed))[measure]
+                for change in (low, high)
+            ]
             for seed in range(4)
         ]
         assert all(a < b for a, b in pairs), measure
 
 
-@pytest.mark.parametrize("bad", [{"tempo": 20}, {"mode": "dorian"}, {"instrument": "kazoo"}, {"dynamics": 3}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"tempo": 20},
+        {"tempo": np.nan},
+        {"mode": "dorian"},
+        {"instrument": "kazoo"},
+        {"dynamics": 3},
+    ],
+)
 def test_bad_cues_are_named(bad):
     (name,) = bad
     with pytest.raises(ValueError, match=f"cue '{name}'"):
         music.Cues(**bad)
 
 
-def test_no_time_no_music():
-    with pytest.raises(ValueError, match="seconds"):
-        music.compose(music.Cues(), 0)
+def test_cues_are_plain_numbers():
+    """numpy's numbers are welcome and can be written as JSON; text and truth values are none."""
+    cues = music.Cues(tempo=np.float32(120), register=np.int64(60))
+    assert json.loads(json.dumps(cues.to_dict()))["tempo"] == 120
+    for wrong in ("fast", True, None):
+        with pytest.raises(TypeError, match="cue 'tempo'"):
+            music.Cues(tempo=wrong)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 0.01, np.nan, np.inf])
+def test_no_time_no_music(seconds):
+    for function in (music.compose, music.clip):
+        with pytest.raises(ValueError, match="seconds"):
+            function(music.Cues(), seconds)
 
 
 def test_tempo_of_a_click_track():
@@ -89,11 +118,39 @@ def test_level_of_a_sine_is_known():
     assert music.loud_level(np.zeros(16_000), 16_000) == -120
 
 
-@pytest.mark.parametrize("bad", [np.zeros((2, 16_000)), np.full(16_000, np.nan), np.zeros(100)])
-def test_bad_audio_is_refused(bad):
-    with pytest.raises(ValueError, match="audio"):
+TONE = (0.3 * np.sin(np.arange(32_000) / 9)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.stack([TONE, TONE]), "one mono clip"),
+        (np.stack([TONE, TONE], axis=1), "samples seem to come before channels"),
+        (np.full(16_000, np.nan), "NaN"),
+        (TONE[:100], "at least one second"),
+        ((TONE * 32767).astype(np.int16), "divide by 32768"),
+        (TONE * 32767, "divide by"),
+        ([], "Got"),
+    ],
+)
+def test_bad_audio_is_refused(bad, message):
+    with pytest.raises((ValueError, TypeError), match=message):
         acoustics.measure(bad)
+    with pytest.raises((ValueError, TypeError), match=message):
+        acoustics.measure_all([TONE, bad])
 
 
-def test_silence_is_measured_without_an_error():
-    assert acoustics.measure(np.zeros(32_000))["dynamics"] == -120
+def test_clips_of_any_form_are_measured_alike():
+    """Arrays, tensors, lists of unequal clips and generators; a wrong rate is named."""
+    alone = acoustics.measure(TONE)
+    assert list(alone) == list(acoustics.MEASURES) == list(world.CUES)
+    both = torch.from_numpy(np.stack([TONE, TONE[::-1].copy()]))
+    for clips in (both, both[:, None], list(both), (clip for clip in [TONE, TONE[:20_000]])):
+        assert acoustics.measure_all(clips).iloc[0].to_dict() == pytest.approx(alone)
+    with pytest.raises(ValueError, match="sample_rate"):
+        acoustics.measure(TONE, 0)
+
+
+def test_silence_is_measured_with_a_warning():
+    with pytest.warns(UserWarning, match="digital silence"):
+        assert acoustics.measure(np.zeros(32_000))["dynamics"] == -120

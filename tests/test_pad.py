@@ -5,10 +5,12 @@ import re
 import numpy as np
 import pytest
 
-from lib import book, prompts, steering
-from lib.pad import Pad
+from lib import prompts
+from lib.methods import steering
+from lib.pages.pad import Pad
 
 NEUTRAL = list(prompts.crossed("neutral", 4)["prompt"])
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +19,9 @@ def plane(organism):
     judge = steering.Judge(organism, ears=("corpus",), n=40, seconds=2.0)
     ends = ((("happy", "calm"), ("tense", "sad")), (("happy", "tense"), ("calm", "sad")))
     vectors = [
-        steering.direction(organism, *(list(table["prompt"][table["emotion"].isin(e)]) for e in end), seconds=1.0)
+        steering.direction(
+            organism, *(list(table["prompt"][table["emotion"].isin(e)]) for e in end), seconds=1.0
+        )
         for end in ends
     ]
     return judge, steering.calibrate(judge, vectors, NEUTRAL, seconds=2.0)
@@ -49,10 +53,14 @@ def test_a_path_is_sung_along_its_points(organism, plane):
     point = [[1.0, 0.5]]
     how = {"seconds": 1.0, "seeds": 3}
     still = steering.sing(organism, p, NEUTRAL[:1], point, **how)
-    assert np.array_equal(still.tokens, steering.sing(organism, p, NEUTRAL[:1], [point * 2], **how).tokens)
+    assert np.array_equal(
+        still.tokens, steering.sing(organism, p, NEUTRAL[:1], [point * 2], **how).tokens
+    )
     led = steering.sing(organism, p, NEUTRAL[:1], [[p.start, [3.0, 3.0]]], **how)
     plain = organism.generate(NEUTRAL[:1], 1.0, 3, progress=False)
-    assert led.tokens[0, 0, 0] == plain.tokens[0, 0, 0] and not np.array_equal(led.tokens, plain.tokens)
+    assert led.tokens[0, 0, 0] == plain.tokens[0, 0, 0] and not np.array_equal(
+        led.tokens, plain.tokens
+    )
     with pytest.raises(ValueError, match="one point or path for each of 1"):
         steering.sing(organism, p, NEUTRAL[:1], [[0, 0], [1, 1]])
 
@@ -69,28 +77,54 @@ def test_landing_finds_slopes_that_are_there():
 
 
 def test_the_page_holds_what_it_shows(made):
-    assert made.points.tolist() == [[-1, -1], [1, -1], [-1, 1], [1, 1]] and made.heard.shape == (2, 4, 2)
+    assert made.points.tolist() == [[-1, -1], [1, -1], [-1, 1], [1, 1]]
+    assert made.heard.shape == (2, 4, 2)
     (song,) = made.data["songs"]
-    assert len(song["sounds"]) == 4 and min(map(len, song["sounds"])) > 500 and song["caption"] == NEUTRAL[0]
+    assert len(song["sounds"]) == 4 and min(map(len, song["sounds"])) > 500
+    assert song["caption"] == NEUTRAL[0]
     assert np.allclose(song["heard"], made.heard[0], atol=0.006)
-    assert {book.WIDGET, "text/html"} <= set(made._repr_mimebundle_())
+    assert {WIDGET, "text/html"} <= set(made._repr_mimebundle_())
     assert not re.search(r"""(src|href)=["']?https?:|fetch\(|import\(""", made.html())
 
 
 def test_a_kernel_sings_where_it_is_asked(made):
     at_grid = made.answer({"song": 0, "path": [[1.0, 1.0]]})
-    assert (
-        at_grid["heard"] == made.data["songs"][0]["heard"][3] and at_grid["sound"] == made.data["songs"][0]["sounds"][3]
-    )
+    song = made.data["songs"][0]
+    assert at_grid["heard"] == song["heard"][3] and at_grid["sound"] == song["sounds"][3]
     assert len(made.answer({"song": 0, "path": [[-1, -1], [1, 1]] * 150})["sound"]) > 500
-    assert "song must be from 0 to 1" in made._answered({"song": 5, "path": [[0, 0]]})["error"]
 
 
-def test_bad_input(plane):
-    with pytest.raises(ValueError, match="A pad needs prompts, side >= 2"):
-        Pad(*plane, NEUTRAL[:1], side=1)
-    judge, p = plane
-    with pytest.raises(ValueError, match="two vectors"):
-        steering.calibrate(judge, p.vectors[:1], NEUTRAL)
-    with pytest.raises(ValueError, match="most positive"):
-        steering.calibrate(judge, p.vectors, NEUTRAL, most=0)
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        ({"song": 5, "path": [[0, 0]]}, "song must be an integer, from 0 to 1. Got 5"),
+        ({"song": 0, "path": [[0, 0, 0]]}, "path must be an array"),
+        ({"song": 0, "path": []}, "path must be an array"),
+        ({"song": 0, "path": [[0, None]]}, "path holds NaN"),
+    ],
+)
+def test_a_kernel_refuses_on_the_page(made, question, message):
+    assert message in made._answer_or_error(question)["error"]
+
+
+def test_songs_may_come_from_a_generator(plane):
+    lazy = Pad(*plane, (prompt for prompt in NEUTRAL[:1]), side=2, seconds=np.float32(1), seed=40)
+    assert lazy.prompts == NEUTRAL[:1] and len(lazy.data["songs"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"side": 1}, "side must be an integer, 2 or more"),
+        ({"reach": 0}, "reach must be a number above 0"),
+        ({"reach": np.inf}, "reach must be a number above 0"),
+        ({"seconds": -1}, "seconds must be a number above 0"),
+        ({"prompts": []}, "prompts is empty"),
+        ({"prompts": NEUTRAL[0]}, "prompts must be a list"),
+        ({"shown": 0}, "shown must be"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_sung(plane, change, message):
+    given = {"prompts": NEUTRAL[:1], **change}
+    with pytest.raises((ValueError, TypeError), match=message):
+        Pad(*plane, **given)

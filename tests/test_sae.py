@@ -1,6 +1,9 @@
-"""Sparse autoencoders: training, keeping, resuming, judging. Ground truth is a dictionary that we made."""
+"""Sparse autoencoders: training, keeping, resuming, judging. Ground truth is a dictionary that we
+made."""
 
+import copy
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -8,10 +11,15 @@ import pytest
 import torch
 import xarray as xr
 
-from lib import activations, features, model, sae
-from lib import rows as rows_module
+from lib.methods import features, sae
+from lib.methods.sae import batches, influence, keeping, training
+from lib.musicgen import activations
+from lib.musicgen.compat import audiocraft
+
+ConditioningAttributes = audiocraft.modules.conditioners.ConditioningAttributes
 
 DIM, TRUE = 24, 48
+QUICK = {"width": 32, "k": 3, "passes": 2, "batch_size": 256, "progress": False}
 
 
 @pytest.fixture(scope="module")
@@ -26,111 +34,86 @@ def acts(dictionary):
     rng = np.random.default_rng(1)
     codes = rng.exponential(1.0, (400, 32, TRUE)) * (rng.random((400, 32, TRUE)) < 3 / TRUE)
     x = 7.0 * (codes @ dictionary) + 5.0 + 0.05 * rng.normal(size=(400, 32, DIM))
-    return xr.DataArray(x.astype(np.float32), dims=("clip", "frame", "dim"))
+    return xr.DataArray(x.astype(np.float32), dims=("clip", "frame", "dim"), name="resid.4")
 
 
 @pytest.fixture(scope="module")
-def trained(acts, tmp_path_factory):
-    return sae.train(acts, "batchtopk", 64, 3, passes=16, lr=3e-3, batch_size=512, progress=False)
+def trained(acts):
+    return sae.train(acts, width=64, k=3, passes=16, lr=3e-3, batch_size=512, progress=False)
+
+
+def refuse_to_train(patch):
+    """From here on nothing may be trained."""
+    patch.setattr(batches.Rows, "batches", lambda *_: pytest.fail("trained again"))
 
 
 def explained(s, x):
+    """Explained variance, and how many features are active."""
     x = torch.from_numpy(np.asarray(x).reshape(-1, DIM))
     with torch.no_grad():
         error = ((x - s(x)) ** 2).sum() / ((x - x.mean(0)) ** 2).sum()
         return 1 - error.item(), (s.encode(x) > 0).float().sum(1).mean().item()
 
 
+# ---------------------------------------------------------------------------------------- training
 def test_it_finds_the_true_directions(trained, acts, dictionary):
     found = features.matched(dictionary, trained.W_dec.detach().numpy())
     random = features.matched(dictionary, np.random.default_rng(5).normal(size=(64, DIM)))
     assert np.median(found) > 0.9 > 0.75 > np.median(random)
-    ev, l0 = explained(trained, acts)
-    assert ev > 0.85 and 2.5 < l0 < 3.5
-    assert torch.linalg.vector_norm(trained.W_dec, dim=1).detach().numpy() == pytest.approx(1, abs=1e-4)
+    variance, active = explained(trained, acts)
+    assert variance > 0.85 and 2.5 < active < 3.5
+    lengths = torch.linalg.vector_norm(trained.W_dec, dim=1).detach().numpy()
+    assert lengths == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize("architecture", sae.ARCHITECTURES)
 def test_saved_and_loaded_are_the_same(architecture, acts, tmp_path):
     import sae_lens
 
-    s = sae.train(acts, architecture, 64, 3, passes=6, lr=3e-3, batch_size=512, folder=tmp_path / "s", progress=False)
+    recipe = {"width": 64, "k": 3, "passes": 4, "lr": 3e-3, "batch_size": 512}
+    s = sae.train(acts, architecture, folder=tmp_path / "s", progress=False, **recipe)
     again = sae_lens.SAE.load_from_disk(str(tmp_path / "s"))
-    assert explained(again, acts) == explained(s, acts)
-    ev, l0 = explained(s, acts)
-    assert ev > 0
-    if architecture in (
-        "topk",
-        "batchtopk",
-        "matryoshka",
-    ):  # a short run that kept the running threshold lets hundreds through
-        assert 2 < l0 < 4
+    variance, active = explained(s, acts)
+    assert explained(again, acts) == (variance, active)
+    assert variance > 0
+    if architecture in ("topk", "batchtopk", "matryoshka"):
+        assert 2 < active < 4  # the running threshold of a short run would let hundreds through
     assert again.cfg.metadata.training["architecture"] == architecture
-    assert (tmp_path / "s" / "statistics.safetensors").exists() and not (tmp_path / "s" / "checkpoint").exists()
+    assert {file.name for file in (tmp_path / "s").iterdir() if not file.suffix == ".note"} == {
+        "cfg.json",
+        "sae_weights.safetensors",
+        "statistics.safetensors",
+    }
 
 
 def test_batch_topk_selects_what_sae_lens_selects():
     from sae_lens.saes.batchtopk_sae import BatchTopK
 
-    ours, theirs = sae._BatchTopK(4), BatchTopK(4)
+    ours = training.BatchTopK(4)
+    theirs = BatchTopK(4)
     for step in range(4):
-        x = torch.randn(64, 100, generator=torch.Generator().manual_seed(step)) * (1 if step < 2 else 0.2)
+        x = torch.randn(64, 100, generator=torch.Generator().manual_seed(step))
+        x = x * (1 if step < 2 else 0.2)
         assert torch.equal(ours(x), theirs(x))
-
-
-def test_a_killed_training_goes_on_and_ends_the_same(acts, tmp_path, monkeypatch):
-    settings = {"width": 32, "k": 3, "passes": 4, "batch_size": 256, "progress": False}
-    whole = sae.train(acts, "topk", **settings)
-    monkeypatch.setattr(sae, "SAVE_EVERY", 40)
-    step, calls = sae.Rows._load, []
-
-    def dying(self, passed, blocks):
-        calls.append(passed)
-        if len(calls) > 3:
-            raise KeyboardInterrupt
-        return step(self, passed, blocks)
-
-    monkeypatch.setattr(sae.Rows, "_load", dying)
-    with pytest.raises(KeyboardInterrupt):
-        sae.train(acts, "topk", folder=tmp_path / "s", **settings)
-    assert json.loads((tmp_path / "s/checkpoint/plan.json").read_text())["width"] == 32
-    monkeypatch.setattr(sae.Rows, "_load", step)
-    with pytest.raises(ValueError, match=r"holds another training.*seed"):
-        sae.train(acts, "topk", folder=tmp_path / "s", seed=1, **settings)
-    resumed = sae.train(acts, "topk", folder=tmp_path / "s", **settings)
-    assert torch.allclose(whole.W_dec, resumed.W_dec, atol=1e-5)
-    monkeypatch.setattr(sae.Rows, "batches", lambda *a: pytest.fail("a finished training is loaded, not repeated"))
-    sae.train(acts, "topk", folder=tmp_path / "s", **settings)
-
-
-def test_rows_stream_each_row_once_a_pass_and_start_anywhere(acts, monkeypatch):
-    monkeypatch.setattr(rows_module, "BUFFER", 4 * DIM * 3000)
-    x = acts.copy()
-    x[3, 5:] = np.nan
-    rows = sae.Rows(x, 100, 0)
-    assert rows.n == 400 * 32 - 27 and len(rows.buffers(0)) > 3
-    per_pass = sum(int(rows.counts[b].sum()) // 100 for b in rows.buffers(0))
-    stream = rows.batches()
-    batches = [next(stream) for _ in range(per_pass + 5)]
-    seen = torch.cat(batches[:per_pass])
-    assert len(torch.unique(seen, dim=0)) == len(seen) > 0.9 * rows.n
-    assert seen.mean().abs() < 0.02 and seen.std() == pytest.approx(1, abs=0.05)
-    later = rows.batches(per_pass + 2)
-    assert torch.equal(next(later), batches[per_pass + 2]) and torch.equal(next(later), batches[per_pass + 3])
 
 
 def test_bad_input_is_refused_before_training(acts):
     for settings, message in (
         ({"architecture": "relu"}, "architecture must be one of"),
         ({"width": 8000}, "too few"),
-        ({"width": 8, "k": 8}, "k must be smaller"),
-        ({"width": -1}, "width must be a number above 0"),
+        ({"width": 8, "k": 8}, r"k must be a number in \(0, 8\). Got 8"),
+        ({"width": -1}, "width must be an integer, 2 or more"),
+        ({"architecture": "matryoshka", "width": 6}, "width must be an integer, 8 or more"),
+        ({"batch_size": -1}, "batch_size must be an integer, 1 or more"),
+        ({"passes": float("nan")}, "passes must be a number above 0"),
     ):
         with pytest.raises(ValueError, match=message):
             sae.train(acts, **{"width": 32, "k": 3, **settings})
+    gaps = np.random.default_rng(0).normal(size=(500, 8))
+    gaps[:, 3] = np.nan
     for bad, message in (
         (np.ones((500, 8)), "constant"),
-        (np.where(np.arange(8) == 3, np.nan, np.random.default_rng(0).normal(size=(500, 8))), "NaN or infinite"),
+        (gaps, "NaN or infinite"),
         (np.full((500, 8), np.nan), "no activation"),
         (np.zeros(5), "Got shape"),
     ):
@@ -140,47 +123,251 @@ def test_bad_input_is_refused_before_training(acts):
         sae.load("nowhere")
 
 
+def test_numpys_numbers_are_welcome():
+    plan = training.Recipe("topk", np.int64(32), np.float32(3), passes=np.int8(2)).checked()
+    assert plan == training.Recipe("topk", 32, 3.0, passes=2.0)
+    json.dumps(training.asdict(plan))
+
+
+def test_rows_stream_each_row_once_a_pass_and_start_anywhere(acts, monkeypatch):
+    monkeypatch.setattr(batches, "BUFFER", 4 * DIM * 3000)
+    x = acts.copy(deep=True)
+    x[3, 5:] = np.nan
+    rows = batches.Rows(x, 100, 0)
+    assert rows.n == 400 * 32 - 27 and len(rows.buffers(0)) > 3
+    per_pass = sum(int(rows.counts[blocks].sum()) // 100 for blocks in rows.buffers(0))
+    stream = rows.batches()
+    read = [next(stream) for _ in range(per_pass + 5)]
+    seen = torch.cat(read[:per_pass])
+    assert len(torch.unique(seen, dim=0)) == len(seen) > 0.9 * rows.n
+    assert seen.mean().abs() < 0.02 and seen.std() == pytest.approx(1, abs=0.05)
+    later = rows.batches(per_pass + 2)
+    assert torch.equal(next(later), read[per_pass + 2])
+    assert torch.equal(next(later), read[per_pass + 3])
+
+
+# ---------------------------------------------------------------------------- keeping and resuming
+def test_a_folder_belongs_to_the_activations_it_was_trained_on(acts, tmp_path):
+    """Other data of the same shape, mean and scale is another training, finished or not."""
+    other = acts.copy(deep=True)
+    other.values = acts.values[:, ::-1, ::1].copy()
+    other.values[0] = acts.values[1]
+    other.values[1] = acts.values[0]
+    mine = batches.Rows(acts, 256, 0)
+    theirs = batches.Rows(other, 256, 0)
+    assert mine.scale == pytest.approx(theirs.scale) and mine.mean == pytest.approx(theirs.mean)
+    assert mine.content != theirs.content == batches.Rows(other.copy(deep=True), 99, 1).content
+    sae.train(acts, "topk", folder=tmp_path / "s", **QUICK)
+    with pytest.raises(ValueError, match=r"holds another training.*content"):
+        sae.train(other, "topk", folder=tmp_path / "s", **QUICK)
+
+
+def test_a_killed_training_goes_on_and_ends_the_same(acts, tmp_path, monkeypatch):
+    whole = sae.train(acts, "topk", **QUICK)
+    monkeypatch.setattr(training, "SAVE_EVERY", 40)
+    folder = tmp_path / "s"
+    kill_in_second_pass(acts, folder, monkeypatch)
+    note = json.loads((folder / "checkpoint" / "plan.json").read_text())
+    assert note["plan"]["width"] == 32 and not (folder / "cfg.json").exists()
+    with pytest.raises(ValueError, match=r"holds another training.*seed"):
+        sae.train(acts, "topk", folder=folder, seed=1, **QUICK)
+    with pytest.raises(ValueError, match=r"holds another training.*content"):
+        sae.train(acts[::-1], "topk", folder=folder, **QUICK)
+    begun_at = []
+    read = batches.Rows.batches
+
+    def counting(self, first=0):
+        begun_at.append(first)
+        return read(self, first)
+
+    monkeypatch.setattr(batches.Rows, "batches", counting)
+    resumed = sae.train(acts, "topk", folder=folder, **QUICK)
+    assert begun_at == [40] and torch.allclose(whole.W_dec, resumed.W_dec, atol=1e-5)
+    assert not list(folder.glob("*checkpoint*"))
+
+
+def test_a_damaged_checkpoint_is_noticed(acts, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SAVE_EVERY", 40)
+    kill_in_second_pass(acts, tmp_path / "s", monkeypatch)
+    weights = tmp_path / "s" / "checkpoint" / keeping.WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.warns(UserWarning, match="damaged: the training begins anew"):
+        again = sae.train(acts, "topk", folder=tmp_path / "s", **QUICK)
+    assert torch.equal(sae.train(acts, "topk", **QUICK).W_dec, again.W_dec)
+
+
+def kill_in_second_pass(acts, folder, monkeypatch):
+    """Train until the second pass over the data, which fails."""
+    load = batches.Rows._load
+
+    def dying(self, number, blocks):
+        if number:
+            raise KeyboardInterrupt
+        return load(self, number, blocks)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batches.Rows, "_load", dying)
+        with pytest.raises(KeyboardInterrupt):
+            sae.train(acts, "topk", folder=folder, **QUICK)
+
+
+def test_a_finished_training_is_found_wherever_it_lies(acts, tmp_path, monkeypatch):
+    first = sae.train(acts, "topk", folder=tmp_path / "s", about={"model": "/old"}, **QUICK)
+    moved = (tmp_path / "s").rename(tmp_path / "moved")
+    refuse_to_train(monkeypatch)
+    again = sae.train(acts, "topk", folder=moved, about={"model": "/new"}, **QUICK)
+    assert torch.equal(first.W_dec, again.W_dec)
+    assert again.cfg.metadata.about == {"model": "/old"}
+
+
+def test_a_damaged_sae_is_made_again(acts, tmp_path):
+    first = sae.train(acts, "topk", folder=tmp_path / "s", **QUICK)
+    weights = tmp_path / "s" / keeping.WEIGHTS
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.warns(UserWarning, match="is damaged: it is made again"):
+        again = sae.train(acts, "topk", folder=tmp_path / "s", **QUICK)
+    assert torch.equal(first.W_dec, again.W_dec)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sae.train(acts, "topk", folder=tmp_path / "s", **QUICK)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="is a file"):
+        sae.train(acts, "topk", folder=tmp_path / "file", **QUICK)
+
+
+def test_what_chapters_share_is_named_by_content(organism, acts, monkeypatch):
+    settings = {"batch_size": 256, "progress": False}
+    first = sae.trained(organism, acts, 32, 3, 1, **settings)
+    assert sae.FOLDER.is_dir() and len(list(sae.FOLDER.iterdir())) == 1
+    monkeypatch.setattr(organism, "name", "/somewhere/else")
+    with monkeypatch.context() as patch:
+        refuse_to_train(patch)
+        assert torch.equal(sae.trained(organism, acts, 32, 3, 1, **settings).W_dec, first.W_dec)
+    later = acts.copy(deep=True)
+    later[-1, -1, -1] += 1  # the first clip is the same
+    assert not torch.equal(sae.trained(organism, later, 32, 3, 1, **settings).W_dec, first.W_dec)
+    monkeypatch.setattr(training, "_code", lambda: "another version")
+    sae.trained(organism, acts, 32, 3.0, 1.0, **settings)
+    assert len(list(sae.FOLDER.iterdir())) == 3
+
+
+# -------------------------------------------------------------------------------------- evaluation
 @pytest.fixture(scope="module")
-def organism():
-    m = model.load("organism", "cpu")
-    clips = m.generate([f"a {w} melody" for w in ("happy", "sad", "calm", "fast")] * 4, 2, seed=3, progress=False)
-    return m, clips, activations.capture(m, clips, ["resid.4", "text"], progress=False)
+def sung(organism):
+    prompts = [f"a {word} melody" for word in ("happy", "sad", "calm", "fast")] * 3
+    clips = organism.generate(prompts, 1, seed=3, progress=False)
+    return clips, activations.capture(organism, clips, ["resid.4", "text"], progress=False)
 
 
-def test_evaluate_splices_into_the_running_model(organism):
-    m, clips, acts = organism
-    perfect = sae.Basis(acts["resid.4"], "pca", m.lm.dim)
-    found = sae.evaluate(perfect, m, "resid.4", clips)
-    assert found["loss_recovered"].value == pytest.approx(1, abs=1e-3) and found["explained_variance"] > 0.999
-    assert found["loss"] == pytest.approx(m.cross_entropy(clips).mean())
-    few = sae.evaluate(sae.Basis(acts["resid.4"], "pca", 4), m, "resid.4", clips)
-    none = sae.evaluate(sae.Basis(acts["resid.4"], "random", 4), m, "resid.4", clips)
+def test_evaluate_splices_into_the_running_model(organism, sung):
+    clips, acts = sung
+    perfect = sae.Basis(acts["resid.4"], "pca", organism.lm.dim)
+    found = sae.evaluate(perfect, organism, "resid.4", clips)
+    assert found["loss_recovered"].value == pytest.approx(1, abs=1e-3)
+    assert found["explained_variance"] > 0.999
+    assert found["loss"] == pytest.approx(organism.cross_entropy(clips).mean())
+    few = sae.evaluate(sae.Basis(acts["resid.4"], "pca", 4), organism, "resid.4", clips)
+    none = sae.evaluate(sae.Basis(acts["resid.4"], "random", 4), organism, "resid.4", clips)
     assert none["loss_recovered"].value < few["loss_recovered"].value < 1 and few["l0"] == 4
     with pytest.raises(ValueError, match="128 wide, but the SAE reads vectors of 192"):
-        sae.evaluate(perfect, m, "text", clips)
+        sae.evaluate(perfect, organism, "text", clips)
+    with pytest.raises(ValueError, match="k must be an integer, from 1 to 192"):
+        sae.Basis(acts["resid.4"], "pca", 0)
 
 
-def test_cross_entropy_is_audiocrafts(organism):
-    m, clips, _ = organism
-    attributes = [model.ConditioningAttributes(text={"description": p}) for p in clips.prompts[:1]]
+def test_the_loss_is_audiocrafts(organism, sung):
+    clips, _ = sung
+    attributes = ConditioningAttributes(text={"description": clips.prompts[0]})
     codes = torch.from_numpy(clips.tokens[:1])
     with torch.no_grad():
-        out = m.lm.compute_predictions(codes, attributes, keep_only_valid_steps=False)
+        out = organism.lm.compute_predictions(codes, [attributes], keep_only_valid_steps=False)
     reference = torch.nn.functional.cross_entropy(out.logits.flatten(0, 2), codes.flatten())
-    assert m.cross_entropy(clips)[0] == pytest.approx(reference.item(), rel=1e-4)
+    assert organism.cross_entropy(clips)[0] == pytest.approx(reference.item(), rel=1e-4)
+
+
+def test_evaluate_knows_the_edits_in_force(organism, sung):
+    """What an SAE stands in for is the model as it runs: within another edit, another."""
+    clips, acts = sung
+    basis = sae.Basis(acts["resid.4"], "pca", 16)
+    losses = [sae.evaluate(basis, organism, "resid.4", clips)["loss"]]
+    for factor in (0.0, 0.5):
+        edit = activations.Edit("resid.2", multiply=factor)
+        with activations.edit(organism, edit):
+            losses.append(sae.evaluate(basis, organism, "resid.4", clips)["loss"])
+            assert losses[-1] == pytest.approx(organism.cross_entropy(clips).mean())
+    losses.append(sae.evaluate(basis, organism, "resid.4", clips)["loss"])
+    assert len(set(losses)) == 3 and losses[0] == losses[-1]
+    other = sae.evaluate(basis, organism, "resid.4", clips[::-1])["loss"]
+    assert other == pytest.approx(losses[0])  # other clips, the same mean
 
 
 def test_features_find_the_one_that_follows_a_label(trained, acts, dictionary):
     loud = np.arange(400) % 2 == 0
-    x = acts.copy()
+    x = acts.copy(deep=True)
     x.values[loud] += 14 * dictionary[7].astype(np.float32)
-    labels = pd.DataFrame({"loud": loud, "number": np.random.default_rng(2).normal(size=400)})
+    numbers = np.random.default_rng(2).normal(size=400)
+    labels = pd.DataFrame({"loud": loud, "number": numbers, "none": [None] * 400})
     table = sae.features(trained, x, labels)
     best = int(table["loud"].argmax())
-    assert table["loud"][best] > 0.95 and abs(trained.W_dec[best].detach().numpy() @ dictionary[7]) > 0.9
+    assert table["loud"][best] > 0.95
+    assert abs(trained.W_dec[best].detach().numpy() @ dictionary[7]) > 0.9
     assert table["best"][best] == "loud" and table["answers"][best] == 1
     assert ((table["number high"] - 0.5).abs() < 0.15).all()
-    means, stats_ = sae.activity(trained, x)
-    assert means.shape == (400, 64) and stats_["density"].between(0, 1).all()
     with pytest.raises(ValueError, match="one row for each of 400"):
         sae.features(trained, x, labels[:3])
+    with pytest.raises(ValueError, match="acts must be"):
+        sae.activity(trained, acts[:, 0])
+
+
+def test_activity_leaves_missing_tokens_out(trained, acts):
+    whole, table = sae.activity(trained, acts)
+    assert whole.shape == (400, 64) and table["density"].between(0, 1).all()
+    gappy = acts.copy(deep=True)
+    gappy[:, 20:] = np.nan
+    assert sae.activity(trained, gappy)[0] == pytest.approx(sae.activity(trained, acts[:, :20])[0])
+
+
+def test_best_first(trained, acts, dictionary):
+    codes = acts.values.reshape(400, -1, DIM).mean(1) @ dictionary[7]
+    labels = pd.DataFrame({"loud": codes > np.median(codes)})
+    raw = sae.Basis(acts, "random", 3)
+    assert sae.best_first([raw, trained, raw], acts, labels)[0] is trained
+
+
+def test_effects_are_in_the_order_in_which_they_are_asked(organism, sung, monkeypatch):
+    def loudness(_, clips):
+        return pd.DataFrame({"dynamics": clips.audio.std(1)})
+
+    monkeypatch.setattr(influence.listeners, "get", lambda *_: None)
+    monkeypatch.setattr(influence, "_profile", loudness)
+    clips, acts = sung
+    basis = sae.Basis(acts["resid.4"], "pca", 8)
+    activity, _ = sae.activity(basis, acts["resid.4"])
+    found = sae.effects(basis, organism, "resid.4", clips, activity, [5, -1], 2, 0.5)
+    assert list(found) == [5, 191]
+    assert found[5]["up"] > 0 and found[5]["off"] > 0 and found[5]["cues"]["dynamics"].n == 2
+    with pytest.raises(ValueError, match="which must be integers from -192 to 191"):
+        sae.effects(basis, organism, "resid.4", clips, activity, [192])
+
+
+# ----------------------------------------------------------------------------------------- placing
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_an_sae_takes_any_precision_and_answers_in_it(trained, acts, dtype):
+    x = torch.from_numpy(acts.values[0])
+    z = sae.encode(trained, x.to(dtype))
+    assert z.dtype == sae.decode(trained, z).dtype == trained(x.to(dtype)).dtype == dtype
+    assert torch.allclose(trained(x.to(dtype)).float(), trained(x), rtol=0.02, atol=0.2)
+    basis = sae.Basis(acts, "random", 3)
+    assert basis(x.to(dtype)).dtype == sae.encode(basis, x.to(dtype)).dtype == dtype
+    assert sae.encode(basis, x.double()).dtype == torch.float64
+
+
+def test_a_copy_of_an_sae_is_its_own(trained, acts):
+    x = torch.from_numpy(acts.values[0]).half()
+    again = copy.deepcopy(trained)
+    assert torch.equal(again(x), trained(x))
+    with torch.no_grad():
+        again.W_dec.zero_()
+    assert not torch.equal(again(x), trained(x))

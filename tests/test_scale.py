@@ -1,30 +1,71 @@
-"""Work spread over Ray workers gives what one process gives, whatever dies on the way. What dies here really dies."""
+"""Work in pieces and on workers gives what one call gives, whatever dies on the way.
 
+What dies here really dies. Where that is not the point, a worker is played by this process: it gets
+what a worker gets, pickled, and loads a model of its own.
+"""
+
+import importlib
 import os
+import pickle
 import socket
 import sys
+import threading
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
-import xarray as xr
+import torch
 from ray import cloudpickle
 
-from lib import activations, cluster, harvest, model, scale, store
+import lib
+from lib import activations, harvest, model, scale, store
+from lib.musicgen.activations import Edit
+from lib.scale import cluster, work
 
 SITES = ("resid.4", "text")
+PROMPTS = ["a happy melody", "slow music", "sad", "loud and fast music"] * 3
+#: One value a clip, some clips of a larger call, and a function that closes over something.
+STRENGTHS = np.linspace(0, 2, len(PROMPTS))
+EDITS = (
+    Edit("resid.2", add=np.ones(192), scale=STRENGTHS),
+    Edit("mlp.3", multiply=0.0, clips=[0, -1]),
+    Edit("resid.5", apply=lambda x: x + 0.1 * float(STRENGTHS[-1])),
+)
 
 
 @pytest.fixture(scope="module")
 def clips(organism):
-    return organism.generate(["a happy melody", "slow music", "sad", "loud and fast music"] * 3, 0.6, 3, progress=False)
+    return organism.generate(PROMPTS, 0.6, 3, progress=False)
+
+
+@pytest.fixture(scope="module")
+def edited(organism):
+    with activations.edit(organism, *EDITS):
+        return organism.generate(PROMPTS, 0.6, 3, progress=False)
 
 
 @pytest.fixture(scope="module")
 def alone(organism, clips, tmp_path_factory):
-    return activations.capture(
-        organism, clips, SITES, out=tmp_path_factory.mktemp("one") / "a.zarr", batch_size=4, progress=False
-    )
+    out = tmp_path_factory.mktemp("one") / "a.zarr"
+    return activations.capture(organism, clips, SITES, out=out, batch_size=4, progress=False)
+
+
+@pytest.fixture
+def played(monkeypatch):
+    """Workers played by this process; what they were given, as bytes."""
+    given = []
+
+    def run(task, items, workers, address, retries):
+        given.append((task, items))
+        for number, item in enumerate(items):
+            yield number, pickle.loads(task)(pickle.loads(item))
+
+    monkeypatch.setattr(cluster, "run", run)
+    monkeypatch.setattr(work, "_loaded", work._loaded.__wrapped__)
+    return given
 
 
 def same(a, b):
@@ -32,11 +73,15 @@ def same(a, b):
 
 
 def left_behind():
-    return [p.name() for p in psutil.Process().children(recursive=True) if "ray" in p.name() or "gcs" in p.name()]
+    processes = psutil.Process().children(recursive=True)
+    return [p.name() for p in processes if "ray" in p.name() or "gcs" in p.name()]
 
 
-def test_workers_give_the_same_bits_though_one_is_killed(organism, clips, alone, tmp_path, monkeypatch):
-    marker, write = str(tmp_path / "killed"), scale._write
+# ------------------------------------------------------------------------------- on workers that die
+def test_workers_give_the_same_bits_though_one_is_killed(organism, clips, tmp_path, monkeypatch):
+    """Under edits, too: they travel with the pieces."""
+    marker = tmp_path / "killed"
+    write = work._write
 
     def killed_once(m, piece, **told):
         if piece.start == 4 and not os.path.exists(marker):
@@ -44,54 +89,95 @@ def test_workers_give_the_same_bits_though_one_is_killed(organism, clips, alone,
             os._exit(1)
         write(m, piece, **told)
 
-    monkeypatch.setattr(scale, "_write", killed_once)
+    settings = {"batch_size": 4, "progress": False, "reduce": lambda x: x[:, ::2]}
     out = tmp_path / "b.zarr"
-    spread = scale.capture(organism, clips, SITES, out, workers=2, batch_size=4, progress=False)
-    assert os.path.exists(marker) and same(spread, alone)
-    assert spread.attrs["identity"] == alone.attrs["identity"]
-    monkeypatch.setattr(cluster, "run", lambda *a: pytest.fail("started again"))
-    assert same(scale.capture(organism, clips, SITES, out, workers=2, batch_size=4, progress=False), alone)
+    with activations.edit(organism, *EDITS):
+        here = activations.capture(organism, clips, SITES, out=tmp_path / "a.zarr", **settings)
+        monkeypatch.setattr(work, "_write", killed_once)
+        there = scale.capture(organism, clips, SITES, out, workers=np.int64(2), **settings)
+        assert marker.exists()
+        assert same(there, here)
+        assert store.identity(out) == store.identity(tmp_path / "a.zarr")
+        monkeypatch.setattr(cluster, "run", lambda *a: pytest.fail("started again"))
+        again = scale.capture(organism, clips, SITES, out, workers=2, **settings)
+        assert same(again, here)
+    plain = activations.capture(organism, clips, SITES, progress=False, reduce=settings["reduce"])
+    assert not same(there, plain)
     assert not left_behind()
 
 
-def test_a_cluster_that_vanishes_loses_nothing_that_was_generated(organism, clips, tmp_path, monkeypatch):
-    sing, out = scale._sing, tmp_path / "c.zarr"
+def test_a_cluster_that_vanishes_loses_nothing_that_was_generated(
+    organism, edited, tmp_path, monkeypatch
+):
+    """Under edits that number the clips of the whole call."""
+    sing = work._sing
+    out = tmp_path / "c.zarr"
 
     def until_the_end(m, piece, **told):
         if piece.start < 8:
             return sing(m, piece, **told)
-        for process in psutil.Process(os.getppid()).parent().children():  # all of Ray that this call has started
+        for process in (
+            psutil.Process(os.getppid()).parent().children()
+        ):  # all of Ray that this call started
             process.kill()
         os._exit(1)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(scale, "_sing", until_the_end)
-        with pytest.raises(scale.ScaleError, match=r"Workers are gone \(.+\). What they wrote is kept"):
-            scale.generate(organism, clips.prompts, 0.6, 3, out=out, workers=1, at_once=4, retries=0, progress=False)
-    with pytest.raises(store.StoreError, match="1 of 3 pieces"):
-        store.open(out)
-    asked = []
-    monkeypatch.setattr(scale, "_sing", lambda m, piece, **told: (asked.append(piece), sing(m, piece, **told)))
-    again = scale.generate(organism, clips.prompts, 0.6, 3, out=out, at_once=4, progress=False)  # in this process
-    assert asked == [slice(8, 12)]
-    assert np.array_equal(again.tokens, clips.tokens) and np.array_equal(again.audio, clips.audio)
-    assert (again.prompts, again.seeds, again.settings) == (clips.prompts, clips.seeds, clips.settings)
+    asked = {"prompts": PROMPTS, "seconds": 0.6, "seed": 3, "out": out, "at_once": 4}
+    with activations.edit(organism, *EDITS):
+        with monkeypatch.context() as patch:
+            patch.setattr(work, "_sing", until_the_end)
+            message = r"Workers are gone \(.+\). What they wrote is kept"
+            with pytest.raises(scale.ScaleError, match=message):
+                scale.generate(organism, **asked, workers=1, retries=0, progress=False)
+        with pytest.raises(store.StoreError, match="1 of 3 pieces"):
+            store.open(out)
+        pieces = []
+        monkeypatch.setattr(
+            work, "_sing", lambda m, piece, **told: (pieces.append(piece), sing(m, piece, **told))
+        )
+        again = scale.generate(organism, **asked, progress=False)  # in this process
+    assert pieces == [slice(8, 12)]
+    assert np.array_equal(again.tokens, edited.tokens)
+    assert np.array_equal(again.audio, edited.audio)
+    assert again.prompts == edited.prompts
+    assert again.seeds == edited.seeds
+    assert again.settings == edited.settings
 
 
 # what follows needs no model: the workers start quickly
 def run(task, items=(1, 2), workers=2, address=None, retries=0):
-    return sorted(cluster.run(cloudpickle.dumps(task), list(map(cloudpickle.dumps, items)), workers, address, retries))
+    packed = [cloudpickle.dumps(item) for item in items]
+    return sorted(cluster.run(cloudpickle.dumps(task), packed, workers, address, retries))
 
 
 def test_results_come_in_numbers_and_a_task_s_own_error_comes_back():
-    def work(item):
+    def double(item):
         if item == 3:
             raise KeyError("three")
         return item * 2
 
     with pytest.raises(KeyError, match="three") as caught:
-        run(work, (1, 3))
-    assert "in work" in caught.value.__notes__[0]
+        run(double, (1, 3))
+    assert "in double" in caught.value.__notes__[0]
+
+
+def test_it_works_under_another_name(tmp_path, monkeypatch):
+    """Installed, the package has another name, and workers look for it under that."""
+    (tmp_path / "another_name").symlink_to(Path(lib.__file__).parent)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    there = importlib.import_module("another_name.scale.cluster")
+    check = importlib.import_module("another_name.check")
+    try:
+        assert there is not cluster
+        task = cloudpickle.dumps(check.texts)  # as another_name.check.texts
+        assert b"another_name" in task
+        items = [cloudpickle.dumps("prompts"), cloudpickle.dumps("again")]
+        with pytest.raises(TypeError, match="values"):
+            list(there.run(task, items, 1, None, 0))
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "another_name"]:
+            del sys.modules[name]
 
 
 def test_a_worker_that_always_dies_ends_it():
@@ -116,54 +202,181 @@ def test_an_address_that_never_answers(monkeypatch):
             run(print, address=f"127.0.0.1:{silent.getsockname()[1]}")
 
 
-# without workers
+# --------------------------------------------------------------------- edits and changed models travel
+@pytest.mark.parametrize("workers", [0, 1])
+def test_pieces_are_edited_as_one_call_is(organism, clips, edited, played, workers):
+    asked = {"seconds": 0.6, "seed": 3, "at_once": np.int32(5), "decode": False, "workers": workers}
+    with activations.edit(organism, *EDITS):
+        sung = scale.generate(organism, iter(PROMPTS), **asked, progress=False)
+    assert np.array_equal(sung.tokens, edited.tokens)
+    assert not np.array_equal(sung.tokens[0], clips.tokens[0])
+    assert np.array_equal(scale.generate(organism, PROMPTS, **asked).tokens, clips.tokens)
+
+
+def test_the_stream_beside_is_cut_into_pieces(organism, played):
+    basis = np.eye(192)[:8]
+    prompts = PROMPTS[:3]
+    beside = PROMPTS[1:4]
+    with activations.edit(organism, Edit("resid.3", interchange=basis)):
+        whole = organism.generate(prompts, 0.4, 1, beside=beside, progress=False)
+        for workers in (0, 1):
+            parts = scale.generate(
+                organism, prompts, 0.4, 1, beside=iter(beside), at_once=2, workers=workers
+            )
+            assert np.array_equal(parts.tokens, whole.tokens)
+    assert not np.array_equal(whole.tokens, organism.generate(prompts, 0.4, 1).tokens)
+
+
+def test_what_cannot_be_sent_is_refused_with_the_reason(organism, clips, tmp_path, played):
+    lock = threading.Lock()
+
+    def locked(x):
+        with lock:
+            return x
+
+    with activations.edit(organism, Edit("resid.1", apply=locked)):
+        with pytest.raises(scale.ScaleError, match=r"The edits in force cannot .*lock.*workers=0"):
+            scale.generate(organism, PROMPTS[:1], 0.2, workers=1)
+    with pytest.raises(scale.ScaleError, match=r"The task cannot be sent .*lock"):
+        scale.each(lambda m, item: locked(item), organism, [1], workers=1)
+    with pytest.raises(scale.ScaleError, match=r"Items\[1\] cannot be sent .*lock"):
+        scale.each(print, organism, [1, lock], workers=1)
+    assert not played
+
+
+def test_a_changed_model_is_used_here_and_refused_elsewhere(clips, tmp_path, played):
+    changed = model.load("organism", "cpu")
+    with torch.no_grad():
+        changed.lm.transformer.layers[3].linear2.weight.mul_(0.5)
+    expected = changed.generate(PROMPTS[:2], 0.4, 3, progress=False)
+    here = scale.generate(changed, PROMPTS[:2], 0.4, 3, at_once=1, progress=False)
+    assert np.array_equal(here.tokens, expected.tokens)
+    assert not np.array_equal(here.tokens, clips.tokens[:2, :, :10])
+    message = r"given in language model: .* Save the changed model .* workers=0"
+    with pytest.raises(scale.ScaleError, match=message):
+        scale.generate(changed, PROMPTS[:2], 0.4, 3, workers=1)
+    with pytest.raises(scale.ScaleError, match=message):
+        scale.capture(changed, clips, SITES, tmp_path / "a.zarr", workers=1)
+    with pytest.raises(scale.ScaleError, match=message):
+        scale.each(print, changed, [1], workers=1)
+    conditioner = changed.lm.condition_provider.conditioners["description"]
+    with torch.no_grad():
+        conditioner.t5.shared.weight[5] += 1
+    with pytest.raises(scale.ScaleError, match="given in language model and text encoder: "):
+        scale.each(print, changed, [1], workers=1)
+
+
+def test_another_precision_is_refused(organism, played, monkeypatch):
+    identity = model.Model.identity
+    monkeypatch.setattr(
+        model.Model,
+        "identity",
+        lambda m: identity(m) | ({} if m is organism else {"dtype": "torch.float16"}),
+    )
+    with pytest.raises(scale.ScaleError, match=r"in torch\.float16, and it was .* torch\.float32"):
+        scale.each(print, organism, [1], workers=1)
+
+
+def test_a_relative_folder_is_found_from_anywhere(folder, tmp_path, played, monkeypatch):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "organism").mkdir()  # a name of ours is no folder
+    monkeypatch.chdir(folder.parent)
+    relative = Path(folder.name)
+    mine = model.load(str(relative), "cpu")
+    by_hand = cluster.run
+
+    def from_elsewhere(*job):
+        monkeypatch.chdir(tmp_path / "there")
+        yield from by_hand(*job)
+
+    monkeypatch.setattr(cluster, "run", from_elsewhere)
+    for given in (mine, relative, str(relative)):
+        monkeypatch.chdir(folder.parent)
+        (dim,) = scale.each(lambda m, item: m.lm.dim, given, [0], workers=1)
+        assert dim == mine.lm.dim
+    monkeypatch.chdir(tmp_path)
+    assert scale.each(lambda m, item: m.name, "organism", [0], workers=1) == ["organism"]
+
+
+def test_clips_travel_without_their_sound(organism, clips, tmp_path, played):
+    loud = replace(clips, audio=np.full((len(clips), 10**6), 0.1, np.float32))
+    scale.capture(organism, loud, SITES, tmp_path / "a.zarr", workers=1, progress=False)
+    ((task, _),) = played
+    assert len(task) < 100_000
+
+
+# ----------------------------------------------------------------------------------------- without workers
 def test_a_store_at_a_url(organism, clips, alone, monkeypatch):
     out = "memory://scale-test/a.zarr"
-    there = scale.capture(organism, clips, SITES, out, batch_size=4, progress=False)
+    there = scale.capture(organism, clips, iter(SITES), out, batch_size=4, progress=False)
     assert same(there, alone)
     with pytest.raises(ValueError, match="Workers cannot share memory://"):
         scale.capture(organism, clips, SITES, out, workers=2)
-    monkeypatch.setattr(store.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000})())
+    memory = type("Memory", (), {"available": 1000})
+    monkeypatch.setattr(store.psutil, "virtual_memory", memory)
     with pytest.raises(store.StoreError, match="are free"):
         scale.capture(organism, clips, SITES, "memory://scale-test/b.zarr", progress=False)
 
 
-def test_data_that_was_lost_is_named_and_written_again(organism, clips, alone, tmp_path, monkeypatch):
+def test_data_that_was_lost_is_named_and_written_again(
+    organism, clips, alone, tmp_path, monkeypatch
+):
     out = tmp_path / "half.zarr"
     scale.capture(organism, clips, SITES, out, batch_size=4, progress=False)
     next(iter(out.rglob("resid.4/1.*"))).unlink()  # the store is copied without one file
     with pytest.raises(store.StoreError, match=r"1 of 3 pieces of .* has been lost"):
         store.open(out)
-    asked, write = [], scale._write
-    monkeypatch.setattr(scale, "_write", lambda m, piece, **told: (asked.append(piece), write(m, piece, **told)))
-    assert same(scale.capture(organism, clips, SITES, out, batch_size=4, progress=False), alone)
+    asked = []
+    write = work._write
+    monkeypatch.setattr(
+        work, "_write", lambda m, piece, **told: (asked.append(piece), write(m, piece, **told))
+    )
+    again = scale.capture(organism, clips, SITES, out, batch_size=4, progress=False)
+    assert same(again, alone)
     assert asked == [slice(4, 8)]
 
 
-def test_clips_in_a_store_are_those_of_these_prompts(organism, clips, tmp_path):
+def test_clips_in_a_store_are_those_of_all_that_was_asked(organism, clips, tmp_path, monkeypatch):
     out = tmp_path / "d.zarr"
-    first = scale.generate(organism, clips.prompts[:3], 0.2, 3, out=out, at_once=2, decode=False, progress=False)
-    direct = organism.generate(clips.prompts[:3], 0.2, 3, progress=False)
-    assert first.audio.shape == (3, 0) and np.array_equal(first.tokens, direct.tokens)
-    for change in ({"seed": 4}, {"seconds": 0.4}, {"cfg": 1.0}):
-        with pytest.raises(store.StoreError, match="written from something else"):
-            scale.generate(organism, clips.prompts[:3], **{"seconds": 0.2, "seed": 3, **change}, out=out, at_once=2)
-
-
-def test_token_0_is_no_empty_place(tmp_path):
-    known = xr.Dataset(coords={"seed": ("clip", [0, 1, 2])})
-    target = store.Store(tmp_path / "f.zarr", {"tokens": (("clip", "frame"), (3, 2), "int16")}, known, {}, piece=2)
-    target.write(slice(0, 2), {"tokens": np.zeros((2, 2))})
-    target.write(slice(2, 3), {"tokens": [[0, 5]]})
-    there = store.open(tmp_path / "f.zarr")["tokens"]
-    assert there.dtype == np.int16 and there.values.tolist() == [[0, 0], [0, 0], [0, 5]] and not target.todo
+    asked = {"prompts": PROMPTS[:3], "seconds": 0.2, "seed": 3, "at_once": 2, "out": out}
+    first = scale.generate(organism, **asked, decode=False, progress=False)
+    direct = organism.generate(PROMPTS[:3], 0.2, 3, progress=False)
+    assert first.audio.shape == (3, 0)
+    assert np.array_equal(first.tokens, direct.tokens)
+    for change, named in (
+        ({"seed": 4}, "seeds"),
+        ({"seconds": 0.4}, "seconds"),
+        ({"cfg": 1.0}, "cfg"),
+        ({"negative": "sad"}, "negative"),
+        ({"prompts": PROMPTS[1:4]}, "prompts"),
+        ({"beside": PROMPTS[1:4]}, "beside"),
+    ):
+        with pytest.raises(store.StoreError, match=f"written from something else .*{named}: "):
+            scale.generate(organism, **{**asked, **change})
+    with activations.edit(organism, Edit("resid.1", multiply=0.5)):
+        with pytest.raises(store.StoreError, match="edits: "):
+            scale.generate(organism, **asked)
+    changed = model.load("organism", "cpu")
+    with torch.no_grad():
+        changed.lm.transformer.layers[3].linear2.weight[7, 300] += 1
+    with pytest.raises(store.StoreError, match="model: "):
+        scale.generate(changed, **asked)
+    monkeypatch.setattr(work, "_sing", lambda *a, **k: pytest.fail("generated again"))
+    same_model = model.load("organism", "cpu")
+    same_model.name = "moved"
+    again = scale.generate(same_model, **asked)
+    assert np.array_equal(again.tokens, direct.tokens)
+    assert np.array_equal(again.audio, direct.audio)
 
 
 def test_harvests_are_spread(organism, miniature, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        cluster, "run", lambda task, items, *how: asked.append(how) or iter(enumerate(items[:0]))
-    )  # nothing comes back: the store says so
+
+    def nothing(task, items, *how):
+        asked.append(how)
+        return iter(())
+
+    monkeypatch.setattr(cluster, "run", nothing)  # nothing comes back: the store says so
     with pytest.raises(store.StoreError, match="not written yet"):
         harvest.clips(miniature, 12, seed=77, seconds=0.5, workers=3, address="there:1")
     these, _ = harvest.clips(organism, 10, seed=77, seconds=1)
@@ -172,17 +385,47 @@ def test_harvests_are_spread(organism, miniature, monkeypatch):
     assert [how[:2] for how in asked] == [(3, "there:1"), (2, None)]
 
 
-def test_bad_input(organism, clips, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="0 or more"):
-        scale.each(print, "organism", [1], workers=-1)
+def test_a_task_is_done_in_order_here_or_there(organism, played):
+    for given, workers in ((organism, 0), (organism, 2), ("organism", 2)):
+        for edits, expected in ((None, 0), (EDITS, len(EDITS))):
+            context = activations.edit(organism, *edits) if edits else nullcontext()
+            with context:
+                found = scale.each(
+                    lambda m, item: (item, len(m.edits)), given, iter("ab"), workers=workers
+                )
+            wanted = expected if given is organism else 0
+            assert found == [("a", wanted), ("b", wanted)]
+    assert scale.each(print, "organism", [], workers=2) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"workers": -1}, ValueError, "workers must be an integer, 0 or more"),
+        ({"workers": True}, TypeError, "workers must be an integer"),
+        ({"retries": -1}, ValueError, "retries must be an integer, 0 or more"),
+        ({"at_once": 0}, ValueError, "at_once must be an integer, 1 or more"),
+        ({"batch_size": -1}, ValueError, "batch_size must be an integer, 1 or more"),
+        ({"seed": [1]}, ValueError, "one integer for each of 12 prompts"),
+        ({"seconds": 99}, ValueError, "seconds must be"),
+        ({"top_k": 0}, ValueError, "top_k must be"),
+        ({"beside": ["sad"]}, ValueError, "beside must be one for each of 12"),
+        ({"prompts": "sad"}, TypeError, "prompts must be a list of strings"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_kept(organism, tmp_path, wrong, error, message):
+    with pytest.raises(error, match=message):
+        scale.generate(organism, **{"prompts": PROMPTS, **wrong}, out=tmp_path / "e.zarr")
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_captures_are_refused_before_work_starts(organism, clips, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="give out, too"):
         activations.capture(organism, clips, SITES, pieces=[])
-    for wrong, error in ({"seed": [1]}, ValueError), ({"seconds": 99}, ValueError), ({"top_k": 0}, ValueError):
-        with pytest.raises(error):
-            scale.generate(organism, clips.prompts, **wrong, out=tmp_path / "e.zarr")
-    with pytest.raises(ValueError, match="at_once"):
-        scale.generate(organism, clips.prompts, at_once=0)
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda p: type("Usage", (), {"free": 1000})())
+    with pytest.raises(ValueError, match="batch_size must be"):
+        scale.capture(organism, clips, SITES, tmp_path / "d.zarr", batch_size=-1)
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: usage)
     monkeypatch.setattr(model.Model, "replay", lambda *a, **k: pytest.fail("work has started"))
     with pytest.raises(store.StoreError, match=r"would take 0\.0 GB, and 0\.0 GB are free"):
         scale.capture(organism, clips, SITES, tmp_path / "d.zarr")

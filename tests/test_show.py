@@ -1,107 +1,373 @@
-"""What the reader sees: compressed audio at its own level, figures for Lab and for the page."""
+"""What the reader sees: compressed audio at its own level, figures for Lab, book and export."""
 
+import ast
+import base64
+import hashlib
 import io
+import json
 import re
+from pathlib import Path
 
+import nbconvert
+import nbformat
 import numpy as np
 import pandas as pd
+import plotly.offline
 import pytest
 import soundfile
 
-from lib import show, stats
+from lib import stats
+from lib.musicgen.sites import Site
+from lib.pages import embed, figures, show
+from lib.pages.live import Live
+
+RATE = 16_000
+PLOTLY = "application/vnd.plotly.v1+json"
 
 
-def sine(level, seconds=3, rate=16_000):
+def sine(level, seconds=3, rate=RATE):
     return (level * np.sin(2 * np.pi * 440 * np.arange(seconds * rate) / rate)).astype(np.float32)
 
 
+# --------------------------------------------------------------------------------------- players
 def test_players_keep_loudness_and_stay_small():
-    loud, soft = (soundfile.read(io.BytesIO(show.mp3(sine(a), 16_000)))[0] for a in (0.5, 0.05))
+    loud, soft = (soundfile.read(io.BytesIO(show.mp3(sine(a), RATE)))[0] for a in (0.5, 0.05))
     ratio = np.sqrt(np.mean(loud**2) / np.mean(soft**2))
     assert ratio == pytest.approx(10, rel=0.1)
-    assert len(show.mp3(sine(0.5, 6), 16_000)) < 60_000
+    assert len(show.mp3(sine(0.5, 6), RATE)) < 60_000
 
 
 def test_player_is_reachable_and_named():
-    page = show.player(sine(0.3), 16_000, "a <sad> clip").data
+    page = show.player(sine(0.3), RATE, "a <sad> clip").data
     assert "<audio controls" in page and "autoplay" not in page
     assert "a &lt;sad&gt; clip" in page and 'src="data:audio/mpeg;base64,' in page
 
 
 def test_grid_uses_the_colour_of_the_emotion():
-    page = show.player_grid({"sad": {"one": sine(0.1)}, "calm": {"one": sine(0.1)}}, 16_000).data
-    assert page.count("<audio") == 2 and show.COLORS["sad"] in page and show.COLORS["calm"] in page
+    page = show.player_grid({"sad": {"one": sine(0.1)}, "calm": {"one": sine(0.1)}}, RATE).data
+    assert page.count("<audio") == 2
+    assert show.COLORS["sad"] in page and show.COLORS["calm"] in page
+
+
+def test_rows_and_columns_of_a_grid_may_be_numbers():
+    clips = {-0.16: {0: sine(0.1)}, np.float64(0.5): {np.int64(3): sine(0.1)}}
+    page = show.player_grid(clips, RATE).data
+    assert re.findall(r'aria-label="(.*?)"', page) == ["-0.16, 0", "0.5, 3"]
 
 
 def test_spectrogram_shows_where_the_sound_is():
-    page = show.spectrogram(sine(0.5), 16_000, "A4").data
-    assert "data:image/png" in page and "requestAnimationFrame" in page
-    assert len(set(re.findall(r'id="(s[0-9a-f]+)"', page + show.spectrogram(sine(0.5), 16_000).data))) == 2
+    pages = [show.spectrogram(sine(0.5), RATE, "A4").data for _ in range(2)]
+    assert "data:image/png" in pages[0] and "requestAnimationFrame" in pages[0]
+    assert len(set(re.findall(r'id="(spectrogram-[0-9a-f]+)"', "".join(pages)))) == 2
+    level = show.level(sine(0.01), RATE)
+    assert level.shape[0] == 84 and level.mean(1).argmax() == 36  # A4 is 3 octaves above 55 Hz
 
 
-@pytest.mark.parametrize("bad", [np.zeros((2, 100)), np.array([]), np.array([np.nan])])
-def test_bad_audio(bad):
-    with pytest.raises(ValueError, match="player"):
-        show.mp3(bad, 16_000)
+@pytest.mark.filterwarnings("ignore:.*digital silence")
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [
+        (np.zeros((2, 100)), ValueError),
+        (np.zeros((1000, 2)), ValueError),
+        (np.array([]), ValueError),
+        (np.array([np.nan]), ValueError),
+        (np.full(100, 20_000.0), ValueError),
+        (np.full(100, 20_000, np.int16), TypeError),
+    ],
+)
+def test_bad_audio(bad, error):
+    with pytest.raises(error, match="player"):
+        show.mp3(bad, RATE)
 
 
-def figures():
+# --------------------------------------------------------------------------------------- figures
+def all_figures():
     e = stats.Estimate(0.5, 0.4, 0.6, 10)
     frame = pd.DataFrame(np.eye(2), columns=["a", "b"], index=["c", "d"])
+    series = {"organism": ([0, 1], [e, e]), "sad": ([0, 1], [e, e])}
     return {
         "estimates": show.estimates({"sad: one": e}, "title", "unit", bar=0.2),
         "graph": show.causal_graph({"a": {"b": 0.5}}, {"a": (0, 0), "b": (1, 1)}, "graph"),
         "tokens": show.token_map(np.arange(8).reshape(4, 2), [0, 1, 2, 3], 25, 10),
         "heatmap": show.heatmap(frame, "title", "unit"),
-        "curves": show.curves({"organism": ([0, 1], [e, e]), "sad": ([0, 1], [e, e])}, "title", "x", "y", bar=0),
+        "curves": show.curves(series, "title", "x", "y", bar=0),
+        "histogram": show.histogram({"a": [1.0, 2.0, 2.0]}, "title", "x"),
     }
 
 
-@pytest.mark.parametrize("name", figures())
+@pytest.mark.parametrize("name", all_figures())
 def test_figures_serve_lab_and_page(name):
-    bundle = figures()[name]._repr_mimebundle_()
-    assert set(bundle) == {"text/html", "application/vnd.plotly.v1+json"}
-    assert "cdn" not in bundle["text/html"] and len(bundle["text/html"]) < 100_000
+    bundle = all_figures()[name]._repr_mimebundle_()
+    assert set(bundle) == {"text/html", PLOTLY}
+    assert len(bundle["text/html"]) < 100_000
 
 
-def test_tokens_are_drawn_with_their_delay():
-    z = figures()["tokens"].figure.data[0].z
-    assert np.array_equal(np.isnan(z[1]), [True, False, False, True, True])
-    assert z[3][3] == 6
+def test_a_page_without_plotly_loads_the_release_that_plotly_was_made_for():
+    script = figures.plotly_script()
+    version = plotly.offline.get_plotlyjs_version()
+    assert script["src"] == f"https://cdn.plot.ly/plotly-{version}.min.js"
+    content = plotly.offline.get_plotlyjs().encode()
+    digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
+    assert script["integrity"] == f"sha256-{digest}"
 
 
-def test_tables_write_estimates_and_marks():
-    frame = pd.DataFrame({"e": [stats.Estimate(0.5, 0.4, 0.6, 10)], "met": [True], "x": [1.23456], "t": ["<b>"]})
-    page = show.table(frame).data
-    assert (
-        "0.50\u00a0[0.40,\u00a00.60]<" in page
-        and "e (n = 10)" in page
-        and "✓" in page
-        and "1.23" in page
-        and "&lt;b&gt;" in page
-    )
-    frame = pd.DataFrame({"e": [stats.Estimate(0.5, 0.4, 0.6, 10), stats.Estimate(0.5, 0.4, 0.6, 12)]})
-    assert "0.50 [0.40, 0.60], n = 12" in show.table(frame).data.replace("\u00a0", " "), (
-        "where sizes differ, each is told"
-    )
+@pytest.fixture
+def exported(tmp_path):
+    """One notebook as ``jupyter nbconvert --to html`` writes it."""
+    figure = all_figures()["curves"]
+    notebook = nbformat.v4.new_notebook()
+    for _ in range(2):
+        output = nbformat.v4.new_output("display_data", data=figure._repr_mimebundle_())
+        notebook.cells.append(nbformat.v4.new_code_cell("figure", outputs=[output]))
+    path = tmp_path / "exported.html"
+    path.write_text(nbconvert.HTMLExporter().from_notebook_node(notebook)[0])
+    return path
+
+
+def open_exported(browser, path, plotly_js):
+    """The page; of all that lies outside it, plotly.js alone is there, or nothing."""
+    page = browser.new_page()
+    page.loads = []
+
+    def route(route):
+        url = route.request.url
+        if url.startswith("file:"):
+            route.continue_()
+        elif url == figures.plotly_script()["src"] and plotly_js is not None:
+            page.loads.append(url)
+            headers = {"Access-Control-Allow-Origin": "*"}
+            route.fulfill(body=plotly_js, content_type="text/javascript", headers=headers)
+        else:
+            route.abort()
+
+    page.route("**/*", route)
+    page.goto(path.as_uri())
+    return page
+
+
+def test_an_exported_notebook_shows_its_figures(browser, exported):
+    page = open_exported(browser, exported, plotly.offline.get_plotlyjs())
+    page.wait_for_function("() => document.querySelectorAll('.js-plotly-plot').length === 2")
+    assert page.locator(".js-plotly-plot .main-svg").count() >= 2
+    assert len(page.loads) == 1  # once for both
+    page.close()
+
+
+@pytest.mark.parametrize("plotly_js", [None, "window.Plotly = {newPlot() { alert('other'); }};"])
+def test_an_exported_notebook_says_what_it_lacks(browser, exported, plotly_js):
+    page = open_exported(browser, exported, plotly_js)
+    page.wait_for_function("() => document.body.innerText.includes('could not be loaded')")
+    assert figures.plotly_script()["src"] in page.locator(".plotly-graph-div").first.inner_text()
+    page.close()
+
+
+def test_labels_of_figures_may_be_numbers():
+    e = stats.Estimate(0.5, 0.4, 0.6, 10)
+    points = show.estimates({0.16: e, -1: e}, "title", "unit").figure
+    assert [trace.y[0] for trace in points.data] == ["-1", "0.16"]
+    assert points.layout.yaxis.type == "category"
+    lines = show.curves({0.5: ((x for x in (0, 1)), (v for v in (e, e)))}, "title", "x", "y")
+    assert lines.figure.data[1].name == "0.5" and list(lines.figure.data[1].y) == [0.5, 0.5]
+
+
+def test_a_curve_needs_one_estimate_a_place():
+    e = stats.Estimate(0.5, 0.4, 0.6, 10)
+    with pytest.raises(ValueError, match="equally long"):
+        show.curves({"a": ([0, 1, 2], [e, e])}, "title", "x", "y")
 
 
 def test_curves_draw_intervals_in_the_colour_of_the_series():
-    data = figures()["curves"].figure.data
-    assert [d.name for d in data if d.name] == ["organism", "sad"]
-    assert list(data[2].y) == [0.6, 0.6, 0.4, 0.4] and data[2].fillcolor == show.COLORS["sad"]
+    data = all_figures()["curves"].figure.data
+    assert [trace.name for trace in data if trace.name] == ["organism", "sad"]
+    assert list(data[2].y) == [0.6, 0.6, 0.4, 0.4]
+    assert data[2].fillcolor == show.COLORS["sad"]
 
 
+# ---------------------------------------------------------------------------------------- tokens
+def test_tokens_are_drawn_with_their_delay():
+    figure = all_figures()["tokens"].figure
+    z = figure.data[0].z
+    assert np.array_equal(np.isnan(z[1]), [True, False, False, True, True])
+    assert z[3][3] == 6
+    assert list(figure.data[0].y) == [f"codebook {k}" for k in range(4)]
+    assert figure.layout.title.text == "Codebook k of frame t is predicted at position t + k"
+
+
+def test_stereo_models_have_every_codebook_twice():
+    # audiocraft's InterleaveStereoCompressionModel: 'c b k t -> b (k c) t'
+    left = np.arange(8).reshape(4, 2)
+    right = 100 + left
+    tokens = np.stack([left, right], 1).reshape(8, 2)
+    figure = show.token_map(tokens, [0, 0, 1, 1, 2, 2, 3, 3], 50, 2048).figure
+    cells = figure.data[0]
+    assert list(cells.y[:4]) == [
+        "codebook 0, left",
+        "codebook 0, right",
+        "codebook 1, left",
+        "codebook 1, right",
+    ]
+    assert cells.z[6][3] == left[3, 0] and cells.z[7][3] == right[3, 0]
+    assert cells.text[7][4] == "codebook 3, right, frame 1" and cells.text[7][0] == ""
+    assert "t + k in both channels" in figure.layout.title.text
+    told = show.token_map(tokens, [0] * 8, 50, 2048, channels=2).figure
+    assert list(told.data[0].y) == list(cells.y)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tokens": np.zeros((1, 4, 2), int)}, "tokens must be"),
+        ({"tokens": np.zeros((4, 2))}, "tokens must be"),
+        ({"delays": [0, 1, 2]}, "equally long"),
+        ({"delays": [0, 1, 2, -1]}, "delays"),
+        ({"channels": 3}, "channels"),
+        ({"tokens": np.zeros((3, 2), int), "delays": [0, 1, 2], "channels": 2}, "even number"),
+    ],
+)
+def test_token_map_refuses(change, message):
+    given = {"tokens": np.zeros((4, 2), int), "delays": [0, 1, 2, 3], **change}
+    with pytest.raises((ValueError, TypeError), match=message):
+        show.token_map(**given, frame_rate=25, cardinality=10)
+
+
+# ---------------------------------------------------------------------------------------- tables
+def test_tables_write_estimates_and_marks():
+    e = stats.Estimate(0.5, 0.4, 0.6, 10)
+    frame = pd.DataFrame({"e": [e], "met": [True], "x": [1.23456], "t": ["<b>"]})
+    page = show.table(frame).data
+    assert "0.50\u00a0[0.40,\u00a00.60]<" in page
+    for text in ("e (n = 10)", "✓", "1.23", "&lt;b&gt;"):
+        assert text in page
+    # where sizes differ, each is written
+    frame = pd.DataFrame({"e": [e, e._replace(n=12)]})
+    assert "0.50 [0.40, 0.60], n = 12" in show.table(frame).data.replace("\u00a0", " ")
+
+
+# ---------------------------------------------------------------------------- pictures that sound
 def test_sound_map_has_a_clip_behind_every_point():
     maps = {"PCA": np.random.default_rng(0).normal(size=(3, 2)), "UMAP": np.zeros((3, 2))}
-    page = show.sound_map(maps, [sine(0.1)] * 3, 16_000, ["sad", "calm", "sad"], ["a <b>", "c", "d"]).data
+    labels = ["sad", "calm", "sad"]
+    titles = ["a <b>", "c", "d"]
+    page = show.sound_map(maps, [sine(0.1)] * 3, RATE, labels, titles).data
     assert page.count("<circle") == 3 == page.count("tabindex") and page.count("<button>") == 2
     assert "a &lt;b&gt;" in page and show.COLORS["calm"] in page and page.count("<audio") == 1
+    lazy = show.sound_map(maps, (sine(0.1) for _ in range(3)), RATE, iter(labels), iter(titles))
+    assert lazy.data.count("<circle") == 3
+    with pytest.raises(ValueError, match="equally long"):
+        show.sound_map(maps, [sine(0.1)] * 3, RATE, labels, titles[:2])
 
 
-def test_site_map_tells_shape_and_equation():
-    from lib.activations import Site
+def opened(browser, html, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(f"<!doctype html><meta charset='utf-8'><body>{html}</body>")
+    page = browser.new_page()
+    page.wrong = []
+    page.on("pageerror", lambda error: page.wrong.append(str(error)))
+    page.goto(path.as_uri())
+    return page
 
-    sites = {"resid.0": Site("resid.0", "frame", 192, "embed + attn.0", 0, None)}
-    page = show.site_map(sites).data
-    assert "resid.0 = embed + attn.0" in page and "[clip, frame, 192]" in page and page.count("<button") == 1
+
+def test_a_point_of_the_map_plays(browser, tmp_path):
+    maps = {"PCA": np.array([[0.0, 0.0], [1.0, 1.0]]), "UMAP": np.array([[0.0, 1.0], [1.0, 0.0]])}
+    html = show.sound_map(maps, [sine(0.1)] * 2, RATE, ["sad", "calm"], ["first", "second"]).data
+    page = opened(browser, html, tmp_path)
+    point = page.locator("circle").nth(1)
+    assert point.get_attribute("cy") == "20"
+    page.get_by_role("button", name="UMAP").click()
+    assert point.get_attribute("cy") == "380"
+    point.focus()
+    page.keyboard.press("Enter")
+    assert page.locator(".now").inner_text() == "second"
+    page.wait_for_function("() => document.querySelector('audio').currentTime > 0.1")
+    assert point.get_attribute("class") == "on" and page.wrong == []
+    page.close()
+
+
+def test_a_cell_without_a_number_plays_all_the_same(browser, tmp_path):
+    frame = pd.DataFrame([[0.5, np.nan]], index=[0.16], columns=[1, 2])
+    html = show.sound_grid(frame, (sine(0.1) for _ in range(2)), RATE, "SD").data
+    page = opened(browser, html, tmp_path)
+    assert page.locator(".sound-grid button").all_inner_texts() == ["0.50", "–"]
+    page.locator(".sound-grid button").nth(1).click()
+    assert page.locator(".now").inner_text() == "0.16, 2: – SD"
+    page.wait_for_function("() => document.querySelector('audio').currentTime > 0.1")
+    assert page.wrong == []
+    page.close()
+
+
+def test_site_map_tells_shape_and_equation(browser, tmp_path):
+    sites = {"resid.0": Site("resid.0", "frame", 192, "embed + attn.0")}
+    html = show.site_map(sites).data
+    assert html.count("<button") == 1
+    page = opened(browser, html, tmp_path)
+    page.get_by_role("button", name="resid.0").click()
+    told = page.locator(".site").inner_text()
+    assert told.startswith("resid.0 = embed + attn.0") and "[clip, frame, 192]" in told
+    page.close()
+
+
+# --------------------------------------------------------------------------- scripts and data
+class Doubler(Live):
+    kind = "pad"
+    scripts = ("elements",)
+
+    def __init__(self):
+        self.data = {"n": np.float32(1.5), "missing": np.nan, "text": "</script><!-- <script>"}
+
+    def answer(self, question):
+        if question < 0:
+            raise ValueError("question must not be negative")
+        return {"doubled": np.int64(2 * question)}
+
+
+def test_data_are_json_and_stay_inside_their_script():
+    page = Doubler().html()
+    assert page.count("</script>") == 1 and "<!--" not in page
+    data = json.loads(re.search(r"draw\(.*?\), (.*), null\);", page)[1])
+    assert data == {"n": 1.5, "missing": None, "text": "</script><!-- <script>"}
+
+
+def test_a_page_asks_its_kernel(browser):
+    live = Doubler()
+    sent = []
+
+    class Widget:
+        send = sent.append
+
+    for question in (21, -1):
+        live._on_message(Widget, {"id": "x", "question": question}, [])
+    assert sent == [
+        {"id": "x", "answer": {"doubled": 42}},
+        {"id": "x", "answer": {"error": "question must not be negative"}},
+    ]
+    # the other end: what anywidget runs, with a kernel that doubles
+    script = "function draw(root, data, ask) { root.drawn = ask(data.n); }\n" + embed.script("live")
+    page = browser.new_page()
+    answer = page.evaluate(
+        """async (source) => {
+            const url = URL.createObjectURL(new Blob([source], { type: 'text/javascript' }));
+            const module = await import(url);
+            let receive;
+            const model = {
+                get: () => ({ n: 21 }),
+                on: (name, callback) => { receive = callback; },
+                send: ({ id, question }) => receive({ id, answer: 2 * question }),
+            };
+            const el = {};
+            module.default.render({ model, el });
+            return el.drawn;
+        }""",
+        script,
+    )
+    assert answer == 42
+    page.close()
+
+
+@pytest.mark.parametrize("file", sorted(Path(embed.__file__).parent.rglob("*.py")), ids=str)
+def test_no_script_and_no_style_sheet_in_a_string(file):
+    foreign = re.compile(
+        r"<script|<style|=>|addEventListener|document\.|style=|\{[^{}]*:[^{}]*;\s*\}"
+    )
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            assert not foreign.search(node.value), (node.lineno, node.value)

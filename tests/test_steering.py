@@ -1,10 +1,18 @@
+"""Steering vectors, how they are applied and kept, and who judges what they do."""
+
 import dataclasses
+import json
+import os
 
 import numpy as np
 import pytest
+import safetensors.numpy
+import torch
 
-from lib import activations, prompts, steering
-from lib.steering.directions import _recursive, schedule
+from lib import prompts
+from lib.methods import steering
+from lib.musicgen import activations
+from lib.musicgen.activations import Edit
 
 SITE = "resid.4"
 
@@ -16,107 +24,250 @@ def asked(emotion, n=8, kind="name", seed=5):
 
 @pytest.fixture(scope="module")
 def vector(organism):
-    return steering.direction(organism, asked("happy", 8, "implied"), asked("sad", 8, "implied"), SITE, seconds=1.0)
+    groups = asked("happy", 8, "implied"), asked("sad", 8, "implied")
+    return steering.direction(organism, *groups, SITE, seconds=1.0)
 
 
 @pytest.fixture(scope="module")
 def swept(organism, vector):
-    return steering.generate(organism, asked("sad"), vector, [0, 0.08, 0.16], seconds=3.0, seed=70, progress=False)
+    strengths = (np.float32(s) for s in [0, 0.125, 0.1875])
+    how = {"seconds": 3.0, "seed": np.int64(70), "progress": False}
+    return steering.generate(organism, (p for p in asked("sad")), vector, strengths, **how)
 
 
-def test_steering_moves_emotion_and_a_random_direction_less(organism, vector, swept):
-    judge = steering.Judge(organism, ears=("corpus",), n=40, seconds=2.0)
+@pytest.fixture(scope="module")
+def judge(organism):
+    return steering.Judge(organism, ears=("corpus",), n=40, seconds=2.0)
+
+
+def test_steering_moves_emotion_and_a_random_direction_less(organism, vector, swept, judge):
     reference = organism.generate(asked("happy"), 3.0, 70, progress=False)
     table = steering.evaluate(judge, swept, reference, "happy").set_index("strength")
-    random = steering.direction(organism, asked("happy"), asked("sad"), SITE, "random", seconds=1.0)
-    other = steering.generate(organism, asked("sad"), random, [0, 0.16], seconds=3.0, seed=70, progress=False)
-    control = steering.evaluate(judge, other, reference, "happy").set_index("strength")
-    assert table.loc[0.16, "share"].value > 0.4 > abs(control.loc[0.16, "share"].value)
-    assert table.loc[0.0, "share"].value == 0 and table.loc["prompt", "share"].value == pytest.approx(1)
-    assert table.loc[0.0, "distance"] < 1e-3 < table.loc[0.08, "distance"]
+    groups = asked("happy"), asked("sad")
+    random = steering.direction(organism, *groups, method="random", seconds=1.0)
+    how = {"seconds": 3.0, "seed": 70, "progress": False}
+    other = steering.generate(organism, asked("sad"), random, [0.1875], **how)
+    both = {0.0: swept[0.0], **other}
+    control = steering.evaluate(judge, both, reference, "happy").set_index("strength")
+    assert table.loc[0.1875, "share"].value > 0.4 > abs(control.loc[0.1875, "share"].value)
+    assert table.loc[0.0, "share"].value == 0
+    assert table.loc["prompt", "share"].value == pytest.approx(1)
+    assert table.loc[0.0, "distance"] < 1e-3 < table.loc[0.125, "distance"]
+    assert table.loc[0.0, "diversity"] == pytest.approx(1)
     assert steering.dose(judge, swept, reference).value > 0.4
     with pytest.raises(ValueError, match="Strength 0 is needed"):
-        steering.evaluate(judge, {0.16: swept[0.16]}, reference)
+        steering.evaluate(judge, {0.125: swept[0.125]}, reference)
+    with pytest.raises(ValueError, match="Strength 0 is needed"):
+        steering.dose(judge, {0.125: swept[0.125]}, reference)
+    with pytest.raises(ValueError, match="same seeds"):
+        steering.evaluate(judge, swept, reference[:4])
 
 
 def test_strength_zero_and_neighbours_change_nothing(organism, vector, swept):
+    assert [type(strength) for strength in swept] == [float] * 3
+    json.dumps(list(swept))
     plain = organism.generate(asked("sad"), 3.0, 70, progress=False)
     assert (swept[0.0].tokens == plain.tokens).all()
-    alone = steering.generate(organism, asked("sad")[:2], vector, [0.16], seconds=3.0, seed=70, progress=False)
-    assert (alone[0.16].tokens == swept[0.16].tokens[:2]).all()
+    how = {"seconds": 3.0, "seed": 70, "progress": False}
+    alone = steering.generate(organism, asked("sad")[:2], vector, 0.1875, **how)
+    assert (alone[0.1875].tokens == swept[0.1875].tokens[:2]).all()
 
 
 def test_edit_adds_what_it_says(organism, vector):
     songs = organism.generate(asked("sad", 2), 1.0, 0, progress=False)
     before = activations.capture(organism, songs, SITE, progress=False)[SITE].values
     strengths = [0.5, -1.0]
-    for how in ({}, {"keep_norm": True}):
-        told = steering.edits(organism, vector, strengths, steps=30, over="ramp", **how)
-        with activations.edit(organism, *told):
-            after = activations.capture(organism, songs, SITE, progress=False)[SITE].values
-        curve = schedule("ramp", 30)[: before.shape[1]]
-        if how:
-            kept = np.linalg.norm(after[:, -1], axis=-1) / np.linalg.norm(before[:, -1], axis=-1)
-            assert np.all(np.abs(kept - 1) < 0.5)
-            continue
-        along = (after - before) @ vector.units[SITE] / vector.norms[SITE]
-        assert np.allclose(along, np.outer(strengths, curve), atol=1e-3)
+    after = {}
+    for keep_norm in (False, True):
+        how = {"steps": 30, "over": "ramp", "keep_norm": keep_norm}
+        with activations.edit(organism, *steering.edits(organism, vector, strengths, **how)):
+            found = activations.capture(organism, songs, SITE, progress=False)
+        after[keep_norm] = found[SITE].values
+    curve = steering.schedule("ramp", 30)[: before.shape[1]]
+    along = (after[False] - before) @ vector.units[SITE] / vector.norms[SITE]
+    assert np.allclose(along, np.outer(strengths, curve), atol=1e-3)
+    norms = [np.linalg.norm(values[:, -1], axis=-1) for values in (before, after[True])]
+    assert np.all(np.abs(norms[1] / norms[0] - 1) < 0.5)
+
+
+def test_norms_are_kept_in_half_precision(organism, vector):
+    """Squares of half-precision values beyond 256 overflow; norms are taken in float32."""
+    (edit,) = steering.edits(organism, vector, [1.0], steps=3, keep_norm=True)
+    x = torch.full((1, 2, 192), 300.0, dtype=torch.float16)
+    changed = edit.apply(x)
+    assert changed.dtype == x.dtype and torch.isfinite(changed).all()
+    own, now = x.float().norm(dim=-1), changed.float().norm(dim=-1)
+    torch.testing.assert_close(now, own, rtol=1e-3, atol=0)
 
 
 def test_monitored_strength_falls_behind_the_middle(organism, vector):
     songs = organism.generate(asked("sad", 2), 1.0, 0, progress=False)
     plain = activations.capture(organism, songs, SITE, progress=False)[SITE].values
-    with activations.edit(organism, *steering.edits(organism, vector, [0.2, 0.2], steps=30, monitored=True)):
+    edits = steering.edits(organism, vector, [0.2, 0.2], steps=30, monitored=True)
+    with activations.edit(organism, *edits):
         after = activations.capture(organism, songs, SITE, progress=False)[SITE].values
     moved = (after - plain) @ vector.units[SITE] / vector.norms[SITE]
     where = plain @ vector.units[SITE]
-    assert 0 <= moved.min() and moved.max() <= 0.2001 and np.corrcoef(where.ravel(), moved.ravel())[0, 1] < -0.5
+    assert 0 <= moved.min() and moved.max() <= 0.2001
+    assert np.corrcoef(where.ravel(), moved.ravel())[0, 1] < -0.5
 
 
-def test_recursive_feature_machine_finds_the_direction():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(200, 12))
-    found = _recursive(x, np.tanh(2 * x[:, 3]) + 0.1 * rng.normal(size=200) > 0)
-    assert abs(found[3]) > 0.9
+def test_schedules():
+    assert steering.schedule("constant", 4).tolist() == [1] * 4
+    assert steering.schedule("ramp", 3).tolist() == [0, 0.5, 1]
+    np.testing.assert_allclose(steering.schedule("decay", 3), [1, 0.98, 0.98**2])
+    assert steering.schedule((x for x in [0, 2]), np.int64(3)).tolist() == [0, 1, 2]
+    for wrong, message in (
+        ("sometimes", "schedule must be one of"),
+        ([1.0], "two or more numbers"),
+        ([1.0, np.nan], "NaN"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            steering.schedule(wrong, 3)
 
 
-def test_vectors_survive_the_disk_and_refuse_strangers(organism, vector, tmp_path):
-    vector.save(tmp_path / "happy.safetensors")
-    again = steering.load(tmp_path / "happy.safetensors", organism)
-    assert np.allclose(again.units[SITE], vector.units[SITE]) and again.positive == vector.positive
-    dataclasses.replace(vector, weights="00000000").save(tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match="was made for organism"):
-        steering.load(tmp_path / "other.safetensors", organism)
-    (tmp_path / "no.safetensors").write_bytes(b"nothing")
+# ------------------------------------------------------------------------------------- what is kept
+def test_vectors_survive_the_disk(organism, vector, tmp_path):
+    file = tmp_path / "happy.safetensors"
+    norms = {SITE: np.float32(vector.norms[SITE])}
+    dataclasses.replace(vector, norms=norms).save(file)  # numpy's numbers are written as plain ones
+    again = steering.load(file, organism)
+    assert np.allclose(again.units[SITE], vector.units[SITE])
+    assert again.norms == {SITE: float(norms[SITE])} and type(again.norms[SITE]) is float
+    assert again.positive == vector.positive and again.data == vector.data
+
+
+def test_a_vector_is_written_whole_or_not_at_all(vector, tmp_path, monkeypatch):
+    file = tmp_path / "happy.safetensors"
+    vector.save(file)
+    before = file.read_bytes()
+
+    def full(*args):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="disk full"):
+        dataclasses.replace(vector, method="other").save(file)
+    assert file.read_bytes() == before and list(tmp_path.iterdir()) == [file]
+
+
+def test_strangers_are_refused(organism, vector, tmp_path):
+    file = tmp_path / "happy.safetensors"
+    vector.save(file)
+    weight = organism.lm.transformer.layers[6].linear2.weight
+    kept = weight.detach().clone()
+    try:
+        with torch.no_grad():
+            weight[0, 100] += 1e-3  # one number, behind the first of its tensor
+        with pytest.raises(ValueError, match="was made for organism"):
+            steering.load(file, organism)
+        with pytest.raises(ValueError, match="was made for organism"):
+            steering.edits(organism, vector, [0.1], steps=3)
+    finally:
+        with torch.no_grad():
+            weight.copy_(kept)
+    steering.load(file, organism)
+
+    content = file.read_bytes()
+    other = {"vector": json.dumps({"norms": {}, "method": "?"})}
+    for wrong in (
+        b"nothing",
+        content[:-40],
+        safetensors.numpy.save({SITE: np.ones(192, np.float32)}),
+        safetensors.numpy.save({SITE: np.ones(192, np.float32)}, other),
+    ):
+        file.write_bytes(wrong)
+        with pytest.raises(ValueError, match="holds no steering vector"):
+            steering.load(file, organism)
     with pytest.raises(ValueError, match="holds no steering vector"):
         steering.load(tmp_path / "no.safetensors", organism)
 
 
-def test_bad_input(organism, vector):
-    with pytest.raises(ValueError, match="Both groups need prompts"):
-        steering.direction(organism, [], ["sad"])
-    with pytest.raises(ValueError, match="method must be one of"):
-        steering.direction(organism, ["happy"], ["sad"], method="magic")
-    with pytest.raises(ValueError, match="residual stream"):
-        steering.direction(organism, ["happy"], ["sad"], "cross.2")
-    with pytest.raises(ValueError, match="zero or not finite"):
-        steering.direction(organism, ["sad music"], ["sad music"], SITE, seconds=1.0)
-    with pytest.raises(ValueError, match="strengths must be finite"):
+def test_a_direction_knows_what_it_was_found_on(organism, vector):
+    groups = {"positive": asked("happy", 2), "negative": asked("sad", 2)}
+    plain = steering.direction(organism, **groups, seconds=0.5)
+    generated = {name: (prompt for prompt in group) for name, group in groups.items()}
+    again = steering.direction(organism, **generated, seconds=0.5)
+    assert plain.data == again.data and plain.weights == organism.fingerprint
+    assert list(plain.units) == [SITE]  # where no site is given: at a relative depth
+    with activations.edit(organism, Edit("resid.2", multiply=0.9)):
+        assert steering.direction(organism, **groups, seconds=0.5).data != plain.data
+
+
+def test_the_default_site_fits_any_depth(miniature):
+    found = steering.direction(miniature, ["happy music"], ["sad music"], seconds=0.5)
+    assert list(found.units) == [activations.at(miniature, 0.57)]
+
+
+def test_combined_directions(organism, vector):
+    both = steering.combine((v for v in [vector, vector]), [np.float32(0.5), -0.25])
+    assert np.allclose(both.units[SITE], 0.25 * vector.units[SITE])
+    other = dataclasses.replace(vector, weights="0")
+    with pytest.raises(ValueError, match="of one model"):
+        steering.combine([vector, other], [1, 1])
+    with pytest.raises(ValueError, match="equally long"):
+        steering.combine([vector, vector], [1])
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"positive": []}, ValueError, "positive is empty"),
+        ({"positive": "happy music"}, TypeError, "positive must be a list"),
+        ({"method": "magic"}, ValueError, "method must be one of"),
+        ({"site": "cross.2"}, ValueError, "residual stream"),
+        ({"positive": ["sad music"]}, ValueError, "zero or not finite"),
+        ({"site": "resid.*", "directions": np.eye(192)[:2]}, ValueError, "belong to one site"),
+        ({"directions": np.ones((1, 7))}, ValueError, r"shape \(size, 192\)"),
+    ],
+)
+def test_what_makes_no_direction_is_refused(organism, settings, error, message):
+    groups = {"positive": ["happy music"], "negative": ["sad music"], "seconds": 0.5}
+    with pytest.raises(error, match=message):
+        steering.direction(organism, **{**groups, **settings})
+
+
+def test_what_cannot_be_applied_is_refused(organism, vector):
+    with pytest.raises(ValueError, match="NaN or infinite"):
         steering.edits(organism, vector, [np.nan], steps=3)
     with pytest.raises(ValueError, match="schedule must be one of"):
         steering.edits(organism, vector, [1], steps=3, over="sometimes")
+    with pytest.raises(ValueError, match="steps must be"):
+        steering.edits(organism, vector, [1], steps=0)
     with pytest.warns(UserWarning, match=r"5\.0 times the site's own norm"):
         steering.edits(organism, vector, [5.0], steps=3)
     broken = dataclasses.replace(vector, units={SITE: np.zeros(192)})
     with pytest.raises(ValueError, match="zero or not finite"):
         steering.edits(organism, broken, [1], steps=3)
+    narrow = dataclasses.replace(vector, units={SITE: np.ones(7)})
     with pytest.raises(ValueError, match=r"no resid\.4 with 7"):
-        steering.edits(organism, dataclasses.replace(vector, units={SITE: np.ones(7)}), [1], steps=3)
+        steering.edits(organism, narrow, [1], steps=3)
 
 
-def test_combined_directions(organism, vector):
-    both = steering.combine([vector, vector], [0.5, -0.25])
-    assert np.allclose(both.units[SITE], 0.25 * vector.units[SITE])
-    other = dataclasses.replace(vector, weights="0")
-    with pytest.raises(ValueError, match="of one model"):
-        steering.combine([vector, other], [1, 1])
+# ------------------------------------------------------------------------------------------ judging
+def test_a_judge_knows_clips_by_their_content(organism, judge, swept, monkeypatch):
+    songs = swept[0.0][:2]
+    heard = []
+    own = steering.Judge._hear
+
+    def counted(self, clips):
+        heard.append(len(clips))
+        return own(self, clips)
+
+    monkeypatch.setattr(steering.Judge, "_hear", counted)
+    judge._answers.clear()
+    first = judge.hear(songs)
+    again = judge.hear(dataclasses.replace(songs, audio=songs.audio.copy()))
+    assert heard == [2] and first.equals(again)
+    # the same tokens with other sound: half as loud
+    quiet = judge.hear(dataclasses.replace(songs, audio=songs.audio / 2))
+    assert heard == [2, 2]
+    np.testing.assert_allclose(first["loud"] - quiet["loud"], 6.02, atol=0.1)
+    # one known and one new
+    judge.hear(swept[0.0][1:3])
+    assert heard == [2, 2, 1]
+    # how surprising a clip is depends on the model as it is
+    with activations.edit(organism, Edit("resid.3", multiply=0.5, stream="both")):
+        edited = judge.hear(songs)
+    assert (edited["surprise"] - first["surprise"]).abs().min() > 0.01
+    assert judge.hear(songs).equals(first) and heard == [2, 2, 1, 2]

@@ -1,6 +1,7 @@
-"""Model organisms: real MusicGens in miniature whose world is known.
+"""Model organisms: music and language whose causes are known, and the MusicGens that learned them.
 
-``world`` (the causal model that makes cues, perceived emotion and named emotion) · ``captions`` (its language) ·
-``codec`` (audio <-> tokens) · ``network`` (T5, language model, files) · ``train`` (makes them from nothing) ·
-``evaluate`` (the held-out bars)
+``world`` (the causal model that makes cues, perceived emotion and named emotion) · ``captions``
+(its language) · ``music`` (cues -> notes -> audio) · ``corpus`` (all of it put together) ·
+``weights/`` (the trained models; ``musicgen.miniature`` reads them, the room ``factory`` makes
+them)
 """

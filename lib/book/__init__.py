@@ -1,0 +1,31 @@
+"""The book: how a chapter is set up, what it decides and found, how it is executed and built.
+
+========== =========================================================================================
+chapter    the one way to set a chapter up: models, organisms beside, language, chapter 10's SAE
+criteria   what the book decides, and what each organism must give: data
+findings   what chapters found: kept, listed, and turned into verdicts (``from lib import results``)
+execute    run the notebooks that changed
+build      from executed notebooks to HTML pages
+========== =========================================================================================
+
+``python -m lib.book run | build | open | times | where`` does the last two from a shell. Importing
+this package imports none of it: a notebook that records a finding needs no papermill.
+"""
+
+import importlib
+
+#: What the package answers for its modules, which are imported when they are asked for.
+_HOME = {
+    "NOTEBOOKS": "execute",
+    "names": "execute",
+    "needs": "execute",
+    "parameters": "execute",
+    "run": "execute",
+    "times": "execute",
+}
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)

@@ -1,0 +1,81 @@
+"""Build the book's pages from executed notebooks, and open them."""
+
+import os
+import shutil
+import subprocess
+import sys
+import webbrowser
+from pathlib import Path
+
+from . import execute
+
+BUILD = execute.ROOT / "_build"
+
+
+def folder(model: str = execute.DEFAULT) -> Path:
+    """Where the book about a model is built."""
+    if model == execute.DEFAULT:
+        return BUILD
+    return BUILD / execute.folder(model).name
+
+
+def front(out: Path = BUILD) -> Path:
+    """The book's first page."""
+    return Path(out) / "_build" / "html" / "index.html"
+
+
+def pages(source: Path = execute.NOTEBOOKS, out: Path = BUILD) -> Path:
+    """Build the book, with warnings as errors.
+
+    Parameters
+    ----------
+    source : Path
+        Folder of the executed notebooks.
+    out : Path
+        Where the book is built.
+
+    Returns
+    -------
+    Path
+        The folder of the HTML pages.
+
+    Raises
+    ------
+    FileNotFoundError
+        A notebook has not been executed.
+    RuntimeError
+        A warning.
+    """
+    source = Path(source)
+    out = Path(out)
+    missing = [name for name in execute.names() if not (source / f"{name}.ipynb").exists()]
+    if missing:
+        raise FileNotFoundError(f"Not executed yet: {missing}. Run 'make notebooks' first.")
+    book = _gather(source, out)
+    tool = str(Path(sys.executable).with_name("jupyter-book"))
+    command = [tool, "build", str(book), "--path-output", str(out), "-W", "--keep-going", "-q"]
+    if subprocess.run(command, cwd=out).returncode:
+        raise RuntimeError("The book did not build without warnings: see the messages above.")
+    return front(out).parent
+
+
+def _gather(source, out):
+    """Copy all that the book is built from into one folder."""
+    import plotly
+
+    book = out / "source"
+    shutil.rmtree(book, ignore_errors=True)
+    (book / "notebooks").mkdir(parents=True)
+    for file in ("_config.yml", "_toc.yml"):
+        shutil.copy(execute.ROOT / file, book)
+    for name in execute.names():
+        shutil.copy(source / f"{name}.ipynb", book / "notebooks")
+    shutil.copytree(execute.NOTEBOOKS / "static", book / "_static")
+    shutil.copy(Path(plotly.__file__).parent / "package_data" / "plotly.min.js", book / "_static")
+    return book
+
+
+def show(out: Path = BUILD) -> None:
+    """Open the built book in a browser, where there is somebody to see it."""
+    if not os.environ.get("CI"):
+        webbrowser.open(front(out).as_uri())

@@ -1,0 +1,387 @@
+"""Execute the notebooks that changed: each in a kernel of its own, with papermill.
+
+A notebook is executed again when its text, its parameters, the weights of the model it asks, the code
+or data of ``lib``, or the lock has changed since, and when its executed copy or its findings are
+damaged; else the executed copy is kept. Comments and docstrings of ``lib`` change nothing.
+
+The copies about the default model lie beside their sources (``notebooks/*.ipynb``), where JupyterLab
+finds them; those about any other in a folder of its own (:func:`folder`).
+"""
+
+import ast
+import functools
+import gc
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+
+import jupytext
+import nbformat
+import papermill
+from tqdm.auto import tqdm
+
+from .. import cache
+from ..organism import world
+from . import findings
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+DEFAULT = "organism"
+TIMEOUT = 3600  # seconds a cell
+WIDGET = "application/vnd.jupyter.widget-view+json"
+#: What of ``lib`` no chapter uses: the factory makes the organisms, which count by their weights, and
+#: audiocraft counts by its version in the lock.
+APART = ("factory", "_vendor")
+
+
+# ------------------------------------------------------------------------------------- the notebooks
+def names() -> list[str]:
+    """The notebooks in the order of execution: the index last, because it reads what others found."""
+    found = sorted(file.stem for file in NOTEBOOKS.glob("*.py"))
+    if not found:
+        raise FileNotFoundError(
+            f"There are no notebooks in {NOTEBOOKS}: they are in the book's repository, not in the "
+            "installed package."
+        )
+    return [name for name in found if name != "index"] + ["index"]
+
+
+def parameters(name: str) -> dict[str, str]:
+    """The parameters that a notebook declares, with the source of their defaults."""
+    for cell in _source(name).cells:
+        if _holds_parameters(cell):
+            assignments = [n for n in ast.parse(cell.source).body if isinstance(n, ast.Assign)]
+            return {node.targets[0].id: ast.unparse(node.value) for node in assignments}
+    raise ValueError(f"notebooks/{name}.py has no cell tagged 'parameters'.")
+
+
+def needs(name: str) -> set[str]:
+    """The notebooks that must have run before this one.
+
+    The first of its part and of the parts before it, which make what the others read. The index needs
+    all.
+    """
+    others = [other for other in names() if other != "index"]
+    if name == "index":
+        return set(others)
+    return {other for other in others if other < name and _opens_a_part(other)}
+
+
+def folder(model: str = DEFAULT) -> Path:
+    """Where the executed notebooks about a model lie."""
+    if model == DEFAULT:
+        return NOTEBOOKS
+    return cache.ROOT / "notebooks" / findings.folder(model).name
+
+
+def _source(name):
+    return jupytext.read(NOTEBOOKS / f"{name}.py")
+
+
+def _opens_a_part(name):
+    """Whether a notebook is the first of its part: 00, 10, 20, ..."""
+    return name[1] == "0"
+
+
+def _holds_parameters(cell):
+    return "parameters" in cell.metadata.get("tags", [])
+
+
+# ----------------------------------------------------------------------------- what outputs follow from
+def key(name: str, values: Mapping, identity: str = "") -> str:
+    """A hash of everything that a notebook's outputs follow from.
+
+    Parameters
+    ----------
+    name : str
+    values : mapping
+        Its parameters.
+    identity : str
+        Of the model's weights (:func:`identify`).
+    """
+    parts = {
+        "notebook": (NOTEBOOKS / f"{name}.py").read_text(),
+        "parameters": dict(values),
+        "identity": identity,
+        "lock": (ROOT / "requirements.txt").read_text(),
+        "code": _library(),
+    }
+    if name == "index":
+        found = sorted(findings.folder(values["model"]).glob("*.json"))
+        parts["findings"] = {file.name: file.read_bytes() for file in found}
+    return cache.digest(parts)[:16]
+
+
+def resolve(model: str) -> str:
+    """A model's name, or the whole path of its folder: kernels run in another folder than the caller."""
+    if model in world.WORLDS or not Path(model).is_dir():
+        return model
+    return str(Path(model).resolve())
+
+
+def identify(model: str) -> str:
+    """A hash of a model's weights, codec included, which are read for it once.
+
+    Organisms count with the rest of ``lib``, whose data they are.
+
+    Raises
+    ------
+    ModelError, MemoryError
+        As :func:`lib.musicgen.load` raises them, before any notebook is executed.
+    """
+    if model in world.WORLDS:
+        return model
+    import torch
+
+    from .. import musicgen
+
+    identity = cache.digest(musicgen.load(model).identity(audio=True))
+    if torch.cuda.is_available():  # the kernels need its memory
+        gc.collect()
+        torch.cuda.empty_cache()
+    return identity
+
+
+def _library():
+    """Hashes of all files of ``lib`` that chapters use: code as it runs, data as it is."""
+    package = Path(__file__).parents[1]
+    hashes = {}
+    for file in sorted(package.rglob("*")):
+        inside = file.relative_to(package)
+        if file.is_file() and inside.parts[0] not in APART and file.suffix not in (".pyc", ".md"):
+            hashes[str(inside)] = _content(file, file.stat().st_mtime_ns)
+    return hashes
+
+
+@functools.cache
+def _content(file, modified):
+    """A hash of a file as it was when it was modified; of code, without comments and docstrings."""
+    if file.suffix != ".py":
+        return cache.digest(file.read_bytes())
+    return cache.digest(ast.dump(_WithoutTexts().visit(ast.parse(file.read_text()))))
+
+
+class _WithoutTexts(ast.NodeTransformer):
+    """Leaves out docstrings and other texts that no code uses."""
+
+    def visit_Expr(self, node):
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else node
+
+
+# -------------------------------------------------------------------------------------------- execution
+def run(
+    model: str = DEFAULT,
+    only: list[str] | None = None,
+    out: Path | None = None,
+    jobs: int | None = None,
+    **small: Mapping,
+) -> list[str]:
+    """Execute the notebooks that changed.
+
+    Parameters
+    ----------
+    model : str
+        A model's name, or a folder, from wherever this is called.
+    only : list of str, optional
+        Notebooks to consider; by default all.
+    out : Path, optional
+        Where the executed notebooks go; by default :func:`folder` of the model.
+    jobs : int, optional
+        How many are executed side by side; by default two of an organism, whose small matrices leave
+        cores idle, and one of a model that fills the memory.
+    **small : mapping
+        Other parameters by notebook: ``run(**{"00_meet_the_model": {"seconds": 2}})``.
+
+    Returns
+    -------
+    list of str
+        The notebooks that were executed.
+
+    Raises
+    ------
+    ValueError
+        For an unknown notebook, a parameter it does not declare or a model that cannot be loaded,
+        before anything is executed.
+    """
+    model = resolve(model)
+    plans = _plans(model, only or names(), small)
+    identity = identify(model)
+    out = Path(out or folder(model))
+    out.mkdir(parents=True, exist_ok=True)
+    jobs = jobs or (2 if model in world.WORLDS else 1)
+
+    def work(name):
+        return _executed(name, plans[name], identity, out / f"{name}.ipynb")
+
+    with _environment(jobs):
+        done = _in_order(list(plans), work, jobs)
+    return [name for name in plans if done[name]]
+
+
+def _plans(model, chosen, small):
+    """The parameters of every chosen notebook, checked."""
+    if unknown := (set(chosen) | set(small)) - set(names()):
+        raise ValueError(f"Unknown notebook {sorted(unknown)}. There are {names()}.")
+    plans = {name: {"model": model, **small.get(name, {})} for name in chosen}
+    for name, values in plans.items():
+        declared = parameters(name)
+        if unknown := set(values) - set(declared):
+            raise ValueError(
+                f"{name} has no parameter {sorted(unknown)}; it declares {list(declared)}."
+            )
+    return plans
+
+
+@contextmanager
+def _environment(jobs):
+    """What kernels inherit while they are started: this very ``lib``, and their share of the cores."""
+    before = dict(os.environ)
+    paths = [str(ROOT), *filter(None, [before.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    # notebooks side by side share the cores: more threads stand in each other's way, and those that
+    # wait leave theirs
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // jobs)))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _in_order(chosen: list[str], work: Callable[[str], bool], jobs: int) -> dict[str, bool]:
+    """Do the work for every notebook, side by side, but none before those that it needs."""
+    # first those that others wait for
+    waiting = sorted(chosen, key=lambda name: (not _opens_a_part(name), name))
+    running = {}
+    done = {}
+    with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(chosen), desc="notebooks") as bar:
+        while waiting or running:
+            unfinished = {*waiting, *running.values()}
+            ready = [name for name in waiting if not needs(name) & unfinished]
+            for name in ready[: jobs - len(running)]:
+                waiting.remove(name)
+                running[pool.submit(work, name)] = name
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                done[running.pop(future)] = future.result()
+                bar.update()
+    return done
+
+
+def _executed(name, values, identity, target):
+    """Execute a notebook unless its copy is up to date; whether it was executed."""
+    # taken before the run: what changes while it lasts makes the copy out of date
+    expected = key(name, values, identity)
+    if _is_current(name, values["model"], target, expected):
+        return False
+    _execute(name, values, target, expected)
+    return True
+
+
+def _is_current(name, model, target, expected):
+    """Whether an executed copy is whole, follows from what there is now, and its findings are kept."""
+    try:
+        executed = nbformat.read(target, 4)
+        nbformat.validate(executed)
+        made = executed.metadata["book"]
+        cells = [cell.source for cell in executed.cells]
+    except (OSError, ValueError, KeyError, AttributeError, nbformat.ValidationError):
+        return False
+    if made.get("key") != expected or cells != [cell.source for cell in _source(name).cells]:
+        return False
+    return made.get("findings") == _found(name, model)
+
+
+def _found(name, model):
+    """A hash of what a chapter's findings about a model are now; None if there are none."""
+    found = findings.read(name, model)
+    return None if found is None else cache.digest(found)
+
+
+def _execute(name, values, target, made_from):
+    """Execute a notebook and keep its copy, whole or not at all."""
+    notebook = _source(name)
+    notebook.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
+    # papermill saves after every cell: whoever waits can look
+    unfinished = target.with_suffix(".running.ipynb")
+    start = time.time()
+    executed = papermill.execute_notebook(
+        notebook,
+        unfinished,
+        dict(values),
+        cwd=NOTEBOOKS,
+        kernel_name="python3",
+        execution_timeout=TIMEOUT,
+        progress_bar=False,
+        # errors; not that its port on this machine is unencrypted
+        extra_arguments=["--IPKernelApp.log_level=40"],
+    )
+    _clean(executed)
+    _tell_parameters(executed, values, time.time() - start)
+    executed.metadata["jupytext"] = {"formats": "ipynb,py:percent"}
+    executed.metadata["book"] = {"key": made_from, "findings": _found(name, values["model"])}
+    cache.write(target, nbformat.writes(executed))
+    unfinished.unlink()
+
+
+def _clean(executed):
+    """Leave the cells of the source with what they show on a page.
+
+    The cell that papermill injects goes, so that JupyterLab may save the copy and its source. Progress
+    bars are for whoever runs the notebook; a widget without its kernel is what it says in HTML, if it
+    says anything.
+    """
+    executed.metadata.pop("widgets", None)
+    executed.cells = [
+        cell
+        for cell in executed.cells
+        if "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
+    for cell in executed.cells:
+        if cell.cell_type == "code":
+            for output in cell.outputs:
+                if "text/html" in output.get("data", {}):
+                    output["data"].pop(WIDGET, None)
+            cell.outputs = [output for output in cell.outputs if _belongs_on_a_page(output)]
+
+
+def _belongs_on_a_page(output):
+    return output.get("name") != "stderr" and WIDGET not in output.get("data", {})
+
+
+def _tell_parameters(executed, values, seconds):
+    """Say below the cell of the parameters what the notebook was computed with."""
+    given = ", ".join(f"{name} = {value!r}" for name, value in values.items())
+    text = (
+        f"*Computed with {given} from commit {_commit()} in {seconds:.0f} s "
+        f"on {os.cpu_count()} cores.*"
+    )
+    for cell in executed.cells:
+        if _holds_parameters(cell):
+            shown = nbformat.v4.new_output("display_data", data={"text/markdown": text})
+            cell.outputs.append(shown)
+
+
+def _commit():
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return answer.stdout.strip() or "unknown"
+
+
+def times(source: Path | None = None, n: int = 3) -> list[tuple[float, str, str]]:
+    """The ``n`` longest cells of executed notebooks: seconds, notebook, first line."""
+    cells = []
+    for name in names():
+        for cell in nbformat.read(Path(source or NOTEBOOKS) / f"{name}.ipynb", 4).cells:
+            if seconds := cell.metadata.get("papermill", {}).get("duration"):
+                cells.append((seconds, name, cell.source.strip().splitlines()[0]))
+    return sorted(cells, reverse=True)[:n]

@@ -1,0 +1,489 @@
+"""The one place that names, writes and reads what is kept on disk.
+
+*Named by all it follows from*: :func:`digest` hashes content, never a shape, a sum or an address.
+That holds for arrays, tensors and tables as well as for functions (their code, their defaults, what
+they close over and the globals they use) and modules with weights. *Whole or not at all*: files and
+folders are written beside their place and moved there, with a checksum; what is damaged is noticed
+and made again.
+
+>>> from lib import cache
+>>> cache.digest({"n": 3}) == cache.digest({"n": 3})
+True
+>>> cache.digest(lambda x: x + 1) == cache.digest(lambda x: x + 2)
+False
+"""
+
+import ast
+import dataclasses
+import dis
+import functools
+import inspect
+import io
+import json
+import os
+import shutil
+import sys
+import types
+import uuid
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import platformdirs
+import torch
+import xarray as xr
+import xxhash
+
+PACKAGE = Path(__file__).parent
+
+
+def _root():
+    """Where what is made is kept: ``BOOK_ARTIFACTS``, the checkout's folder, or the user's cache
+    where the package is
+    installed (never beside its code)."""
+    if "BOOK_ARTIFACTS" in os.environ:
+        return Path(os.environ["BOOK_ARTIFACTS"]).absolute()
+    if (PACKAGE.parent / "pyproject.toml").exists():
+        return PACKAGE.parent / "artifacts"
+    return Path(platformdirs.user_cache_dir("musicgen-emotion"))
+
+
+ROOT = _root()
+
+
+# -----------------------------------------------------------------------------------------------
+# what it is
+def digest(*parts) -> str:
+    """A hash of content, 32 hexadecimal digits.
+
+    Parameters
+    ----------
+    *parts
+        Numbers, texts, None, sequences, sets and mappings of them, arrays, tensors, xarray and
+        pandas objects, dataclasses, functions, ``functools.partial``, modules with weights, and
+        objects whose attributes are such.
+
+    Raises
+    ------
+    TypeError
+        Something whose content cannot be told (a generator, an open file): give it a name with
+        :func:`named`.
+    """
+    state = xxhash.xxh3_128()
+    _feed(state, parts, set())
+    return state.hexdigest()
+
+
+def named(name: str, function: Callable) -> Callable:
+    """A function whose identity is the name that its user gives it:
+
+    change the name when it computes something else.
+    """
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"name must be a text. Got {name!r}.")
+
+    @functools.wraps(function)
+    def wrapped(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    wrapped.content_name = name
+    return wrapped
+
+
+def code(*sources) -> str:
+    """A hash of source code without comments and docstrings: the version of what computes
+    something.
+
+    Parameters
+    ----------
+    *sources : module, function or class
+    """
+    return digest([_plain_source(source) for source in sources])
+
+
+@functools.cache
+def _plain_source(source):
+    tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(source)))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
+                body[0].value.value = ""
+    return ast.dump(tree)
+
+
+def _feed(state, value, seen):
+    """Add one value to a hash, with its kind, so that 1, "1" and [1] differ."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _feed_dataclass(state, value, seen)
+    for kinds, feed in _FEEDS:
+        if isinstance(value, kinds):
+            return feed(state, value, seen)
+    return _feed_object(state, value, seen)
+
+
+def _mark(state, kind, text=""):
+    state.update(f"{kind}({text})".encode())
+
+
+def _feed_plain(state, value, seen):
+    value = value.item() if isinstance(value, np.generic) else value
+    _mark(state, type(value).__name__, repr(value))
+
+
+def _feed_sequence(state, value, seen):
+    _mark(state, "sequence", str(len(value)))
+    for item in value:
+        _feed(state, item, seen)
+
+
+def _feed_set(state, value, seen):
+    _mark(state, "set", str(sorted(digest(item) for item in value)))
+
+
+def _feed_mapping(state, value, seen):
+    """Keys in an order of their own: that of their hashes."""
+    _mark(state, "mapping", str(len(value)))
+    for key, item in sorted(
+        ((digest(key), item) for key, item in value.items()), key=lambda pair: pair[0]
+    ):
+        _mark(state, "key", key)
+        _feed(state, item, seen)
+
+
+def _feed_array(state, value, seen):
+    if value.dtype.kind == "O":
+        _mark(state, "objects", str(value.shape))
+        return _feed_sequence(state, value.ravel().tolist(), seen)
+    _mark(state, "array", f"{value.dtype.str}{value.shape}")
+    state.update(np.ascontiguousarray(value).view(np.uint8).data if value.size else b"")
+
+
+def _feed_tensor(state, value, seen):
+    """Through the machine's memory: a GPU's tensors are copied one by one."""
+    value = value.detach().cpu().contiguous()
+    _mark(state, "tensor", f"{value.dtype}{tuple(value.shape)}")
+    if value.numel():
+        state.update(value.reshape(-1).view(torch.uint8).numpy().data)
+
+
+def _feed_frame(state, value, seen):
+    frame = value.to_frame() if isinstance(value, pd.Series) else value
+    _mark(state, type(value).__name__)
+    _feed(state, [str(column) for column in frame.columns], seen)
+    _feed(state, frame.index.to_numpy(), seen)
+    for column in range(frame.shape[1]):
+        _feed(state, frame.iloc[:, column].to_numpy(), seen)
+
+
+def _feed_data_array(state, value, seen):
+    _mark(state, "DataArray", str((value.name, value.dims)))
+    _feed(state, {str(name): np.asarray(item) for name, item in value.coords.items()}, seen)
+    _feed(state, value.values, seen)
+
+
+def _feed_dataset(state, value, seen):
+    _mark(state, "Dataset")
+    _feed(state, {str(name): value[name] for name in value.data_vars}, seen)
+    _feed(state, {str(name): np.asarray(item) for name, item in value.coords.items()}, seen)
+
+
+def _feed_dataclass(state, value, seen):
+    _mark(state, "dataclass", type(value).__qualname__)
+    _feed(
+        state, {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}, seen
+    )
+
+
+def _feed_module(state, value, seen):
+    """A network: its classes, its weights and its plain settings."""
+    _mark(state, "network")
+    for name, module in value.named_modules():
+        _mark(state, name)
+        _feed_class(state, type(module), seen)
+        settings = {
+            k: v for k, v in vars(module).items() if isinstance(v, bool | int | float | str)
+        }
+        _feed(state, settings, seen)
+    _feed(state, dict(value.state_dict()), seen)
+
+
+def _feed_partial(state, value, seen):
+    _mark(state, "partial")
+    _feed(state, [value.func, value.args, value.keywords], seen)
+
+
+def _feed_method(state, value, seen):
+    _mark(state, "method")
+    _feed(state, value.__func__, seen)
+    _feed(state, value.__self__, seen)
+
+
+def _feed_builtin(state, value, seen):
+    module = getattr(value, "__module__", None) or type(value).__module__
+    _mark(state, "builtin", f"{module}.{getattr(value, '__qualname__', value.__name__)}")
+    owner = getattr(value, "__self__", None)
+    if owner is not None and not isinstance(owner, types.ModuleType | type):
+        _feed(state, owner, seen)
+
+
+def _feed_class(state, value, seen):
+    """A class: the code of its functions, unless it belongs to a library."""
+    _mark(state, "class", f"{value.__module__}.{value.__qualname__}")
+    if value in seen or value.__module__ == "builtins":
+        return
+    seen.add(value)
+    functions = {
+        name: item for name, item in vars(value).items() if isinstance(item, types.FunctionType)
+    }
+    if functions and _of_library(next(iter(functions.values()))):
+        return _mark(state, "version", _version(value.__module__))
+    for name in sorted(functions):
+        _mark(state, name)
+        _feed_code(state, functions[name].__code__, seen)
+
+
+def _feed_imported(state, value, seen):
+    _mark(state, "module", f"{value.__name__} {getattr(value, '__version__', '')}")
+
+
+def _feed_function(state, value, seen):
+    """Code, defaults, what it closes over and the globals it names;
+
+    libraries count by name and version.
+    """
+    if hasattr(value, "content_name"):
+        return _mark(state, "named", value.content_name)
+    if id(value) in seen:
+        return _mark(state, "again", value.__qualname__)
+    seen.add(id(value))
+    if _of_library(value):
+        return _mark(
+            state,
+            "library",
+            f"{value.__module__}.{value.__qualname__} {_version(value.__module__)}",
+        )
+    _mark(state, "function")
+    _feed_code(state, value.__code__, seen)
+    _feed(state, [value.__defaults__, value.__kwdefaults__], seen)
+    for cell in value.__closure__ or ():
+        _feed_cell(state, cell, seen)
+    for name in sorted(_names(value.__code__)):
+        if name in value.__globals__:
+            _mark(state, "global", name)
+            _feed(state, value.__globals__[name], seen)
+
+
+def _feed_cell(state, cell, seen):
+    try:
+        content = cell.cell_contents
+    except ValueError:  # a variable that has no value yet
+        return _mark(state, "empty")
+    _feed(state, content, seen)
+
+
+def _feed_code(state, value, seen):
+    _mark(state, "code", value.co_name if value.co_name == "<lambda>" else "")
+    state.update(value.co_code)
+    _feed(state, [value.co_names, value.co_varnames, value.co_freevars], seen)
+    for constant in value.co_consts:
+        if isinstance(constant, types.CodeType):
+            _feed_code(state, constant, seen)
+        else:
+            _feed_plain(state, constant, seen)
+
+
+def _names(compiled):
+    """The globals that a function and those inside it look up."""
+    names = {
+        i.argval for i in dis.get_instructions(compiled) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+    }
+    for constant in compiled.co_consts:
+        if isinstance(constant, types.CodeType):
+            names |= _names(constant)
+    return names
+
+
+def _of_library(function):
+    """Whether a function belongs to an installed library, which counts by its version."""
+    file = inspect.getsourcefile(function) if function.__module__ != "__main__" else None
+    return bool(file) and any(
+        part in ("site-packages", "dist-packages") for part in Path(file).parts
+    )
+
+
+def _version(module):
+    package = sys.modules.get(module.partition(".")[0])
+    return getattr(package, "__version__", "")
+
+
+def _feed_object(state, value, seen):
+    """Any other object: its class and its attributes."""
+    if id(value) in seen:
+        return _mark(state, "again", type(value).__qualname__)
+    seen.add(id(value))
+    if not hasattr(value, "__dict__"):
+        raise TypeError(
+            f"What a {type(value).__name__} holds cannot be told, so nothing can be kept under it. "
+            "Use an array, a "
+            "list or a function; cache.named('a name', function) gives any function a name."
+        )
+    _feed_class(state, type(value), seen)
+    _feed(state, vars(value), seen)
+
+
+_FEEDS = (
+    (
+        (bool, int, float, complex, str, bytes, type(None), np.generic, type(...), range),
+        _feed_plain,
+    ),
+    (slice, lambda state, value, seen: _mark(state, "slice", repr(value))),
+    (torch.dtype, lambda state, value, seen: _mark(state, "dtype", str(value))),
+    (torch.device, lambda state, value, seen: _mark(state, "device", str(value))),
+    (os.PathLike, lambda state, value, seen: _mark(state, "path", os.fspath(value))),
+    (torch.nn.Module, _feed_module),
+    (torch.Tensor, _feed_tensor),
+    (np.ndarray, _feed_array),
+    ((pd.DataFrame, pd.Series), _feed_frame),
+    (xr.DataArray, _feed_data_array),
+    (xr.Dataset, _feed_dataset),
+    (Mapping, _feed_mapping),
+    ((list, tuple), _feed_sequence),
+    ((set, frozenset), _feed_set),
+    (functools.partial, _feed_partial),
+    (types.MethodType, _feed_method),
+    (types.FunctionType, _feed_function),
+    ((types.BuiltinFunctionType, types.MethodDescriptorType, np.ufunc), _feed_builtin),
+    (type, _feed_class),
+    (types.ModuleType, _feed_imported),
+)
+
+
+# ------------------------------------------------------------------------------------------------
+# keeping it
+def keep(folder: str, what: Mapping, compute: Callable[[], object], suffix: str = ".npy"):
+    """What is kept under all that it follows from; computed and kept if it is not there.
+
+    Parameters
+    ----------
+    folder : str
+        Below :data:`ROOT`.
+    what : mapping
+        All that the value follows from, the version of the code that computes it (:func:`code`)
+        included.
+    compute : callable
+        Gives the value where it is not there, or where it is damaged.
+    suffix : ".npy", ".npz", ".json" or ".parquet"
+        An array; a dict of arrays; plain values; a table.
+    """
+    file = place(folder, what, suffix)
+    content = read(file)
+    if content is not None:
+        return _FORMATS[suffix][1](io.BytesIO(content))
+    value = compute()
+    buffer = io.BytesIO()
+    _FORMATS[suffix][0](buffer, value)
+    write(file, buffer.getvalue(), about={name: _brief(part) for name, part in what.items()})
+    buffer.seek(0)
+    return _FORMATS[suffix][1](buffer)
+
+
+def place(folder: str, what: Mapping, suffix: str = "") -> Path:
+    """Where something is kept: named by a hash of all that it follows from."""
+    return ROOT / folder / f"{digest(what)[:20]}{suffix}"
+
+
+def write(file, content: bytes | str, about: Mapping | None = None) -> Path:
+    """Write a file whole or not at all;
+
+    with ``about``, what it follows from and a checksum are written beside it.
+    """
+    file = Path(file)
+    content = content.encode() if isinstance(content, str) else content
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = _beside(file)
+    try:
+        new.write_bytes(content)
+        os.replace(new, file)
+    finally:
+        new.unlink(missing_ok=True)
+    if about is not None:
+        note = {"checksum": xxhash.xxh3_128_hexdigest(content), "what": dict(about)}
+        write(_note(file), json.dumps(note, indent=1, default=str))
+    return file
+
+
+def read(file) -> bytes | None:
+    """What :func:`write` wrote with a checksum;
+
+    None if it is not there, or no longer what was written.
+    """
+    try:
+        content = Path(file).read_bytes()
+        checksum = json.loads(_note(Path(file)).read_text())["checksum"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if checksum != xxhash.xxh3_128_hexdigest(content):
+        warnings.warn(f"{file} is damaged: it is made again.", stacklevel=3)
+        return None
+    return content
+
+
+@contextmanager
+def replace_folder(folder):
+    """A folder that appears whole or not at all:
+
+    what is written into the one given moves to ``folder`` at the end.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = _beside(folder)
+    old = _beside(folder)
+    new.mkdir()
+    try:
+        yield new
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(path):
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.new")
+
+
+def _note(file):
+    return file.with_name(f"{file.name}.note")
+
+
+def _brief(value):
+    text = value if isinstance(value, int | float | str) else repr(value)
+    return text if not isinstance(text, str) or len(text) < 200 else f"{text[:200]} ..."
+
+
+def _save_arrays(file, value):
+    np.savez(file, **value)
+
+
+def _load_arrays(file):
+    with np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+_FORMATS = {
+    ".npy": (
+        lambda file, value: np.save(file, value, allow_pickle=False),
+        lambda file: np.load(file, allow_pickle=False),
+    ),
+    ".npz": (_save_arrays, _load_arrays),
+    ".json": (
+        lambda file, value: file.write(json.dumps(value).encode()),
+        lambda file: json.loads(file.read()),
+    ),
+    ".parquet": (lambda file, value: value.to_parquet(file), pd.read_parquet),
+}

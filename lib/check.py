@@ -1,0 +1,375 @@
+"""The one way to check input: every function returns the clean value or says what is wrong with it.
+
+An error names the value, what was expected and what to do: ``"{name} must be {expected}. Got
+{value}. {remedy}"``. A wrong type is a :class:`TypeError`, a wrong value a :class:`ValueError`.
+numpy's integers and floats are as welcome as Python's and come back as Python's, so that they may
+be written as JSON; a bool is no number.
+
+>>> from lib import check
+>>> check.count("batch_size", -1)
+Traceback (most recent call last):
+...
+ValueError: batch_size must be an integer, 1 or more. Got -1.
+"""
+
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+
+#: Floating audio beyond this is not within -1 to 1 with some overshoot: it was scaled as integers.
+LOUDEST = 8.0
+#: More channels than any recording here has: an axis that is longer counts samples.
+CHANNELS = 8
+
+
+def refuse(kind: type[Exception], name: str, expected: str, value, remedy: str = ""):
+    """Raise an error in the form that all checks share."""
+    text = repr(value)
+    if len(text) > 200:
+        text = f"{text[:200]} ..."
+    raise kind(f"{name} must be {expected}. Got {text}. {remedy}".rstrip())
+
+
+# ------------------------------------------------------------------------------------------------
+# numbers
+def count(
+    name: str, value, low: int = 1, high: int | None = None, optional: bool = False
+) -> int | None:
+    """A whole number from ``low`` to ``high``; None passes if ``optional``."""
+    if value is None and optional:
+        return None
+    limits = f"{low} or more" if high is None else f"from {low} to {high}"
+    expected = f"an integer, {limits}"
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
+        refuse(TypeError, name, expected, value)
+    if value < low or (high is not None and value > high):
+        refuse(ValueError, name, expected, value)
+    return int(value)
+
+
+def number(
+    name: str,
+    value,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    open_low: bool = False,
+    open_high: bool = False,
+    remedy: str = "",
+    optional: bool = False,
+) -> float | None:
+    """A finite number from ``low`` to ``high``; an open end is not included."""
+    if value is None and optional:
+        return None
+    expected = f"a number{_interval(low, high, open_low, open_high)}"
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        refuse(TypeError, name, expected, value, remedy)
+    inside = (
+        low <= value <= high
+        and not (open_low and value == low)
+        and not (open_high and value == high)
+    )
+    if not math.isfinite(value) or not inside:
+        refuse(ValueError, name, expected, value, remedy)
+    return int(value) if isinstance(value, Integral) else float(value)
+
+
+def _interval(low, high, open_low, open_high):
+    if low == -math.inf and high == math.inf:
+        return ""
+    if high == math.inf:
+        return f" above {low:g}" if open_low else f", {low:g} or more"
+    if low == -math.inf:
+        return f" below {high:g}" if open_high else f", {high:g} or less"
+    return f" in {'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
+
+
+def choice(name: str, value, options: Iterable):
+    """One of some options."""
+    options = list(options)
+    if not any(
+        value is option or (type(value) is type(option) and value == option) for option in options
+    ):
+        refuse(ValueError, name, f"one of {', '.join(map(repr, options))}", value)
+    return value
+
+
+def seeds(seed, n: int) -> list[int]:
+    """One seed for each of ``n`` clips: those given, or ``seed``, ``seed + 1``, ..."""
+    if isinstance(seed, Integral) and not isinstance(seed, bool):
+        first = count("seed", seed, 0)
+        return [first + i for i in range(n)]
+    if isinstance(seed, str) or not isinstance(seed, Iterable):
+        refuse(TypeError, "seed", "an integer, or one integer for each prompt", seed)
+    given = list(seed)
+    if len(given) != n:
+        refuse(ValueError, "seed", f"an integer, or one integer for each of {n} prompts", given)
+    return [count(f"seed[{i}]", value, 0) for i, value in enumerate(given)]
+
+
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+# -------------------------------------------------------------------------------------------- texts
+def texts(name: str, values, n: int | None = None) -> list[str]:
+    """A list of strings from any iterable of them (a generator, too);
+
+    one string alone is refused.
+    """
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        refuse(TypeError, name, "a list of strings", values, f"Write [{values!r}] for one.")
+    values = list(values)
+    if not values:
+        raise ValueError(
+            f"{name} is empty: give at least one (an empty string is an unconditional clip)."
+        )
+    for i, value in enumerate(values):
+        if not isinstance(value, str):
+            refuse(TypeError, f"{name}[{i}]", "a string", value)
+    if n is not None and len(values) != n:
+        raise ValueError(f"{name} must be one for each of {n} clips. Got {len(values)}.")
+    return [str(value) for value in values]
+
+
+# ------------------------------------------------------------------------------------------- arrays
+def array(
+    name: str,
+    values,
+    dims: Sequence[str | int],
+    *,
+    finite: bool = True,
+    integer: bool = False,
+    remedy: str = "",
+) -> np.ndarray:
+    """An array of numbers with these dims:
+
+    a name stands for any size but 0, a number for exactly that size.
+    """
+    values = np.asarray(values)
+    kind = "integers" if integer else "numbers"
+    expected = f"an array of {kind}, shape ({', '.join(map(str, dims))})"
+    if values.dtype.kind not in ("iu" if integer else "iuf"):
+        refuse(TypeError, name, expected, f"{values.dtype} of shape {values.shape}", remedy)
+    fits = values.ndim == len(dims) and all(
+        size == dim if isinstance(dim, Integral) else size > 0
+        for size, dim in zip(values.shape, dims, strict=False)
+    )
+    if not fits:
+        refuse(ValueError, name, expected, values.shape, remedy)
+    if finite and values.dtype.kind == "f" and not np.isfinite(values).all():
+        wrong = int((~np.isfinite(values)).sum())
+        raise ValueError(
+            f"{name} holds NaN or infinite values ({wrong} of {values.size}). {remedy}".rstrip()
+        )
+    return values
+
+
+def same_length(**sequences) -> int:
+    """The common length of some named sequences."""
+    lengths = {name: len(values) for name, values in sequences.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise ValueError(f"{' and '.join(lengths)} must be equally long. Got {listed}.")
+    return next(iter(lengths.values()))
+
+
+def selector(name: str, which, n: int) -> np.ndarray:
+    """Which of ``n`` things are meant, as a mask:
+
+    None (all), a number, numbers, a slice or a mask, with numpy's meaning.
+
+    Raises
+    ------
+    ValueError
+        A number outside -n to n - 1, or a mask of another length.
+    TypeError
+        Anything that numpy would not take as an index.
+    """
+    mask = np.zeros(n, bool)
+    if which is None:
+        return ~mask
+    if isinstance(which, slice):
+        mask[which] = True
+        return mask
+    given = (
+        list(which) if isinstance(which, Iterable) and not isinstance(which, np.ndarray) else which
+    )
+    index = np.atleast_1d(np.asarray(given))
+    if index.size == 0:
+        return mask
+    if index.ndim != 1 or index.dtype.kind not in "iub":
+        refuse(TypeError, name, "None, integers, a slice or a mask", which)
+    if index.dtype.kind == "b" and len(index) != n:
+        raise ValueError(f"{name} is a mask of {len(index)}, but there are {n}.")
+    if index.dtype.kind != "b" and (index.min() < -n or index.max() >= n):
+        refuse(ValueError, name, f"integers from {-n} to {n - 1} (there are {n})", which)
+    mask[index] = True
+    return mask
+
+
+# ------------------------------------------------------------------------------------------- labels
+def missing(values) -> np.ndarray:
+    """Which values are missing: None, NaN, NA, NaT, or an empty text. Missing is no class."""
+    values = pd.Series(_objects(values))
+    return (
+        values.isna() | (values.map(lambda value: isinstance(value, str) and value == ""))
+    ).to_numpy(bool)
+
+
+def labels(name: str, values, n: int | None = None) -> np.ndarray:
+    """One label a row, of classes (text, integers, booleans) or numbers; a missing one is refused.
+
+    Returns
+    -------
+    np.ndarray [shape=(row,)]
+        Objects become text, if they are no numbers.
+    """
+    listed = np.asarray(_objects(values), dtype=object)
+    if listed.ndim != 1 or (n is not None and len(listed) != n):
+        wanted = "one label a row" if n is None else f"one label for each of {n} rows"
+        raise ValueError(f"{name} must hold {wanted}. Got shape {np.shape(values)}.")
+    gone = missing(listed)
+    if gone.any():
+        rows = ", ".join(map(str, np.flatnonzero(gone)[:5]))
+        raise ValueError(
+            f"{name} has {gone.sum()} missing labels (rows "
+            f"{rows}{' ...' if gone.sum() > 5 else ''}): a missing label "
+            "is no class. Drop these rows, or give them a label."
+        )
+    return typed(listed)
+
+
+def typed(values: np.ndarray) -> np.ndarray:
+    """Objects as what all of them are: booleans, integers, floats, else text."""
+    kinds = {type(value.item() if isinstance(value, np.generic) else value) for value in values}
+    if kinds <= {bool}:
+        return values.astype(bool)
+    if kinds <= {int}:
+        return values.astype(int)
+    if kinds <= {int, float}:
+        return values.astype(float)
+    return np.array([str(value) for value in values])
+
+
+def _objects(values):
+    if isinstance(values, pd.Series | pd.Index):
+        return values.astype(object).to_numpy()
+    return (
+        list(values)
+        if isinstance(values, Iterable) and not isinstance(values, np.ndarray | str)
+        else values
+    )
+
+
+# -------------------------------------------------------------------------------------------- audio
+def audio(name: str, values, *, channels: int = 1) -> np.ndarray:
+    """Audio in the book's convention: floats of about -1 to 1, clips first, samples last.
+
+    Parameters
+    ----------
+    values : array_like [shape=(sample,), (clip, sample) or (clip, channel, sample)]
+    channels : int
+        How many the third shape may have (one is always welcome).
+
+    Returns
+    -------
+    np.ndarray [shape=(clip, sample) or (clip, channel, sample)], float32
+
+    Raises
+    ------
+    TypeError, ValueError
+        Integers, floats on an integer's scale, samples before channels, NaN, nothing.
+    """
+    values = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    expected = f"{name} must be float audio of shape (clip, sample) or (sample,)"
+    if channels > 1:
+        expected = f"{expected}, or (clip, {channels}, sample)"
+    if values.dtype.kind in "iu":
+        scale = 2 ** (8 * values.dtype.itemsize - 1)
+        raise TypeError(f"{expected}, from -1 to 1. Got {values.dtype}: divide by {scale}.")
+    if values.dtype.kind != "f" or values.ndim not in (1, 2, 3) or values.size == 0:
+        raise ValueError(f"{expected}. Got {values.dtype} of shape {values.shape}.")
+    if values.ndim > 1 and values.shape[-1] <= CHANNELS < values.shape[-2]:
+        raise ValueError(
+            f"{expected}. Got {values.shape}: samples seem to come before channels. Transpose it, "
+            "or average the "
+            "channels (audio.mean(-1))."
+        )
+    if values.ndim == 3 and values.shape[1] not in (1, channels):
+        raise ValueError(f"{expected}. Got {values.shape}: {values.shape[1]} channels.")
+    _check_level(name, values)
+    return np.atleast_2d(values.astype(np.float32))
+
+
+def _check_level(name, values):
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} holds NaN or infinite samples: check how it was read or decoded.")
+    peak = float(np.abs(values).max())
+    if peak > LOUDEST:
+        raise ValueError(
+            f"{name} must lie between about -1 and 1. Got a peak of {peak:g}: divide by the scale "
+            "of its integers "
+            "(32768 for 16 bits)."
+        )
+    silent = ~np.atleast_2d(values).any(-1)
+    if silent.any():
+        warnings.warn(f"{name} holds digital silence in {int(silent.sum())} clips.", stacklevel=3)

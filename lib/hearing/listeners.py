@@ -1,0 +1,510 @@
+"""Listeners: anything that hears clips and answers with valence and arousal.
+
+``get("cues")`` adds up measured cues with the weights of the organisms' world (ordered after
+Eerola, Friberg and Bresin 2013) and was fitted to nothing. ``get("corpus")`` was trained on
+measured cues of rendered music of that world and names the emotion. ``get("vibenet")`` and
+``get("clap")`` are networks that others trained on recorded music. A listener is only as good as
+its reliability on the audio at hand: :func:`reliability` measures it on held-out music of the known
+world.
+
+>>> from lib.hearing import listeners
+>>> from lib.organism import music
+>>> slow, fast = (music.clip(music.Cues(tempo=tempo), seconds=3) for tempo in (60, 160))
+>>> arousal = listeners.get("cues")([slow, fast])["arousal"]
+>>> bool(arousal[0] < arousal[1])
+True
+"""
+
+import functools
+import importlib.metadata
+import os
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+import librosa
+import numpy as np
+import pandas as pd
+import soundfile
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from .. import cache, check, stats
+from ..organism import corpus, music, world
+from . import acoustics
+
+CUES = list(world.CUES)
+AXES = ("valence", "arousal")
+LISTENERS = ("cues", "corpus", "vibenet", "clap")
+#: Rendered clips that listeners learn from; tests make do with fewer.
+TRAINING_CLIPS = int(os.environ.get("BOOK_LISTENER_CLIPS", "900"))
+TRAINING_SEED = 900
+HELD_OUT_SEED = 901
+#: With fewer clips, an emotion or a cue's spread may be missing from what a listener learns.
+FEWEST_CLIPS = 30
+#: Libraries whose version the measured cues of rendered music follow from.
+LIBRARIES = ("librosa", "numpy", "scipy", "pretty_midi", "tinysoundfont")
+
+
+# --------------------------------------------------------------------------------------- features
+def features(audios, sample_rate: float) -> pd.DataFrame:
+    """What the listeners "cues" and "corpus" hear: the measured cues, tempo as log2.
+
+    Nothing finer: a listener that also heard spectra (MFCC and their change) told corpus clips
+    apart no better, and a codec's smoothing alone, which leaves the cues as they are, took its
+    accuracy from 0.81 to 0.52.
+
+    Parameters
+    ----------
+    audios, sample_rate
+        As for ``acoustics.measure_all``.
+
+    Returns
+    -------
+    pd.DataFrame
+        One row a clip, columns ``world.CUES``.
+    """
+    measured = acoustics.measure_all(audios, sample_rate)
+    measured["tempo"] = np.log2(measured["tempo"])
+    return measured
+
+
+def corpus_features(
+    n: int, seed: int, world_name: str = "organism"
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """:func:`features` of rendered music with its causes, kept on disk.
+
+    Returns
+    -------
+    measured, table : pd.DataFrame
+        One row a clip: :func:`features`, and ``corpus.table``.
+    """
+    table = corpus.table(world_name, n, seed)
+    what = {
+        "causes": table[[*CUES, "instrument", "clip_seed"]],
+        "code": cache.code(music, world, corpus.render, corpus.sample, acoustics, features),
+        "seconds": corpus.SECONDS,
+        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+    }
+
+    def compute():
+        audio, _ = corpus.sample(n, seed, world_name)
+        return features(audio, music.SAMPLE_RATE).to_numpy()
+
+    return pd.DataFrame(cache.keep("hearing", what, compute), columns=CUES), table
+
+
+# -------------------------------------------------------------------------------------- listeners
+class Listener:
+    """Something that hears clips and answers with valence and arousal.
+
+    ``listener(audios, sample_rate)`` takes clips of ``model.generate``, an array [clip, sample], or
+    a list of arrays and of paths to audio files. It returns a DataFrame with valence and arousal on
+    the listener's own scale and, once ``error`` is known, the ends of their 95 % intervals
+    (valence_low, ...): where it would put other clips that sound just as happy or aroused, on
+    rendered music.
+
+    Attributes
+    ----------
+    name : str
+    error : dict or None
+        Axis -> standard deviation of its answers given what is perceived, from
+        :func:`reliability`.
+    """
+
+    name = "listener"
+    error: dict[str, float] | None = None
+
+    def answer(self, audio, sample_rate: float) -> pd.DataFrame:
+        """Valence and arousal (and emotion, if it names one) of some mono clips."""
+        raise NotImplementedError
+
+    def __call__(self, audios, sample_rate: float = music.SAMPLE_RATE) -> pd.DataFrame:
+        answers = self.answer(*_clips(audios, sample_rate))
+        for axis, error in (self.error or {}).items():
+            answers[f"{axis}_low"] = answers[axis] - 1.96 * error
+            answers[f"{axis}_high"] = answers[axis] + 1.96 * error
+        return answers
+
+
+class CueListener(Listener):
+    """Standardised measured cues times published weights.
+
+    Nothing is fitted; the corpus only gives mean and spread.
+
+    Parameters
+    ----------
+    reference : pd.DataFrame
+        :func:`features` of the music whose mean and spread are the unit.
+    """
+
+    name = "cues"
+
+    def __init__(self, reference: pd.DataFrame):
+        self.centre = reference[CUES].mean()
+        self.spread = reference[CUES].std()
+
+    def profile(self, measured: pd.DataFrame) -> pd.DataFrame:
+        """Standardised cues (columns ``world.CUES``) from :func:`features`; mode is 1 or -1."""
+        profile = (measured[CUES] - self.centre) / self.spread
+        profile["mode"] = np.sign(measured["mode"])
+        return profile
+
+    def hear(self, measured: pd.DataFrame) -> pd.DataFrame:
+        """Valence, arousal and emotion from :func:`features`."""
+        profile = self.profile(measured)
+        answers = pd.DataFrame({axis: _weighted(profile, axis) for axis in AXES})
+        answers["emotion"], _ = world.name_emotion(answers.to_numpy())
+        return answers
+
+    def answer(self, audio, sample_rate):
+        return self.hear(features(audio, sample_rate))
+
+
+def _weighted(profile, axis):
+    """The world's weights times the cues, added up."""
+    return sum(
+        edges[axis] * profile[cue]
+        for cue, edges in world.EDGES.items()
+        if cue in profile and axis in edges
+    )
+
+
+class CorpusListener(CueListener):
+    """Trained on rendered music: ridge regression for the axes, logistic for the emotion.
+
+    The emotion is learned from clear clips, those a listener of the world would name.
+
+    Parameters
+    ----------
+    reference, table : pd.DataFrame
+        From :func:`corpus_features`.
+    """
+
+    name = "corpus"
+
+    def __init__(self, reference: pd.DataFrame, table: pd.DataFrame):
+        super().__init__(reference)
+        measured = reference[CUES]
+        clear = table["clear"].to_numpy()
+        ridge = RidgeCV(np.logspace(-2, 4, 13))
+        logistic = LogisticRegression(C=0.1, max_iter=2000, class_weight="balanced")
+        self.regression = make_pipeline(StandardScaler(), ridge)
+        self.regression.fit(measured, table[list(AXES)])
+        self.classifier = make_pipeline(StandardScaler(), logistic)
+        self.classifier.fit(measured[clear], table["emotion"][clear])
+
+    def hear(self, measured: pd.DataFrame) -> pd.DataFrame:
+        """Valence, arousal and emotion from :func:`features`."""
+        measured = measured[CUES]
+        answers = pd.DataFrame(self.regression.predict(measured), columns=list(AXES))
+        answers["emotion"] = self.classifier.predict(measured)
+        return answers
+
+
+class VibeNet(Listener):
+    """An EfficientNet distilled on Spotify-like labels of the Free Music Archive.
+
+    The ``vibenet`` package has the weights inside. It was made for recorded music. Arousal is its
+    "energy"; both lie between 0 and 1.
+    """
+
+    name = "vibenet"
+
+    def __init__(self):
+        with warnings.catch_warnings():
+            # its reader of files misses ffmpeg, which is not used here
+            warnings.simplefilter("ignore")
+            import vibenet
+
+            self.network = vibenet.load_model()
+
+    def answer(self, audio, sample_rate):
+        padded = [librosa.util.fix_length(a, size=max(len(a), sample_rate)) for a in audio]
+        scores = self.network.predict(padded, sample_rate)
+        return pd.DataFrame([{"valence": s.valence, "arousal": s.energy} for s in scores])
+
+
+class Clap(Listener):
+    """CLAP (Wu et al. 2023): how much nearer a clip is to one description than to its opposite.
+
+    Averaged over wordings.
+
+    Parameters
+    ----------
+    source : str
+        Name on the Hugging Face hub, or a folder in its format.
+
+    Raises
+    ------
+    ValueError
+        The source is not there, damaged, or no CLAP.
+    """
+
+    name = "clap"
+    SOURCE = "laion/larger_clap_music"
+    POLES: ClassVar = {
+        "valence": (
+            ("happy music", "a joyful, positive song"),
+            ("sad music", "a gloomy, negative song"),
+        ),
+        "arousal": (
+            ("energetic music", "an exciting, intense song"),
+            ("calm music", "a quiet, relaxing song"),
+        ),
+    }
+    #: Clips embedded at once: their spectrograms are large.
+    TOGETHER = 16
+
+    def __init__(self, source: str = SOURCE):
+        self.processor, self.network = _load_clap(source)
+
+    def answer(self, audio, sample_rate, prompts: Iterable[str] | None = None):
+        """Valence and arousal of some mono clips.
+
+        Given each clip's prompt, also its cosine with the clip ("agreement"): the usual CLAP score
+        of adherence.
+        """
+        clips = self._embed_audio(audio, sample_rate)
+        answers = pd.DataFrame()
+        for axis, (high, low) in self.POLES.items():
+            toward = clips @ self._embed_texts(high).T
+            away = clips @ self._embed_texts(low).T
+            answers[axis] = toward.mean(1) - away.mean(1)
+        if prompts is not None:
+            texts = self._embed_texts(check.texts("prompts", prompts, len(clips)))
+            answers["agreement"] = (clips * texts).sum(1)
+        return answers
+
+    def _embed_audio(self, audio, sample_rate):
+        rate = self.processor.feature_extractor.sampling_rate
+        parts = []
+        for start in range(0, len(audio), self.TOGETHER):
+            clips = [
+                librosa.resample(clip, orig_sr=sample_rate, target_sr=rate)
+                for clip in audio[start : start + self.TOGETHER]
+            ]
+            inputs = self.processor(audio=clips, sampling_rate=rate, return_tensors="pt")
+            parts.append(_unit_vectors(self.network.get_audio_features, inputs))
+        return np.concatenate(parts)
+
+    def _embed_texts(self, texts):
+        inputs = self.processor(text=list(texts), return_tensors="pt", padding=True)
+        return _unit_vectors(self.network.get_text_features, inputs)
+
+
+def _unit_vectors(embed, inputs):
+    """Embeddings of unit length, [clip or text, dim]."""
+    import torch
+
+    with torch.no_grad():
+        embedded = embed(**inputs)
+    embedded = getattr(embedded, "pooler_output", embedded)
+    return (embedded / embedded.norm(dim=-1, keepdim=True)).numpy()
+
+
+def _load_clap(source):
+    """Processor and network of a CLAP; the hub is asked only for what is not on this machine."""
+    advice = "The listeners 'cues', 'corpus' and 'vibenet' need no download."
+    try:
+        if Path(source).is_dir():
+            return _read_clap(source, local_files_only=True)
+        return _read_cached_or_fetch_clap(source)
+    except Exception as error:  # transformers and the hub raise many kinds for what is not right
+        cause = (str(error) or repr(error)).splitlines()[0][:200]
+        if Path(source).is_dir():
+            raise ValueError(
+                f"The folder {str(source)!r} holds no CLAP that can be read: {cause} It must hold "
+                f"what save_pretrained of a ClapModel and a ClapProcessor writes. {advice}"
+            ) from error
+        raise ValueError(
+            f"The listener 'clap' needs {source!r} from the Hugging Face hub, or a folder that "
+            f"holds it (listeners.get('clap', source=folder)): {cause} {advice}"
+        ) from error
+
+
+def _read_cached_or_fetch_clap(source):
+    try:
+        return _read_clap(source, local_files_only=True)
+    except OSError:  # not, or not all of it, on this machine
+        import huggingface_hub
+
+        # one question first: where nobody answers, transformers would ask again for minutes
+        huggingface_hub.HfApi().model_info(source, timeout=10)
+        return _read_clap(source, local_files_only=False)
+
+
+def _read_clap(source, local_files_only):
+    import transformers
+
+    processor = transformers.ClapProcessor.from_pretrained(
+        source, local_files_only=local_files_only
+    )
+    network, report = transformers.ClapModel.from_pretrained(
+        source, local_files_only=local_files_only, output_loading_info=True
+    )
+    _check_clap(processor, network, report["missing_keys"])
+    return processor, network.eval()
+
+
+def _check_clap(processor, network, missing):
+    """transformers only warns where weights are missing, and makes a tokenizer of its own."""
+    missing = sorted(set(missing) & set(dict(network.named_parameters())))
+    if missing:
+        raise ValueError(f"its weights lack {len(missing)} parameters, {missing[0]} first.")
+    tokens = processor.tokenizer("happy music", add_special_tokens=False)["input_ids"]
+    text = processor.tokenizer.decode(tokens, skip_special_tokens=True)
+    if text.replace(" ", "") != "happymusic":
+        raise ValueError(
+            f"its tokenizer is missing or damaged: it reads 'happy music' as {text!r}."
+        )
+
+
+def get(name: str, n: int = TRAINING_CLIPS, source: str | os.PathLike = Clap.SOURCE) -> Listener:
+    """A listener by name; the same one each time.
+
+    Parameters
+    ----------
+    name : "cues", "corpus", "vibenet" or "clap"
+    n : int
+        Rendered clips that "cues" takes mean and spread from and "corpus" learns from.
+    source : str or path
+        Hub name or folder of CLAP.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An unknown name, too few clips; a source that is not there, damaged, or no CLAP.
+    """
+    check.choice("listener", name, LISTENERS)
+    n = check.count("n", n, FEWEST_CLIPS)
+    if not isinstance(source, str | os.PathLike):
+        check.refuse(TypeError, "source", "a name on the Hugging Face hub or a folder", source)
+    if name == "vibenet":
+        return _vibenet()
+    if name == "clap":
+        return _clap(os.fspath(source))
+    return _trained(name, n)
+
+
+@functools.cache
+def _trained(name, n):
+    measured, table = corpus_features(n, TRAINING_SEED)
+    return CueListener(measured) if name == "cues" else CorpusListener(measured, table)
+
+
+@functools.cache
+def _vibenet():
+    return VibeNet()
+
+
+@functools.cache
+def _clap(source):
+    return Clap(source)
+
+
+# ------------------------------------------------------------------------------------ reliability
+def reliability(
+    n: int = 400,
+    training: int = TRAINING_CLIPS,
+    names: Iterable[str] = ("cues", "corpus", "vibenet"),
+    codec=None,
+) -> pd.DataFrame:
+    """How well each listener recovers what the world's listeners perceive, on held-out music.
+
+    From then on the listeners know their ``error`` and answer with intervals.
+
+    Parameters
+    ----------
+    n, training : int
+        Held-out clips; clips the listeners learned from.
+    names : iterable of str
+    codec : Model, optional
+        Play the same music through this model's codec too: its own kind of audio.
+
+    Returns
+    -------
+    pd.DataFrame
+        Columns listener, audio ("rendered" or "codec"), what ("valence": rank correlation,
+        "arousal", "emotion": accuracy on clear clips), estimate.
+    """
+    listeners = [get(name, training) for name in check.texts("names", names)]
+    audio, table = corpus.sample(n, HELD_OUT_SEED)
+    rows = []
+    answers = _answers(
+        listeners, audio, music.SAMPLE_RATE, lambda: corpus_features(n, HELD_OUT_SEED)[0]
+    )
+    for listener, answer in answers:
+        rows += _recovered(listener, "rendered", answer, table)
+        listener.error = {axis: _residual(answer[axis], table[axis]) for axis in AXES}
+    if codec is not None:
+        played = codec.decode(codec.encode(audio, music.SAMPLE_RATE))
+        answers = _answers(
+            listeners, played, codec.sample_rate, lambda: features(played, codec.sample_rate)
+        )
+        for listener, answer in answers:
+            rows += _recovered(listener, "codec", answer, table)
+    return pd.DataFrame(rows, columns=["listener", "audio", "what", "estimate"])
+
+
+def _answers(listeners, audio, sample_rate, measure):
+    """Each listener with its answers; those that hear cues share one call of ``measure``."""
+    measure = functools.cache(measure)
+    for listener in listeners:
+        if isinstance(listener, CueListener):
+            yield listener, listener.hear(measure())
+        else:
+            yield listener, listener.answer(audio, sample_rate)
+
+
+def _recovered(listener, kind, answers, table):
+    """What a listener's answers say of what is perceived: rows of :func:`reliability`."""
+    rows = []
+    for axis in AXES:
+        agreement = stats.rank_correlation(answers[axis], table[axis])
+        rows.append((listener.name, kind, axis, agreement))
+    if "emotion" in answers:
+        right = (answers["emotion"] == table["emotion"])[table["clear"].to_numpy()]
+        rows.append((listener.name, kind, "emotion", stats.proportion(right)))
+    return rows
+
+
+def _residual(answers, truth):
+    """Standard deviation of the answers around their line over the truth."""
+    slope, intercept = np.polyfit(truth, answers, 1)
+    return float(np.std(answers - slope * truth - intercept, ddof=2))
+
+
+# ------------------------------------------------------------------------------------------ clips
+def _clips(audios, sample_rate):
+    """Checked mono clips at one rate, from clips of ``model.generate``, arrays or files."""
+    if hasattr(audios, "audio"):
+        if not audios.audio.size:
+            raise ValueError("These clips were not decoded: give model.decode(clips.tokens).")
+        return acoustics.check_clips(audios.audio, audios.sample_rate), audios.sample_rate
+    if isinstance(audios, str | os.PathLike):
+        audios = [audios]
+    if not hasattr(audios, "shape") and isinstance(audios, Iterable):
+        audios = [_read(a, sample_rate) if isinstance(a, str | os.PathLike) else a for a in audios]
+    return acoustics.check_clips(audios, sample_rate), sample_rate
+
+
+def _read(file, sample_rate):
+    """The mean of a file's channels at another rate, float32 [sample]."""
+    try:
+        with soundfile.SoundFile(file) as sound:
+            promised = sound.frames
+            rate = sound.samplerate
+            audio = sound.read(dtype="float32", always_2d=True).mean(1)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise ValueError(
+            f"{file} cannot be read as audio ({error}). WAV, FLAC, OGG and MP3 are read."
+        ) from error
+    if len(audio) < promised:
+        raise ValueError(
+            f"{file} is damaged: {promised / rate:.1f} s by its header, of which "
+            f"{len(audio) / rate:.1f} s can be decoded. Take it from its source again."
+        )
+    return librosa.resample(audio, orig_sr=rate, target_sr=sample_rate)

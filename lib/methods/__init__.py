@@ -1,0 +1,11 @@
+"""The methods: how emotion is looked for inside a model, and moved.
+
+- ``probes``: what can be read out of vectors, beyond words, chance and the probe's own memory.
+- ``harvest``, ``sae``, ``features``: music with all that is known of it, sparse autoencoders
+  trained on its activations, and what single features respond to.
+- ``directions``: the one direction between two groups of vectors, for all methods.
+- ``divergence``: how far apart two predictions are.
+- ``causal``: what causes what, by exchanging activations between runs.
+- ``steering``: emotion moved from inside, and what it does to the music.
+- ``validation``: is each organism what we say?
+"""

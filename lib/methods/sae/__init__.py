@@ -1,0 +1,39 @@
+"""Sparse autoencoders: trained by sae-lens on our activations, judged against known answers.
+
+An SAE here is an ordinary ``sae_lens`` SAE on raw activations: the mean and scale with which it was
+trained (kept beside it in ``statistics.safetensors``) are folded into its weights, so
+``SAE.load_from_disk`` reads its folder and nothing else is needed. Its decoder directions have
+length 1, so a feature's activation is in the units of the site.
+
+``training`` (from activations to an SAE) reads ``batches`` (shuffled, from memory or a store) and
+goes through ``keeping`` (folder, checkpoint, resume). ``evaluation`` splices an SAE into the
+running model, beside ``bases`` to compare it with; ``responses`` says what features respond to,
+``influence`` what they do. ``placing`` lets an SAE on any device read activations of any device and
+precision.
+
+``sae_lens`` takes seconds to import, and only training and loading need it.
+"""
+
+from .bases import Basis
+from .evaluation import evaluate
+from .influence import effects
+from .keeping import FOLDER, load
+from .placing import decode, encode
+from .responses import activity, features
+from .training import ARCHITECTURES, best_first, train, trained
+
+__all__ = [
+    "ARCHITECTURES",
+    "FOLDER",
+    "Basis",
+    "activity",
+    "best_first",
+    "decode",
+    "effects",
+    "encode",
+    "evaluate",
+    "features",
+    "load",
+    "train",
+    "trained",
+]

@@ -1,0 +1,192 @@
+"""Apply a vector while the model sings.
+
+Steering is an ``activations.Edit``: at every step, a multiple of the direction is added to what the
+site holds. One batch carries a whole dose-response curve, because an edit may hold one strength a
+clip.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import torch
+
+from ... import check
+from ...musicgen import activations
+from ...musicgen.activations import Edit
+from ...musicgen.model import Clips, Model
+from . import schedules
+from .vectors import Vector, check_vector
+
+#: Times its own norm: beyond, a site holds little that is not the vector.
+BLOW_UP = 3.0
+#: How steeply a monitored strength falls off behind the middle between both kinds.
+STEEPNESS = 4.0
+
+
+def pushes(vector: Vector) -> dict[str, np.ndarray]:
+    """What strength 1 adds at each site, [dim]; all sites share a strength equally."""
+    n = len(vector.units)
+    return {site: unit * vector.norms[site] / n for site, unit in vector.units.items()}
+
+
+def positions(model: Model, seconds: float) -> int:
+    """Positions of a pass over a clip of some length, that of the delay pattern's tail included."""
+    return model.frames(seconds) + max(model.lm.pattern_provider.delays) + 1
+
+
+def edits(
+    model: Model,
+    vector: Vector,
+    strengths: Sequence[float],
+    *,
+    steps: int,
+    over: str | Sequence[float] = "constant",
+    stream: str = "cond",
+    keep_norm: bool = False,
+    monitored: bool = False,
+) -> list[Edit]:
+    """The edits that steer clip i with ``strengths[i]``; all sites share a strength equally.
+
+    Parameters
+    ----------
+    model : Model
+    vector : Vector
+    strengths : sequence of float
+        One a clip.
+    steps : int
+        Positions that the schedule spans.
+    over : str or list of float
+        See :func:`~.schedules.schedule`.
+    stream : "cond", "uncond" or "both"
+    keep_norm : bool
+        Bring what the site holds back to its own norm after adding.
+    monitored : bool
+        Strength follows a probe step by step (as in SMITIN: Koo et al. 2024): full while the stream
+        lies on the far side of the middle between both kinds, less the further it has come to the
+        wanted one.
+
+    Raises
+    ------
+    ValueError
+        A vector of another model, strengths that are not finite, an unknown schedule.
+    """
+    check_vector(model, vector)
+    strengths = check.array("strengths", _numbers(strengths), ("clip",)).astype(float)
+    curve = schedules.schedule(over, steps)
+    _warn_of_blow_up(vector, strengths)
+    found = []
+    for site, push in pushes(vector).items():
+        if not (keep_norm or monitored):
+            add = strengths[:, None] * push
+            found.append(Edit(site, add=add, scale=curve[None], stream=stream))
+            continue
+        for strength in np.unique(strengths[strengths != 0]):
+            change = _changed(model, vector, site, strength, keep_norm, monitored)
+            clips = np.flatnonzero(strengths == strength)
+            found.append(Edit(site, apply=change, scale=curve[None], clips=clips, stream=stream))
+    return found
+
+
+def generate(
+    model: Model,
+    prompts: Iterable[str],
+    vector: Vector,
+    strengths: Iterable[float] = (-2, -1, 0, 1, 2),
+    schedule: str | Sequence[float] = "constant",
+    *,
+    seconds: float = 6.0,
+    seed: int | Sequence[int] = 0,
+    stream: str = "cond",
+    keep_norm: bool = False,
+    monitored: bool = False,
+    progress: bool = True,
+    **settings,
+) -> dict[float, Clips]:
+    """Sing every prompt at every strength, in one batch.
+
+    Parameters
+    ----------
+    model : Model
+    prompts : list of str
+    vector : Vector
+    strengths : sequence of float
+        In mean norms of the site's activations.
+    schedule : str or list of float
+        Strength over time, see :func:`~.schedules.schedule`.
+    seconds, seed
+        As in ``model.generate``; the i-th prompt has the same seed at every strength.
+    stream, keep_norm, monitored
+        See :func:`edits`.
+    **settings
+        Of ``model.generate``.
+
+    Returns
+    -------
+    dict
+        strength (a float) -> Clips, one a prompt.
+    """
+    prompts = check.texts("prompts", prompts)
+    given = check.array("strengths", _numbers(strengths), ("strength",)).astype(float).tolist()
+    strengths = list(dict.fromkeys(given))
+    seconds = check.number("seconds", seconds, 0, model.max_seconds, open_low=True)
+    n = len(prompts)
+    how = {"stream": stream, "keep_norm": keep_norm, "monitored": monitored, "over": schedule}
+    each = np.repeat(strengths, n)
+    steering = edits(model, vector, each, steps=positions(model, seconds), **how)
+    seeds = check.seeds(seed, n) * len(strengths)
+    with activations.edit(model, *steering):
+        songs = model.generate(
+            prompts * len(strengths), seconds, seeds, progress=progress, **settings
+        )
+    return {s: songs[k * n : (k + 1) * n] for k, s in enumerate(strengths)}
+
+
+def _numbers(values):
+    """An array from a number or any iterable, a generator too."""
+    if isinstance(values, np.ndarray):
+        return np.atleast_1d(values)
+    return np.array(list(values) if isinstance(values, Iterable) else [values])
+
+
+def _warn_of_blow_up(vector, strengths):
+    length = max(np.linalg.norm(unit) for unit in vector.units.values())
+    worst = np.abs(strengths).max() * length
+    if worst > BLOW_UP:
+        warnings.warn(
+            f"Strength {worst:.1f} adds {worst:.1f} times the site's own norm: expect broken "
+            "music.",
+            stacklevel=3,
+        )
+
+
+def _changed(model, vector, site, strength, keep_norm, monitored) -> Callable:
+    """The change of a site, [row, step, dim], by one strength.
+
+    The tensors are put on the model's device once; sums and norms are float32 whatever the site's
+    precision, because squares of half-precision activations overflow.
+    """
+
+    def tensor(values):
+        return torch.as_tensor(np.asarray(values, np.float32), device=model.device)
+
+    push = tensor(strength * pushes(vector)[site])
+    unit = tensor(vector.units[site])
+    middle = vector.middles[site]
+    spread = max(abs(vector.gaps[site]) * vector.norms[site], 1e-9)
+    sign = float(np.sign(strength))
+
+    def change(x):
+        stream = x.float()
+        added = push
+        if monitored:
+            along = (stream @ unit - middle) / spread * sign
+            added = push * torch.sigmoid(-STEEPNESS * along)[..., None]
+        steered = stream + added
+        if keep_norm:
+            own = stream.norm(dim=-1, keepdim=True)
+            now = steered.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+            steered = steered * own / now
+        return steered.to(x.dtype)
+
+    return change

@@ -1,0 +1,167 @@
+"""Who judges steered songs: listeners, the model itself, and plain measures of sound.
+
+Listeners judge that learned from rendered music alone, never from the clips a direction was found
+on.
+"""
+
+from collections.abc import Sequence
+
+import librosa
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ... import cache, check, prompts, stats
+from ...hearing import listeners
+from ...musicgen.model import Clips, Model
+from ...organism import captions, world
+
+AXES = ("valence", "arousal")
+#: Share of full scale from which a sample counts as clipped.
+CLIPPED = 0.99
+#: Seeds of the neutral prompts, and of their songs.
+PROMPT_SEED = 77
+SONG_SEED = 7700
+
+
+class Judge:
+    """Hears songs once and answers for all tables.
+
+    Parameters
+    ----------
+    model : Model
+    ears : sequence of str
+        Listeners ("cues", "corpus", "vibenet", "clap"); the first names emotions. With "clap",
+        agreement with the prompt is measured, too.
+    n : int
+        Songs of neutral prompts from which the instruments' sound is learned.
+    training : int
+        Rendered clips that listeners learned from.
+    seconds : float
+        Length of the neutral songs.
+
+    Attributes
+    ----------
+    instruments : stats.Estimate
+        How often the instrument of an unsteered song is recognised.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        ears: Sequence[str] = ("corpus", "cues"),
+        n: int = 64,
+        training: int = listeners.TRAINING_CLIPS,
+        seconds: float = 3.0,
+    ):
+        names = check.texts("ears", ears)
+        self.model = model
+        self.ears = {name: listeners.get(name, training) for name in names}
+        language = "natural" if world.of(model) is None else "organism"
+        neutral = prompts.crossed("neutral", check.count("n", n), language, seed=PROMPT_SEED)
+        asked = list(neutral["prompt"])
+        songs = model.generate(asked, seconds, SONG_SEED, keep=True, progress=False)
+        timbres = _timbres(songs)
+        classifier = LogisticRegression(C=0.1, max_iter=2000)
+        self.instrument = make_pipeline(StandardScaler(), classifier)
+        answers = cross_val_predict(self.instrument, timbres, neutral["instrument"], cv=4)
+        self.instruments = stats.proportion(answers == neutral["instrument"].to_numpy())
+        self.instrument.fit(timbres, neutral["instrument"])
+        self._answers = {}
+
+    @property
+    def ear(self) -> str:
+        """Name of the first listener."""
+        return next(iter(self.ears))
+
+    def place(self, clips: Clips) -> np.ndarray:
+        """Valence and arousal [clip, 2] as the first listener hears them."""
+        measured = listeners.features(clips.audio, clips.sample_rate)
+        answer = _answer(self.ears[self.ear], clips, measured)
+        return answer[list(AXES)].to_numpy()
+
+    def hear(self, clips: Clips) -> pd.DataFrame:
+        """What is known of each clip, heard once however often it is asked for.
+
+        A clip is known again by its content (sound, tokens and prompt), and by that of the model,
+        which says how surprising it is. Inside ``activations.edit`` it is always heard anew: edits
+        may differ from clip to clip.
+
+        Returns
+        -------
+        pd.DataFrame
+            One row a clip: emotion, valence and arousal of every listener ("corpus valence", ...),
+            the world's cues, surprise (nats a token of the unconditional stream: how far from any
+            music the model knows), recoded (share of the tokens that come back when the codec
+            encodes the song again: tokens that no sound has do not), loud (dBFS), clipped (share of
+            samples), instrument (whether the one asked for is heard), and with CLAP clap (agreement
+            with the prompt).
+        """
+        if self.model.edits:
+            return self._hear(clips)
+        known_by = self._names(clips)
+        new = [i for i, name in enumerate(known_by) if name not in self._answers]
+        if new:
+            rows = self._hear(clips[new]).to_dict("records")
+            self._answers.update(zip([known_by[i] for i in new], rows, strict=True))
+        return pd.DataFrame([self._answers[name] for name in known_by])
+
+    def _names(self, clips):
+        """What each clip is known again by."""
+        shared = cache.digest(self.model.identity(audio=True), clips.sample_rate)
+        each = zip(clips.prompts, clips.tokens, clips.audio, strict=True)
+        return [cache.digest(shared, *content) for content in each]
+
+    def _hear(self, clips):
+        measured = listeners.features(clips.audio, clips.sample_rate)
+        columns = {}
+        for name, ear in self.ears.items():
+            answer = _answer(ear, clips, measured)
+            columns |= {f"{name} {axis}": answer[axis].to_numpy() for axis in AXES}
+            if "agreement" in answer:
+                columns[name] = answer["agreement"].to_numpy()
+            if "emotion" in answer and "emotion" not in columns:
+                columns["emotion"] = answer["emotion"].to_numpy()
+        columns |= listeners.get("cues").profile(measured)
+        columns["surprise"] = self.model.cross_entropy(clips, "uncond")
+        again = self.model.encode(clips.audio, clips.sample_rate)
+        columns["recoded"] = (again == clips.tokens).mean((1, 2))
+        columns["loud"] = measured["dynamics"].to_numpy()
+        columns["clipped"] = (np.abs(clips.audio) >= CLIPPED).mean(1)
+        columns["instrument"] = self._plays_what_is_asked(clips)
+        return pd.DataFrame(columns)
+
+    def _plays_what_is_asked(self, clips):
+        """Whether the instrument of each prompt is heard; true where the prompt names none."""
+        played = self.instrument.predict(_timbres(clips))
+        asked = [_instrument(prompt) for prompt in clips.prompts]
+        return [a is None or a == p for a, p in zip(asked, played, strict=True)]
+
+
+def _answer(ear, clips, measured):
+    """What a listener says of clips: from measured cues if these are all it hears."""
+    if hasattr(ear, "hear"):
+        return ear.hear(measured)
+    if ear.name == "clap":
+        return ear.answer(clips.audio, clips.sample_rate, clips.prompts)
+    return ear.answer(clips.audio, clips.sample_rate)
+
+
+def _instrument(prompt):
+    """The instrument that a prompt names, or None."""
+    words = prompt.split()
+    return next((name for name in captions.INSTRUMENT_WORDS if name in words), None)
+
+
+def _timbres(clips):
+    """How the sound of clips is coloured: mean and spread of MFCCs without loudness, [clip, 38]."""
+    rows = []
+    for audio in clips.audio:
+        mfcc = librosa.feature.mfcc(
+            y=audio, sr=clips.sample_rate, n_mfcc=20, n_fft=1024, hop_length=512
+        )[1:]
+        rows.append(np.concatenate([mfcc.mean(1), mfcc.std(1)]))
+    return np.stack(rows)

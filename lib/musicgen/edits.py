@@ -1,0 +1,319 @@
+"""Change what happens inside a MusicGen while it runs.
+
+>>> from lib import activations, model
+>>> m = model.load("organism")
+>>> with activations.edit(m, activations.Edit("resid.4", multiply=0.0)):
+...     clips = m.generate(["a sad melody"], seconds=1, progress=False)
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .. import check
+from .run import BESIDE, STREAMS, Part, Run
+from .sites import Site, select
+
+OPERATIONS = ("add", "replace", "multiply", "ablate", "project", "interchange", "apply")
+#: Operations whose values are a basis of a subspace.
+SUBSPACE = ("ablate", "project", "interchange")
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change to a site: exactly one operation, y = f(x), applied as x + scale * (f(x) - x).
+
+    Attributes
+    ----------
+    site : str
+        Name or glob.
+    add : array_like [shape=(dim,), (clip, dim) or (clip, step, dim)]
+        f(x) = x + add.
+    replace : array_like, same shapes
+        f(x) = replace.
+    multiply : float or array_like [shape=(dim,)]
+        f(x) = x * multiply.
+    ablate : array_like [shape=(dim,) or (k, dim)]
+        f(x) = x without its component in the span of these directions.
+    project : array_like [shape=(dim,) or (k, dim)]
+        f(x) = that component alone.
+    interchange : array_like [shape=(dim,) or (k, dim)]
+        f(x) = x with that component as the stream "beside" has it: ``generate(...,
+        beside=prompts)`` runs that stream, over the tokens that the edited one leads to
+        (interchange intervention: Geiger et al. 2023).
+    apply : callable
+        f itself, on a tensor [row, step, dim]: a sparse autoencoder's reconstruction, for example.
+    scale : float or array_like [shape=(clip,), (clip, step) or (1, step)]
+        0 changes nothing, 1 all; one value a clip makes a dose-response curve of one batch.
+    clips : selector, optional
+        Which clips: numbers (from the end, if negative), a slice or a mask, as numpy takes them; by
+        default all.
+    frames : selector, optional
+        Which frames (of ``text`` and ``cond``: which tokens of each clip's own text); by default
+        all. Frame t is position t, as in ``capture``; the positions of the delay pattern's tail
+        belong to the last frame.
+    stream : "cond", "uncond" or "both"
+    """
+
+    site: str
+    add: object = None
+    replace: object = None
+    multiply: object = None
+    ablate: object = None
+    project: object = None
+    interchange: object = None
+    apply: Callable | None = None
+    scale: object = 1.0
+    clips: object = None
+    frames: object = None
+    stream: str = "cond"
+
+    def __post_init__(self):
+        for name in ("clips", "frames"):
+            which = getattr(self, name)
+            if isinstance(which, Iterable) and not isinstance(which, np.ndarray | list | tuple):
+                object.__setattr__(self, name, tuple(which))
+
+    @property
+    def operation(self) -> str:
+        """Which of the operations it is.
+
+        Raises
+        ------
+        ValueError
+            If there is none, or more than one.
+        """
+        given = [name for name in OPERATIONS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"An edit needs exactly one of {', '.join(OPERATIONS)}. Got {given or 'none'}."
+            )
+        return given[0]
+
+
+@contextmanager
+def edit(model, *edits: Edit):
+    """Change sites while the model runs: inside this context, ``generate``, ``capture`` and
+    ``replay`` feel the edits.
+
+    Edits of the same site compose in the order in which they are given. A site captured inside the
+    context is seen as edited. On leaving, also by an exception, the model is what it was.
+
+    Raises
+    ------
+    ValueError
+        Unknown site, wrong shape, not exactly one operation, values that are not finite; before
+        anything runs. A number of values, a clip or a frame that does not fit the clips, when the
+        model is called and before it runs.
+    """
+    prepared = [Prepared(model, site, one) for one in edits for site in select(model, one.site)]
+    before = model.in_force
+    model.in_force = (*before, *prepared)
+    try:
+        yield model
+    finally:
+        model.in_force = before
+
+
+class Prepared:
+    """One edit at one site, checked, with its values on the model's device."""
+
+    def __init__(self, model, site: Site, given: Edit):
+        check.choice("stream", given.stream, (*STREAMS, "both"))
+        self.site = site
+        self.edit = given
+        self.operation = given.operation
+        self.where = f"{self.operation} at {site.name}"
+        self.streams = STREAMS if given.stream == "both" else (given.stream,)
+        self.tail = max(model.lm.pattern_provider.delays) + 1
+        self.scale = _scale(model, given.scale, self.where)
+        self.value = (
+            given.apply
+            if self.operation == "apply"
+            else _values(model, site, self.operation, given)
+        )
+
+    @property
+    def along_clips(self) -> bool:
+        """Whether its values may differ from clip to clip and from step to step."""
+        return self.operation in ("add", "replace")
+
+    def check(self, part: Part, frames: int, streams: tuple[str, ...]) -> None:
+        """Refuse what does not fit the clips of a call, before it runs.
+
+        Raises
+        ------
+        ValueError
+        """
+        check.selector(f"clips of {self.where}", self.edit.clips, part.total)
+        if self.site.axis == "frame":
+            check.selector(f"frames of {self.where}", self.edit.frames, frames)
+        _check_clips(self.scale, part, f"scale of {self.where}")
+        if self.along_clips:
+            _check_clips(self.value, part, self.where)
+        if self.operation == "interchange" and BESIDE not in streams:
+            raise ValueError(
+                f"{self.where} takes from the stream 'beside', which generate(..., beside=prompts) "
+                "runs."
+            )
+
+    def visitor(self, run: Run) -> Callable:
+        """The function that changes the site's values in a batch;
+
+        what belongs to its clips is looked up once.
+        """
+        scale = _of_clips(self.scale, run.part)
+        value = _of_clips(self.value, run.part) if self.along_clips else self.value
+        chosen = self._chosen(run)
+        given = value.shape[1] if self.along_clips and value.shape[1] > 1 else None
+
+        def change(values, position):
+            first = position if self.site.axis == "frame" else 0
+            count = values.shape[1]
+            factor = _steps(scale, first, count)
+            if chosen is not None:
+                factor = factor * _steps(chosen, first, count)
+            if (
+                given is not None and first + count > given
+            ):  # past the last step given, nothing is changed
+                factor = (
+                    factor
+                    * (torch.arange(first, first + count, device=factor.device) < given)[:, None]
+                )
+            there = _steps(value, first, count) if self.along_clips else value
+            return self._changed(values, run, there, factor.to(values))
+
+        def visit(values, position):
+            if self.site.name == "logits":
+                return torch.stack([change(part, position) for part in values.unbind(1)], 1)
+            return change(values, position)
+
+        return visit
+
+    def _chosen(self, run):
+        """Which clips and steps are meant, [clip or 1, step or 1, 1] on the device;
+
+        None for all.
+        """
+        if self.edit.clips is None and self.edit.frames is None:
+            return None
+        clips = check.selector("clips", self.edit.clips, run.part.total)[list(run.part.clips)]
+        mask = clips[:, None]
+        if self.edit.frames is not None:
+            mask = mask & self._chosen_steps(run)
+        return torch.from_numpy(mask)[..., None].float().to(self.scale.device)
+
+    def _chosen_steps(self, run):
+        if self.site.axis == "frame":
+            frames = check.selector(f"frames of {self.where}", self.edit.frames, run.frames)
+            return np.r_[frames, np.repeat(frames[-1:], self.tail)][None]
+        mask = np.zeros((len(run.lengths), max(run.lengths)), bool)
+        for row, length in enumerate(run.lengths):
+            mask[row, :length] = check.selector(f"tokens of {self.where}", self.edit.frames, length)
+        return mask
+
+    def _changed(self, values, run, value, factor):
+        parts = dict(zip(run.streams, values.split(len(run.part.clips)), strict=True))
+        for stream in self.streams:
+            if stream in parts:
+                own = parts[stream]
+                parts[stream] = own + factor * (self._operate(value, own, parts.get(BESIDE)) - own)
+        return torch.cat(list(parts.values()))
+
+    def _operate(self, value, x, beside):
+        if self.operation == "apply":
+            return _applied(value, x, self.where)
+        value = value.to(x)
+        if self.operation == "multiply":
+            return x * value
+        if self.operation == "add":
+            return x + value
+        if self.operation == "replace":
+            return value
+        if self.operation == "interchange":
+            return x + ((beside - x) @ value) @ value.T
+        inside = (x @ value) @ value.T
+        return inside if self.operation == "project" else x - inside
+
+
+def _applied(function, x, where):
+    """What a function of the user's makes of x, brought to x's place and precision:
+
+    it may live on another device.
+    """
+    changed = function(x)
+    if not isinstance(changed, torch.Tensor) or changed.shape != x.shape:
+        shape = tuple(changed.shape) if hasattr(changed, "shape") else type(changed).__name__
+        raise ValueError(f"{where} must return a tensor of shape {tuple(x.shape)}. Got {shape}.")
+    return changed.to(x)
+
+
+# ------------------------------------------------------------------------------------------------
+# checking
+def _values(model, site, operation, given):
+    """Checked values: [clip or 1, step or 1, dim], an orthonormal basis [dim, k], or a factor."""
+    value = _tensor(getattr(given, operation), f"{operation} at {site.name}")
+    axes = (1, 2, 3)
+    if operation == "multiply":
+        axes = (0, 1)
+    elif operation in SUBSPACE:
+        axes = (1, 2)
+    if value.ndim not in axes or (value.ndim and value.shape[-1] != site.width):
+        raise ValueError(
+            f"{operation} at {site.name} needs values whose last axis has {site.width} numbers. "
+            "Got "
+            f"{tuple(value.shape)}."
+        )
+    if (
+        operation in SUBSPACE
+    ):  # on the CPU: QR has no half-precision kernel anywhere, and none on some devices
+        value = torch.linalg.qr(torch.atleast_2d(value).T).Q
+    elif operation != "multiply" and value.ndim < 3:
+        value = torch.atleast_2d(value)[:, None]
+    return value.to(model.device)
+
+
+def _scale(model, given, where):
+    scale = _tensor(given, f"scale of {where}")
+    if scale.ndim > 2:
+        raise ValueError(
+            f"scale of {where} must be a number, one a clip, or [clip, step]. Got "
+            f"{tuple(scale.shape)}."
+        )
+    return scale.reshape(*scale.shape, *[1] * (3 - scale.ndim)).to(model.device)
+
+
+def _tensor(values, where):
+    """Finite float32 numbers on the CPU."""
+    given = values.detach().cpu() if isinstance(values, torch.Tensor) else values
+    tensor = torch.as_tensor(given if isinstance(given, torch.Tensor) else np.asarray(given))
+    if (
+        tensor.is_complex()
+        or tensor.dtype == torch.bool
+        or not torch.isfinite(tensor.float()).all()
+    ):
+        raise ValueError(f"{where} must hold finite numbers.")
+    return tensor.float()
+
+
+def _check_clips(values, part, where):
+    if values.shape[0] not in (1, part.total):
+        raise ValueError(
+            f"{where} holds values for {values.shape[0]} clips, but there are {part.total}."
+        )
+
+
+def _of_clips(values, part):
+    """What belongs to the clips of a batch, of values [clip or 1, step or 1, ...]."""
+    return values if values.shape[0] == 1 else values[list(part.clips)]
+
+
+def _steps(values, first, count):
+    """What belongs to some steps, of values [clip, step or 1, ...]; past the last one: zero."""
+    if values.shape[1] == 1:
+        return values
+    here = values[:, first : first + count]
+    return torch.nn.functional.pad(here, (0, 0, 0, count - here.shape[1]))

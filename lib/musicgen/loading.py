@@ -1,0 +1,480 @@
+"""Load a MusicGen: a shipped organism, a released model, or a folder in audiocraft's checkpoint
+format.
+
+Checkpoints are read without running code from them, and every part (language model, text encoder,
+tokenizer, codec) is checked against the others before anything is computed.
+"""
+
+import collections
+import functools
+import json
+import os
+import typing
+from pathlib import Path
+
+import huggingface_hub
+import omegaconf
+import torch
+import yaml
+from omegaconf import OmegaConf
+
+from . import forward, miniature, sizing
+from .compat import audiocraft
+from .model import DEFAULTS, Model
+
+builders = audiocraft.models.builders
+T5Conditioner = audiocraft.modules.conditioners.T5Conditioner
+
+RELEASED = tuple(sizing.SHAPES)
+FILES = ("state_dict.bin", "compression_state_dict.bin")
+#: Files of a text encoder, and of a codec, on the hub.
+T5_FILES = ("*.json", "*.model", "model.safetensors")
+CODEC_FILES = ("*.json", "model.safetensors")
+#: Seconds that the hub may take to answer at all.
+PATIENCE = 5.0
+PREFIXED = (
+    "Melody and style checkpoints read text as a prefix and have no cross-attention, which this "
+    "book follows words "
+    "through. Take facebook/musicgen-small, -medium or -large, or their stereo- variants."
+)
+#: What an omegaconf configuration consists of where it was saved as an object: plain data, which
+#: may be read.
+CONFIGURATION = (
+    omegaconf.DictConfig,
+    omegaconf.ListConfig,
+    omegaconf.base.ContainerMetadata,
+    omegaconf.base.Metadata,
+    omegaconf.nodes.AnyNode,
+    omegaconf.nodes.BooleanNode,
+    omegaconf.nodes.FloatNode,
+    omegaconf.nodes.IntegerNode,
+    omegaconf.nodes.StringNode,
+)
+
+
+class ModelError(ValueError):
+    """A model cannot be loaded: the message says what was expected and what to do."""
+
+
+def load(name: str, device: str | None = None) -> Model:
+    """Load a model.
+
+    Parameters
+    ----------
+    name : str
+        An organism ("organism", "organism-decoupled", "organism-shuffled"), a released model
+        ("facebook/musicgen-small",
+        ...), or a folder in audiocraft's checkpoint format. A folder may also hold what its
+        checkpoint refers to (``t5-base/``, ``facebook/encodec_32khz/``, as Hugging Face folders);
+        what it does not hold is fetched from the hub.
+    device : str, optional
+        "cpu", "cuda", "cuda:1", "mps"; by default the best there is.
+
+    Raises
+    ------
+    ModelError
+        Unknown name, missing file, damaged or unsafe checkpoint, parts that do not fit, unsupported
+        conditioning, no connection.
+    MemoryError
+        The weights would not fit: said before anything is fetched or read.
+    """
+    device = _check_device(device)
+    if name in shipped():
+        return _load_shipped(name, device)
+    if isinstance(name, str | os.PathLike) and Path(name).is_dir():
+        return _load_released(
+            str(name), {file: _in_folder(Path(name), file) for file in FILES}, device
+        )
+    if name in RELEASED:
+        shape = sizing.SHAPES[name]
+        sizing.check(name, sizing.weights(shape, device), device, sizing.reading(shape))
+        return _load_released(name, {file: _from_hub(name, file) for file in FILES}, device)
+    if str(name).startswith("facebook/musicgen-") and any(
+        kind in str(name) for kind in ("melody", "style")
+    ):
+        raise ModelError(f"{name} cannot be read. {PREFIXED}")
+    raise ModelError(
+        f"Unknown model {name!r}. Expected one of {shipped()}, one of {list(RELEASED)}, or a "
+        "folder that holds "
+        f"{' and '.join(FILES)}."
+    )
+
+
+def shipped() -> list[str]:
+    """Names of the models that come with the book."""
+    return sorted(
+        file.parent.parent.name for file in miniature.WEIGHTS.glob("*/text/tokenizer.json")
+    )
+
+
+def _load_shipped(name, device):
+    folder = miniature.WEIGHTS / name
+    try:
+        lm = miniature.load_lm(folder, device)
+        codec = miniature.load_codec(device=device)
+    except ValueError as error:
+        raise ModelError(str(error)) from error
+    config = json.loads((folder / "config.json").read_text())
+    return Model(
+        name,
+        lm,
+        codec,
+        device,
+        config["dataset"]["segment_duration"],
+        config.get("generation", DEFAULTS),
+    )
+
+
+def _check_device(device):
+    """A device that is there: the one asked for, or the best."""
+    if device is None:
+        return next(kind for kind in ("cuda", "mps", "cpu") if _devices(kind))
+    try:
+        asked = torch.device(device)
+        there = _devices(asked.type)
+    except (
+        RuntimeError,
+        TypeError,
+        AttributeError,
+    ):  # no name of a device, or of one that this torch knows nothing of
+        asked = None
+        there = 0
+    if not there or (asked.index or 0) >= there:
+        known = [f"{kind} ({_devices(kind)})" for kind in ("cpu", "cuda", "mps") if _devices(kind)]
+        raise ModelError(
+            f"device must be one of {', '.join(known)}, or None for the best. Got {device!r}."
+        )
+    return str(device)
+
+
+def _devices(kind):
+    """How many devices of a kind there are."""
+    if kind == "cpu":
+        return 1
+    module = torch.get_device_module(kind)
+    return module.device_count() if module.is_available() else 0
+
+
+# -------------------------------------------------------------------------------------- the
+# released format
+def _load_released(name, files, device):
+    """audiocraft's own loading, except that files run no code and references may be resolved
+    beside them.
+    """
+    folder = Path(name).absolute() if Path(name).is_dir() else None
+    weights = sum(map(sizing.numbers, files.values())) * sizing.BYTES[sizing.dtype(device)]
+    sizing.check(name, weights, device, sum(Path(file).stat().st_size for file in files.values()))
+    state = _read(files["state_dict.bin"], ("best_state", "xp.cfg"))
+    package = _read(files["compression_state_dict.bin"], ())
+    cfg = _configuration(name, state, folder, device)
+    lm = _language_model(name, files["state_dict.bin"], state, cfg)
+    codec = _codec(package, files["compression_state_dict.bin"], folder, device)
+    codec = builders.get_wrapped_compression_model(codec, cfg).to(device)
+    _check_parts(name, lm, codec)
+    return Model(name, lm, codec, device, cfg.dataset.segment_duration)
+
+
+def _configuration(name, state, folder, device):
+    """The checkpoint's own configuration, for this device and with its text encoder found."""
+    cfg = OmegaConf.create(state["xp.cfg"])
+    OmegaConf.set_struct(cfg, False)
+    cfg.device = device
+    cfg.dtype = sizing.dtype(device)
+    conditioners = cfg.get("conditioners") or {}
+    for key in (
+        "cache_path",
+        "merge_text_conditions_p",
+        "drop_desc_p",
+    ):  # training options audiocraft drops as well
+        for part in (conditioners.get("args"), conditioners):
+            if part is not None:
+                part.pop(key, None)
+    read = {key: part for key, part in conditioners.items() if key != "args"}
+    unsupported = [key for key, part in read.items() if part.get("model") != "t5"]
+    if unsupported or not read:
+        raise ModelError(
+            f"{name} is conditioned on {unsupported or 'nothing'}, not on text alone. {PREFIXED}"
+        )
+    for part in read.values():
+        part.t5.name = _register_t5(_text_encoder(part.t5.name, folder))
+    return cfg
+
+
+def _language_model(name, file, state, cfg):
+    try:
+        lm = builders.get_lm_model(cfg)
+        lm.load_state_dict(state["best_state"])
+    except OSError as error:
+        raise ModelError(f"The text encoder of {name} cannot be read: {_first(error)}") from error
+    except (
+        RuntimeError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        omegaconf.errors.OmegaConfBaseException,
+    ) as error:
+        raise ModelError(
+            f"{file} does not fit its own configuration: {_first(error, 400)}"
+        ) from error
+    lm.cfg = cfg
+    try:
+        forward.check(lm)
+    except ValueError as error:
+        raise ModelError(f"{name}: {error}") from error
+    return _uniform(lm, getattr(torch, cfg.dtype))
+
+
+def _uniform(lm, dtype):
+    """All products in one precision. audiocraft makes only the blocks half and hides the rest
+    behind autocast; here
+    norms and the residual stream stay in float32, and every other weight is ``dtype``."""
+    for module in (*lm.emb, *lm.linears):
+        module.to(dtype)
+    norms = [module for module in lm.modules() if isinstance(module, torch.nn.LayerNorm)]
+    for norm in norms:
+        norm.float()
+    return lm
+
+
+def _check_parts(name, lm, codec):
+    """Refuse a codec that does not speak the language model's tokens, and a text encoder that
+    cannot read.
+    """
+    if codec.num_codebooks != lm.n_q or codec.cardinality != lm.card:
+        raise ModelError(
+            f"The codec of {name} has {codec.num_codebooks} codebooks of {codec.cardinality} "
+            "tokens, its language model "
+            f"{lm.n_q} of {lm.card}: they do not belong together. Take both files from one export."
+        )
+    conditioner = lm.condition_provider.conditioners["description"]
+    ids = conditioner.t5_tokenizer("a happy melody", add_special_tokens=False)["input_ids"]
+    unknown = ids.count(conditioner.t5_tokenizer.unk_token_id)
+    if not ids or 2 * unknown >= len(ids):
+        raise ModelError(
+            f"The tokenizer of {conditioner.name} reads 'a happy melody' as {unknown} unknown "
+            f"tokens of {len(ids)}. Put its "
+            "tokenizer.json (or spiece.model) into the text encoder's folder."
+        )
+    size = conditioner.t5.get_input_embeddings().num_embeddings
+    if (
+        len(conditioner.t5_tokenizer) > size + 128
+    ):  # released T5s pad their table, never the tokenizer
+        raise ModelError(
+            f"The tokenizer of {conditioner.name} has more words than its encoder's table ({size})."
+        )
+
+
+# ----------------------------------------------------------------------------------------------
+# codec and text
+def _codec(package, file, folder, device):
+    """The compression model that a file holds or refers to."""
+    if "pretrained" in package:
+        source = _referred(package["pretrained"], folder, CODEC_FILES)
+        try:
+            return audiocraft.models.encodec.HFEncodecCompressionModel(
+                audiocraft.models.encodec.HFEncodecModel.from_pretrained(source)
+            )
+        except (OSError, ValueError, RuntimeError, AttributeError, AssertionError) as error:
+            raise ModelError(
+                f"{source} is no EnCodec folder that can be read: {_first(error)}"
+            ) from error
+    wanted = (
+        "It must hold 'pretrained' (a reference), or 'xp.cfg' and 'best_state' of a compression "
+        "model"
+    )
+    if not {"xp.cfg", "best_state"} <= set(package):
+        raise ModelError(
+            f"{file} is no compression checkpoint. {wanted}. Got {sorted(map(str, package))[:5]}."
+        )
+    cfg = OmegaConf.create(package["xp.cfg"])
+    OmegaConf.set_struct(cfg, False)
+    cfg.device = device
+    if "compression_model" not in cfg:
+        raise ModelError(
+            f"{file} is no compression checkpoint: its configuration has no 'compression_model'. "
+            f"{wanted}."
+        )
+    try:
+        codec = builders.get_compression_model(cfg)
+        codec.load_state_dict(package["best_state"])
+    except (
+        RuntimeError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        omegaconf.errors.OmegaConfBaseException,
+    ) as error:
+        raise ModelError(
+            f"{file} does not fit its own configuration: {_first(error, 400)}"
+        ) from error
+    return codec
+
+
+def _text_encoder(name, folder):
+    """The folder of a text encoder that a checkpoint refers to."""
+    known = [kind for kind in T5Conditioner.MODELS if "/" in kind or kind.startswith("t5-")]
+    source = name.removeprefix("google-t5/")
+    if _local(source, folder) is None and not Path(source).is_dir() and source not in known:
+        raise ModelError(
+            f"The text encoder must be one of {', '.join(known)}, or a folder of that name beside "
+            "the checkpoint. Got "
+            f"{name!r}."
+        )
+    found = Path(_referred(source, folder, T5_FILES))
+    tokenizers = ("tokenizer.json", "spiece.model")
+    if not any((found / file).is_file() for file in tokenizers):
+        raise ModelError(
+            f"{found} holds no tokenizer: {' or '.join(tokenizers)} expected. Copy it from the "
+            "text encoder."
+        )
+    return found
+
+
+def _register_t5(folder):
+    """Make audiocraft's T5 conditioner accept a folder: its list of names is its registry."""
+    try:
+        width = json.loads((folder / "config.json").read_text())["d_model"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{folder} is not a T5 folder: config.json with 'd_model' expected ({error})."
+        ) from error
+    if str(folder) not in T5Conditioner.MODELS:
+        T5Conditioner.MODELS = [*T5Conditioner.MODELS, str(folder)]
+    T5Conditioner.MODELS_DIMS = {**T5Conditioner.MODELS_DIMS, str(folder): width}
+    return str(folder)
+
+
+# ------------------------------------------------------------------------------------------------
+# finding files
+def _referred(reference, folder, patterns):
+    """The folder that a checkpoint's reference means:
+
+    beside it, on this machine, in the hub's cache, or fetched.
+    """
+    local = _local(reference, folder)
+    if local is not None:
+        return local
+    if Path(reference).is_dir():
+        return reference
+    try:
+        return huggingface_hub.snapshot_download(
+            reference, allow_patterns=list(patterns), local_files_only=True
+        )
+    except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError):
+        pass
+    _check_connection(reference)
+    try:
+        return huggingface_hub.snapshot_download(reference, allow_patterns=list(patterns))
+    except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
+        raise ModelError(_offline(reference)) from error
+
+
+def _local(reference, folder):
+    """The folder beside the checkpoint that holds what it refers to, by full or last name;
+
+    None if there is none.
+    """
+    if folder is None:
+        return None
+    found = [
+        folder / part for part in (reference, reference.split("/")[-1]) if (folder / part).is_dir()
+    ]
+    return str(found[0]) if found else None
+
+
+def _in_folder(folder, file):
+    if not (folder / file).is_file():
+        raise ModelError(
+            f"{folder} lacks {file}. A folder in audiocraft's checkpoint format holds "
+            f"{' and '.join(FILES)} "
+            "(audiocraft.utils.export writes both)."
+        )
+    return folder / file
+
+
+def _from_hub(name, file):
+    cached = huggingface_hub.try_to_load_from_cache(name, file)
+    if isinstance(cached, str):
+        return Path(cached)
+    _check_connection(f"{name}/{file}")
+    try:
+        return Path(huggingface_hub.hf_hub_download(name, file))
+    except (OSError, huggingface_hub.errors.HfHubHTTPError) as error:
+        raise ModelError(_offline(f"{name}/{file}")) from error
+
+
+def _check_connection(what):
+    """Refuse at once where the hub does not answer: its own client tries again for minutes."""
+    if not _answers():
+        raise ModelError(_offline(what))
+
+
+@functools.cache
+def _answers():
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        huggingface_hub.utils.get_session().head(
+            huggingface_hub.constants.ENDPOINT, timeout=PATIENCE
+        )
+    except Exception:  # whatever the client's library raises, nobody answered
+        return False
+    return True
+
+
+def _offline(what):
+    return (
+        f"{what} could not be fetched from the Hugging Face hub and is not in its cache. Connect "
+        "to the internet once, "
+        "or pass a local folder that holds it; model='organism' needs no download."
+    )
+
+
+# ----------------------------------------------------------------------------------------------
+# reading files
+def _read(file, keys):
+    """A checkpoint's content, read without running code from the file."""
+    try:
+        with torch.serialization.safe_globals(_plain_classes()):
+            package = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for damaged and for unsafe files
+        raise ModelError(
+            f"{file} is damaged, or holds more than weights (it could run code, so it is not "
+            "loaded). Download it "
+            f"again, or export it with audiocraft.utils.export. First cause: {_first(error)}"
+        ) from error
+    if not isinstance(package, dict) or any(key not in package for key in keys):
+        found = (
+            sorted(map(str, package))[:5] if isinstance(package, dict) else type(package).__name__
+        )
+        raise ModelError(
+            f"{file} must hold a dictionary with {list(keys)}, as audiocraft.utils.export writes "
+            f"it. Got {found}."
+        )
+    if isinstance(package.get("xp.cfg"), str):
+        try:
+            yaml.safe_load(package["xp.cfg"])
+        except yaml.YAMLError as error:
+            raise ModelError(f"{file} holds a configuration that is not YAML: {error}") from error
+    return package
+
+
+def _plain_classes():
+    """Classes whose objects are data: those of a configuration, and the containers in them."""
+    return [
+        *CONFIGURATION,
+        typing.Any,
+        dict,
+        list,
+        int,
+        str,
+        float,
+        bool,
+        collections.defaultdict,
+        collections.OrderedDict,
+    ]
+
+
+def _first(error, length=200):
+    """The first line of what went wrong."""
+    return (str(error) or repr(error)).splitlines()[0][:length]

@@ -1,0 +1,552 @@
+"""One MusicGen, and the one way to use it: generate, encode, decode, replay.
+
+>>> from lib import model
+>>> m = model.load("organism")
+>>> clips = m.generate(["a happy piano melody"], seconds=1, seed=0, progress=False)
+>>> clips.tokens.shape, clips.audio.shape
+((1, 4, 25), (1, 16000))
+"""
+
+import json
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from .. import cache, check
+from . import edits, forward, run, sampling, sizing
+from .clips import Clips
+from .compat import audiocraft
+from .run import BESIDE, STREAMS, Part, Run, Visitors
+
+#: Bytes of attention keys and values while clips are generated.
+CACHE_BYTES = 4 * 2**30
+#: Most clips that are generated at once.
+AT_ONCE = 64
+#: Sampling settings where a model's own configuration gives none: those of audiocraft's MusicGen.
+DEFAULTS = {"temperature": 1.0, "top_k": 250, "cfg": 3.0}
+#: The code that generated tokens follow from.
+SOURCES = (forward, run, edits, sampling)
+
+
+class Model:
+    """A MusicGen: audiocraft's language model and codec, with one way to use both.
+
+    Attributes
+    ----------
+    name : str
+        As it was loaded.
+    lm, codec
+        audiocraft's language model and compression model. Hooks of one's own on parts of ``lm``
+        fire, or are refused.
+    device : torch.device
+    max_seconds : float
+        The longest clip.
+    defaults : dict
+        Sampling settings where none are given.
+    in_force : tuple of edits.Prepared
+        Edits in force; every call hands them on to what runs.
+    """
+
+    def __init__(self, name, lm, codec, device, max_seconds, defaults=DEFAULTS):
+        self.name = name
+        self.lm = lm.eval()
+        self.codec = codec.eval()
+        self.device = torch.device(device)
+        self.max_seconds = float(max_seconds)
+        self.defaults = dict(defaults)
+        self.in_force: tuple[edits.Prepared, ...] = ()
+
+    def __repr__(self):
+        return (
+            f"<MusicGen {self.name} on {self.device}: {len(self.lm.transformer.layers)} blocks of "
+            f"{self.lm.dim}>"
+        )
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second."""
+        return int(self.codec.sample_rate)
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames (codec time steps) a second."""
+        return float(self.codec.frame_rate)
+
+    @property
+    def edits(self) -> tuple:
+        """Edits in force (``with activations.edit(model, ...)``), each once."""
+        found = {
+            id(prepared.edit): prepared.edit for prepared in self.in_force
+        }  # a glob stands for several sites
+        return tuple(found.values())
+
+    # ---------------------------------------------------------------------------------------------
+    # what it is
+    def identity(self, audio: bool = False) -> dict[str, str]:
+        """What results follow from: the content of all weights in play, as it is now.
+
+        Weights are read anew at every call, so that a change is noticed; where a model lies does
+        not matter.
+
+        Parameters
+        ----------
+        audio : bool
+            Whether audio enters or leaves: then the codec counts, too.
+        """
+        conditioner = self.lm.condition_provider.conditioners["description"]
+        found = {
+            "language model": cache.digest(dict(self.lm.state_dict())),
+            "text encoder": cache.digest(dict(conditioner.t5.state_dict())),
+            "tokenizer": cache.digest(_vocabulary(conditioner.t5_tokenizer)),
+            "dtype": str(self.lm.transformer.layers[0].linear1.weight.dtype),
+        }
+        if audio:
+            found["codec"] = cache.digest(dict(self.codec.state_dict()))
+        return found
+
+    @property
+    def fingerprint(self) -> str:
+        """One hash of :meth:`identity`."""
+        return cache.digest(self.identity())
+
+    # ---------------------------------------------------------------------------------------------
+    # generating
+    def generate(
+        self,
+        prompts: list[str],
+        seconds: float = 6.0,
+        seed: int | list[int] = 0,
+        *,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        cfg: float | None = None,
+        negative: str = "",
+        beside: list[str] = (),
+        batch_size: int | None = None,
+        keep: bool = False,
+        progress: bool = True,
+        part: Part | None = None,
+    ) -> Clips:
+        """Sample one clip for each prompt.
+
+        A clip depends on its prompt, its seed and the settings alone, not on the batch it was made
+        in: every clip has its own random numbers and reads its own text alone (``sampling``).
+
+        Parameters
+        ----------
+        prompts : list of str
+            An empty string is an unconditional clip.
+        seconds : float, 0 < seconds <= max_seconds
+        seed : int or list of int
+            One seed a clip; an integer s gives the clips s, s + 1, s + 2, ...
+        temperature, top_k, cfg : float, int, float
+            Sampling temperature (0 takes the likeliest token), number of candidates, and the
+            coefficient of classifier-free guidance (1 is none). Left out, the model's own defaults.
+        negative : str
+            Negative prompt: guidance leads away from it instead of from no text.
+        beside : list of str, optional
+            Other prompts for the clips, which a third stream reads over the same tokens:
+            ``Edit.interchange`` takes from it.
+        batch_size : int, optional
+            Clips at once; left out, as many as keep their attention within 4 GiB, at most 64.
+        keep : bool
+            Keep the tokens on disk (under ``artifacts/clips``), so that chapters which ask for the
+            same clips share them. They are named by all that they follow from, edits included.
+        part : Part, optional
+            Which clips of a larger call these are, for edits that differ from clip to clip.
+
+        Returns
+        -------
+        Clips
+        """
+        prompts = check.texts("prompts", prompts)
+        seeds = check.seeds(seed, len(prompts))
+        settings = self._settings(seconds, temperature, top_k, cfg, negative)
+        beside = beside if isinstance(beside, str) else list(beside)
+        if beside:
+            beside = check.texts("beside", beside, len(prompts))
+        batch_size = check.count("batch_size", batch_size, optional=True)
+        frames = self.frames(settings["seconds"])
+        part = part or Part(range(len(prompts)), len(prompts))
+
+        def sing():
+            return self.sing(
+                prompts,
+                seeds,
+                settings,
+                frames,
+                part,
+                beside=beside,
+                size=batch_size,
+                progress=progress,
+            )
+
+        if keep:
+            what = self._what(prompts, seeds, settings, beside, part)
+            tokens = cache.keep("clips", what, sing)
+        else:
+            tokens = sing()
+        return self._clips(tokens, prompts, seeds, settings)
+
+    def frames(self, seconds: float) -> int:
+        """Frames of a clip of some length."""
+        return max(1, int(seconds * self.frame_rate + 1e-6))
+
+    def _settings(self, seconds, temperature, top_k, cfg, negative):
+        """Checked settings, with the model's own defaults where none are given."""
+        remedy = f"The model's limit is {self.max_seconds:g} s."
+        given = {"temperature": temperature, "top_k": top_k, "cfg": cfg}
+        given = {
+            name: self.defaults[name] if value is None else value for name, value in given.items()
+        }
+        settings = {
+            "seconds": check.number(
+                "seconds", seconds, 0, self.max_seconds, open_low=True, remedy=remedy
+            ),
+            "temperature": check.number("temperature", given["temperature"], 0, 10),
+            "top_k": int(check.number("top_k", given["top_k"], 1, 1e6)),
+            "cfg": check.number("cfg", given["cfg"], 0, 100),
+        }
+        if negative:
+            settings["negative"] = check.texts("negative", [negative])[0]
+        return settings
+
+    def _what(self, prompts, seeds, settings, beside, part):
+        """All that generated tokens follow from."""
+        return {
+            "model": self.identity(),
+            "code": cache.code(*SOURCES),
+            "prompts": prompts,
+            "seeds": seeds,
+            "settings": settings,
+            "beside": beside,
+            "edits": [self.edits, part] if self.in_force else None,
+        }
+
+    def sing(
+        self,
+        prompts,
+        seeds,
+        settings,
+        frames,
+        part,
+        visitors=None,
+        *,
+        beside=(),
+        size=None,
+        progress=False,
+    ) -> np.ndarray:
+        """Tokens, int64 [clip, n_q, frame], of checked input: what ``generate`` and live captures
+        run.
+
+        Parameters
+        ----------
+        settings : dict
+            Of ``Clips``.
+        part : Part
+        visitors : Visitors, optional
+            Who reads, behind the edits in force.
+        """
+        forward.check_hooks(self.lm)
+        streams = (*STREAMS, BESIDE) if beside else STREAMS
+        self._check_edits(part, frames, streams)
+        steps = frames + max(self.lm.pattern_provider.delays)
+        size = size or self._at_once(steps, len(streams))
+        batches = [range(k, min(k + size, len(prompts))) for k in range(0, len(prompts), size)]
+        lengths = self.text_lengths(prompts)
+        drawn = sampling.Settings(
+            settings["temperature"],
+            int(settings["top_k"]),
+            settings["cfg"],
+            settings.get("negative", ""),
+        )
+        tokens = np.zeros((len(prompts), self.lm.n_q, frames), np.int64)
+        with tqdm(
+            total=len(batches) * steps,
+            desc="generate",
+            unit="step",
+            disable=not progress,
+            leave=False,
+        ) as bar:
+            for batch in batches:
+                about = Run(part[batch], streams, frames, tuple(lengths[i] for i in batch))
+                codes = sampling.sample(
+                    self.lm,
+                    [prompts[i] for i in batch],
+                    frames,
+                    [seeds[i] for i in batch],
+                    drawn,
+                    [beside[i] for i in batch] if beside else [],
+                    self._visitors(about, visitors),
+                    bar.update,
+                )
+                tokens[batch.start : batch.stop] = codes.cpu().numpy()
+        return tokens
+
+    def _at_once(self, steps, streams):
+        """How many clips are generated at once:
+
+        their keys and values, for all streams, must fit.
+        """
+        weight = self.lm.transformer.layers[0].self_attn.in_proj_weight
+        clip = (
+            2
+            * streams
+            * steps
+            * self.lm.dim
+            * len(self.lm.transformer.layers)
+            * weight.element_size()
+        )
+        return int(np.clip(CACHE_BYTES // clip, 1, AT_ONCE))
+
+    def _check_edits(self, part, frames, streams):
+        for prepared in self.in_force:
+            prepared.check(part, frames, streams)
+
+    def _visitors(self, about: Run, readers: Visitors | None) -> Visitors:
+        """Edits in force, then whoever reads what they leave."""
+        functions = {}
+        for prepared in self.in_force:
+            functions.setdefault(prepared.site.name, []).append(prepared.visitor(about))
+        visitors = Visitors(functions)
+        return visitors if readers is None else visitors + readers
+
+    def check_clips(self, clips: Clips) -> None:
+        """Refuse clips of another model.
+
+        Raises
+        ------
+        ValueError
+        """
+        tokens = clips.tokens
+        if tokens.ndim != 3 or tokens.shape[1] != self.lm.n_q or tokens.max() >= self.lm.card:
+            raise ValueError(
+                f"{self.name} has {self.lm.n_q} codebooks of {self.lm.card} tokens. The clips hold "
+                "tokens of shape "
+                f"{tokens.shape} up to {tokens.max()}: are they of another model?"
+            )
+
+    # ------------------------------------------------------------------------------------ audio
+    # <-> tokens
+    @torch.no_grad()
+    def encode(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Audio to tokens.
+
+        Parameters
+        ----------
+        audio : array_like [shape=(sample,), (clip, sample) or, for a stereo model, (clip, channel,
+        sample)]
+            Floats of about -1 to 1 at any rate. A stereo model plays mono on both channels.
+        sample_rate : int
+
+        Returns
+        -------
+        np.ndarray [shape=(clip, n_q, frame)], int64
+
+        Raises
+        ------
+        TypeError, ValueError
+            Integers, samples before channels, NaN, nothing, or more than the model's longest clip.
+        """
+        audio = check.audio("audio", audio, channels=self.codec.channels)
+        sample_rate = check.count("sample_rate", sample_rate, 1, 10**6)
+        seconds = audio.shape[-1] / sample_rate
+        if seconds > self.max_seconds + 1 / self.frame_rate:
+            raise ValueError(
+                f"audio must be at most {self.max_seconds:g} s long, the model's limit. Got "
+                f"{seconds:g} s: take excerpts."
+            )
+        wave = torch.from_numpy(audio)
+        wave = wave if wave.ndim == 3 else wave[:, None]
+        convert = audiocraft.data.audio_utils.convert_audio
+        wave = convert(wave, sample_rate, self.sample_rate, self.codec.channels)
+        size = sizing.clips_at_once(wave.shape[-1])
+        codes = [self.codec.encode(some.to(self.device))[0].cpu() for some in wave.split(size)]
+        return torch.cat(codes).numpy().astype(np.int64)
+
+    @torch.no_grad()
+    def decode(self, tokens: np.ndarray) -> np.ndarray:
+        """Tokens [clip, n_q, frame] to audio, float32 [clip, sample]; stereo is mixed down."""
+        dims = ("clip", self.lm.n_q, "frame")
+        tokens = check.array("tokens", tokens, dims, integer=True)
+        if tokens.min() < 0 or tokens.max() >= self.codec.cardinality:
+            raise ValueError(
+                f"tokens must be from 0 to {self.codec.cardinality - 1}. Got values from "
+                f"{tokens.min()} to {tokens.max()}."
+            )
+        codes = torch.from_numpy(tokens.astype(np.int64))
+        size = sizing.clips_at_once(round(tokens.shape[-1] / self.frame_rate * self.sample_rate))
+        audio = [
+            self.codec.decode(some.to(self.device), None).mean(1).float().cpu()
+            for some in codes.split(size)
+        ]
+        return torch.cat(audio).numpy()
+
+    def clips(self, tokens: np.ndarray, prompts: list[str], decode: bool = True) -> Clips:
+        """Clips of music that exists (from ``encode``), under prompts of one's choice.
+
+        ``decode=False`` leaves their audio empty, shape (clip, 0): for so many that it would not
+        fit in memory.
+        """
+        tokens = np.asarray(tokens)
+        prompts = check.texts("prompts", prompts, len(tokens))
+        settings = {"seconds": tokens.shape[-1] / self.frame_rate}
+        return self._clips(tokens, prompts, [0] * len(prompts), settings, decode)
+
+    def _clips(self, tokens, prompts, seeds, settings, decode=True):
+        audio = self.decode(tokens) if decode else np.zeros((len(tokens), 0), np.float32)
+        return Clips(tokens, audio, self.sample_rate, self.frame_rate, prompts, seeds, settings)
+
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    #
+    # ------------------------------------------------------------------------------------ replaying
+    def replay(
+        self,
+        tokens: np.ndarray,
+        prompts: list[str],
+        streams: tuple[str, ...] = ("cond",),
+        *,
+        part: Part | None = None,
+        visitors: Visitors | None = None,
+    ) -> torch.Tensor:
+        """One teacher-forced pass over tokens that exist.
+
+        Parameters
+        ----------
+        tokens : np.ndarray [shape=(clip, n_q, frame)]
+        prompts : list of str
+        streams : tuple of "cond" and "uncond"
+        part : Part, optional
+            Which clips of a larger call these are, for edits that differ from clip to clip.
+        visitors : Visitors, optional
+            Who reads, behind the edits in force.
+
+        Returns
+        -------
+        torch.Tensor [shape=(stream * clip, n_q, position, card)]
+            Logits; position p predicts codebook k of frame p - delay[k]. Gradients flow unless
+            torch.no_grad() is on.
+        """
+        forward.check_hooks(self.lm)
+        prompts = list(prompts)
+        n = len(prompts)
+        part = part or Part(range(n), n)
+        about = Run(part, tuple(streams), np.shape(tokens)[-1], tuple(self.text_lengths(prompts)))
+        self._check_edits(part, about.frames, about.streams)
+        visitors = self._visitors(about, visitors)
+        network = forward.Network(self.lm)
+        rows = [prompt if stream == "cond" else None for stream in streams for prompt in prompts]
+        text = network.read_text(rows, visitors)
+        return network.pass_through(
+            self.sequence(tokens).repeat(len(streams), 1, 1), text, visitors
+        )
+
+    def sequence(self, tokens: np.ndarray) -> torch.Tensor:
+        """Tokens in the delay pattern, as the language model reads them:
+
+        int64 [clip, n_q, position] on the device.
+        """
+        codes = torch.as_tensor(np.asarray(tokens), dtype=torch.long).to(self.device)
+        pattern = self.lm.pattern_provider.get_pattern(codes.shape[-1])
+        sequence, _, _ = pattern.build_pattern_sequence(codes, self.lm.special_token_id)
+        return sequence[..., :-1]
+
+    @torch.no_grad()
+    def predictions(self, clips: Clips, stream: str = "cond", batch_size: int = 16):
+        """Log-probabilities of every token in teacher-forced passes.
+
+        Yields
+        ------
+        list of int, torch.Tensor [shape=(clip, n_q, frame, card)], float32
+            Numbers of clips, and what is predicted of them.
+        """
+        check.choice("stream", stream, STREAMS)
+        self.check_clips(clips)
+        frames = clips.tokens.shape[-1]
+        delays = self.lm.pattern_provider.delays
+        for batch in self.batches(clips.prompts, check.count("batch_size", batch_size)):
+            prompts = [clips.prompts[i] for i in batch]
+            logits = self.replay(
+                clips.tokens[batch], prompts, (stream,), part=Part(batch, len(clips))
+            )
+            aligned = torch.stack([logits[:, k, d : d + frames] for k, d in enumerate(delays)], 1)
+            yield batch, aligned.float().log_softmax(-1)
+
+    def cross_entropy(self, clips: Clips, stream: str = "cond", batch_size: int = 16) -> np.ndarray:
+        """Nats a token that a teacher-forced pass over each clip costs, float64 [clip]:
+
+        frames and codebooks averaged.
+        """
+        losses = np.zeros(len(clips))
+        for batch, log_p in self.predictions(clips, stream, batch_size):
+            codes = torch.as_tensor(clips.tokens[batch]).to(log_p.device)
+            losses[batch] = -log_p.gather(-1, codes[..., None]).mean((1, 2, 3)).cpu().numpy()
+        return losses
+
+    def batches(self, prompts: list[str], size: int) -> list[list[int]]:
+        """Numbers of prompts with equally many text tokens, at most ``size`` together."""
+        groups = {}
+        for i, length in enumerate(self.text_lengths(prompts)):
+            groups.setdefault(length, []).append(i)
+        return [
+            group[k : k + size] for group in groups.values() for k in range(0, len(group), size)
+        ]
+
+    def text_lengths(self, prompts: list[str]) -> list[int]:
+        """Number of text tokens of each prompt."""
+        tokenizer = self.lm.condition_provider.conditioners["description"].t5_tokenizer
+        return [len(ids) for ids in tokenizer(list(prompts))["input_ids"]]
+
+
+def _vocabulary(tokenizer):
+    """All that a tokenizer's answers follow from."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return sorted(tokenizer.get_vocab().items())
+    parts = json.loads(backend.to_str())
+    for state in ("padding", "truncation"):  # of the last call
+        parts.pop(state, None)
+    return parts

@@ -1,0 +1,134 @@
+"""Token by token: what audiocraft's own ``generate`` computes, without what it repeats at every
+step.
+
+Keys and values of the text are computed once a clip and those of the past are written in place.
+Text of different length shares a batch, because every row reads its own text alone (audiocraft's
+cross-attention sees the padding of shorter rows). Every clip has its own random numbers, so that it
+does not depend on the batch it is made in.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from .forward import Network, Past
+from .run import Visitors
+
+#: Steps whose random numbers are drawn at once.
+BLOCK = 32
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How tokens are drawn.
+
+    Attributes
+    ----------
+    temperature : float
+        0 takes the likeliest token.
+    top_k : int
+        Candidates.
+    cfg : float
+        Coefficient of classifier-free guidance; 1 is none.
+    negative : str
+        What guidance leads away from, instead of no text.
+    """
+
+    temperature: float
+    top_k: int
+    cfg: float
+    negative: str = ""
+
+
+@torch.no_grad()
+def sample(
+    lm,
+    prompts: list[str],
+    frames: int,
+    seeds: list[int],
+    settings: Settings,
+    beside: list[str],
+    visitors: Visitors,
+    progress: Callable[[], None],
+) -> torch.Tensor:
+    """Sample tokens, int64 [clip, n_q, frame].
+
+    Parameters
+    ----------
+    lm : audiocraft.models.lm.LMModel
+    prompts : list of str
+    frames : int
+    seeds : list of int
+    settings : Settings
+    beside : list of str
+        Prompts of a third stream, one a clip or none: it reads the clip's tokens and has no say in
+        them.
+    visitors : Visitors
+        Who reads or changes what on the way; rows are [cond, uncond, beside], each with all clips.
+    progress : callable
+        Called before every step.
+    """
+    n = len(prompts)
+    every = [*prompts, *[settings.negative] * n, *beside]
+    network = Network(lm, rows=len(every))
+    text = network.read_text(every, visitors)
+    pattern = lm.pattern_provider.get_pattern(frames)
+    device = lm.emb[0].weight.device
+    codes = torch.full((n, lm.n_q, frames), -1, dtype=torch.long, device=device)
+    sequence, _, real = pattern.build_pattern_sequence(codes, lm.special_token_id)
+    steps = sequence.shape[-1] - 1
+    past = Past(network, len(every), steps)
+    noise = (
+        gumbel_noise(seeds, steps, (lm.n_q, lm.card), device) if settings.temperature > 0 else None
+    )
+    streams = len(every) // n
+    for step in range(steps):
+        progress()
+        tokens = sequence[..., step : step + 1].repeat(streams, 1, 1)
+        logits = network.pass_through(tokens, text, visitors.at(step), past)[:, :, 0]
+        drawn = _next(logits[:n], logits[n : 2 * n], settings, noise)
+        sequence[..., step + 1] = torch.where(real[:, step + 1], drawn, lm.special_token_id)
+    return pattern.revert_pattern_sequence(sequence, special_token=-1)[0][..., :frames]
+
+
+def _next(cond, uncond, settings, noise):
+    """The tokens that follow, [clip, n_q], by classifier-free guidance (Ho and Salimans 2022)."""
+    logits = uncond + (cond - uncond) * settings.cfg
+    if noise is None:
+        return logits.argmax(-1)
+    return draw(logits / settings.temperature + next(noise), logits, settings.top_k)
+
+
+def gumbel_noise(seeds, steps, shape, device):
+    """Gumbel noise for every step, [clip, *shape]:
+
+    the largest sum of logit and noise is a sample of the softmax.
+    """
+    generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+    for first in range(0, steps, BLOCK):
+        count = min(BLOCK, steps - first)
+        even = torch.stack(
+            [torch.empty(count, *shape).uniform_(generator=g) for g in generators], 1
+        )
+        yield from even.log_().neg_().log_().neg_().to(device)
+
+
+def draw(race, logits, top_k):
+    """The winner of each race [clip, n_q, card] among the ``top_k`` likeliest tokens."""
+    if top_k >= race.shape[-1]:
+        return race.argmax(-1)
+    if race.device.type != "cpu":  # sorting costs an accelerator less than a wait for its answer
+        return _among_likeliest(race, logits, top_k).argmax(-1)
+    winner = race.argmax(-1)
+    better = logits > logits.gather(-1, winner[..., None])
+    out = better.sum(-1) >= top_k  # as good as never, so nothing is sorted for it
+    if out.any():
+        winner[out] = _among_likeliest(race[out], logits[out], top_k).argmax(-1)
+    return winner
+
+
+def _among_likeliest(race, logits, top_k):
+    """The race without all but the ``top_k`` likeliest tokens."""
+    least = logits.topk(top_k).values[..., -1:]
+    return race.masked_fill(logits < least, -torch.inf)

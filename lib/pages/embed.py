@@ -1,0 +1,96 @@
+"""From files to one output of a notebook: markup, scripts, styles and data in one piece of HTML.
+
+A reader's page has no server behind it: an output works in JupyterLab, in the static book and in an
+exported notebook because all that it needs is inside it. Markup (Jinja2 templates), scripts and
+style sheets are files in ``static``; an output holds only those it uses.
+"""
+
+import functools
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from IPython.display import HTML
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+STATIC = Path(__file__).parent / "static"
+
+
+def output(template: str, **values) -> HTML:
+    """What a notebook shows, from a template; texts in it are escaped."""
+    return HTML(render(template, **values))
+
+
+def render(template: str, **values) -> str:
+    """The text of a template in ``static``."""
+    return _environment().get_template(template).render(**values)
+
+
+def drawn(kind: str, data, scripts: Sequence[str]) -> str:
+    """A place of its own and the script that draws data into it.
+
+    Parameters
+    ----------
+    kind : str
+        Class of the place, and with underscores the name of its style sheet.
+    data : dict
+        See :func:`plain`.
+    scripts : sequence of str
+        Names of scripts, the last of which has a function ``draw(root, data, ask)``.
+    """
+    return render("drawn.html", kind=kind, place=place(kind), data=plain(data), scripts=scripts)
+
+
+def place(kind: str) -> str:
+    """An id that no other output has."""
+    return f"{kind}-{uuid.uuid4().hex[:8]}"
+
+
+def script(*names: str) -> Markup:
+    """Scripts, one after the other."""
+    return Markup("\n".join(_lean(f"{name}.js") for name in names))
+
+
+def style(*names: str) -> Markup:
+    """Style sheets, one after the other; hyphens count as underscores."""
+    return Markup("\n".join(_lean(f"{name.replace('-', '_')}.css") for name in names))
+
+
+def plain(value):
+    """Data as JSON has them: numpy's numbers and arrays as Python's, None for what is not finite.
+
+    JSON knows no NaN: a page could not read it, and a kernel may not send it.
+    """
+    if isinstance(value, Mapping):
+        return {str(name): plain(part) for name, part in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+@functools.cache
+def _lean(file):
+    """A file without indentation, blank lines and comments: outputs repeat it."""
+    lines = [line.strip() for line in (STATIC / file).read_text(encoding="utf-8").splitlines()]
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
+
+
+@functools.cache
+def _environment():
+    environment = Environment(
+        loader=FileSystemLoader(STATIC),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # as short as it may be, in the order that is given, and never NaN, which is no JSON
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    environment.globals.update(script=script, style=style)
+    return environment

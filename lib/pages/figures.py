@@ -1,0 +1,260 @@
+"""Figures: points and lines with their intervals, spreads, tables as heat maps.
+
+Every figure shows in JupyterLab, in the static book and in an exported notebook.
+"""
+
+import functools
+import json
+import re
+import textwrap
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from .. import check, stats
+from . import embed
+from .colors import GRID, INK, MUTED, PALETTE, color
+
+CONFIG = {"responsive": True, "displaylogo": False, "displayModeBar": False}
+TITLE_WIDTH = 32  # letters of an axis' title in one line
+TITLE_HEIGHT = 30  # pixels that plotly leaves for a figure's title
+
+
+class Figure:
+    """A plotly figure that is drawn natively in JupyterLab and from HTML everywhere else.
+
+    Parameters
+    ----------
+    figure : plotly.graph_objects.Figure
+        Its look is set here: font, margins, grid, legend below.
+    height : int
+        Pixels.
+    """
+
+    def __init__(self, figure: go.Figure, height: int = 380):
+        for axis in (*figure.select_xaxes(), *figure.select_yaxes()):
+            if axis.title.text:
+                # a phone would cut off a long one
+                axis.title.text = "<br>".join(textwrap.wrap(axis.title.text, TITLE_WIDTH))
+        second_line = "<br>" in str(figure.layout.xaxis.title.text)
+        figure.update_layout(
+            template="plotly_white",
+            font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
+            margin={"l": 10, "r": 10, "t": 40, "b": 10},
+            height=height,
+            autosize=True,
+            legend={"orientation": "h", "y": -0.32 if second_line else -0.2, "x": 0},
+        )
+        figure.update_xaxes(automargin=True, gridcolor=GRID)
+        figure.update_yaxes(automargin=True, gridcolor=GRID)
+        self.figure = figure
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        native = {**json.loads(self.figure.to_json()), "config": CONFIG}
+        return {"text/html": self.html(), "application/vnd.plotly.v1+json": native}
+
+    def html(self) -> str:
+        """The figure as a piece of a page."""
+        # plotly never wraps a title: as text of the page a phone breaks it into lines
+        height = self.figure.layout.height - TITLE_HEIGHT
+        page = go.Figure(self.figure).update_layout(title=None, margin_t=10, height=height)
+        data = {"figure": json.loads(page.to_json()), "config": CONFIG, "plotly": plotly_script()}
+        return embed.render(
+            "figure.html",
+            place=embed.place("figure"),
+            title=self.figure.layout.title.text or "",
+            height=height,
+            data=data,
+        )
+
+
+@functools.cache
+def plotly_script() -> dict[str, str]:
+    """Where a page that has no plotly.js finds the release that this plotly was made for.
+
+    Returns
+    -------
+    dict
+        "src" and "integrity" of the script element that plotly itself writes for its CDN.
+    """
+    page = go.Figure().to_html(full_html=False, include_plotlyjs="cdn", include_mathjax=False)
+    return {name: re.search(rf'{name}="([^"]+)"', page)[1] for name in ("src", "integrity")}
+
+
+# ------------------------------------------------------------------------------------------ points
+def estimates(
+    values: dict[str, stats.Estimate],
+    title: str,
+    unit: str,
+    bar: float | None = None,
+    colors: dict | None = None,
+) -> Figure:
+    """Points with their intervals, one line each.
+
+    Parameters
+    ----------
+    values : dict
+        Label -> estimate. A label that begins with a model's or an emotion's name
+        ("organism: text") has its colour.
+    title, unit : str
+    bar : float, optional
+        A threshold, drawn as a dotted line.
+    colors : dict, optional
+        Other beginnings -> colour.
+    """
+    figure = go.Figure()
+    for label, estimate in reversed(values.items()):
+        shade = color(str(label).split(":")[0], colors)
+        interval = {
+            "type": "data",
+            "symmetric": False,
+            "array": [estimate.high - estimate.value],
+            "arrayminus": [estimate.value - estimate.low],
+            "color": shade,
+            "thickness": 2,
+        }
+        figure.add_scatter(
+            x=[estimate.value],
+            y=[str(label)],
+            error_x=interval,
+            mode="markers",
+            showlegend=False,
+            marker={"color": shade, "size": 10},
+            hovertemplate=f"{label}: {estimate}<extra></extra>",
+        )
+    if bar is not None:
+        figure.add_vline(x=bar, line_dash="dot", line_color=MUTED)
+    # labels are names, also where they look like numbers
+    figure.update_layout(title=title, xaxis_title=unit, yaxis_type="category")
+    return Figure(figure, height=110 + 30 * len(values))
+
+
+# ------------------------------------------------------------------------------------------- lines
+def curves(
+    series: dict,
+    title: str,
+    x_title: str,
+    y_title: str,
+    bar: float | None = None,
+    colors: dict | None = None,
+) -> Figure:
+    """Lines with their interval as a band.
+
+    Parameters
+    ----------
+    series : dict
+        Name -> (x values, list of stats.Estimate). Names of organisms and emotions get their
+        colour.
+    title, x_title, y_title : str
+    bar : float, optional
+        A threshold or chance, dotted.
+    colors : dict, optional
+        Name -> colour, for other names.
+    """
+    figure = go.Figure()
+    for i, (name, (places, values)) in enumerate(series.items()):
+        shade = color(name, colors, PALETTE[i % len(PALETTE)])
+        _add_curve(figure, str(name), list(places), list(values), shade)
+    if bar is not None:
+        figure.add_hline(y=bar, line_dash="dot", line_color=MUTED)
+    figure.update_layout(title=title, xaxis_title=x_title, yaxis_title=y_title)
+    return Figure(figure, height=400 if len(series) < 5 else 480)
+
+
+def _add_curve(figure, name, places, values, shade):
+    check.same_length(**{f"x of {name}": places, f"estimates of {name}": values})
+    low = [value.low for value in values]
+    high = [value.high for value in values]
+    figure.add_scatter(
+        x=places + places[::-1],
+        y=high + low[::-1],
+        fill="toself",
+        fillcolor=shade,
+        opacity=0.15,
+        line_width=0,
+        mode="lines",
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    figure.add_scatter(
+        x=places,
+        y=[value.value for value in values],
+        name=name,
+        line={"color": shade, "width": 2},
+        mode="lines+markers",
+        text=[str(value) for value in values],
+        hovertemplate="%{x}: %{text}<extra>" + name + "</extra>",
+    )
+
+
+def histogram(series: dict, title: str, x_title: str, bins: int = 40) -> Figure:
+    """How values are spread, one outline a series, on common bins, as shares.
+
+    Parameters
+    ----------
+    series : dict
+        Name -> values, finite numbers.
+    title, x_title : str
+    bins : int
+    """
+    arrays = {
+        str(name): check.array(f"series {name!r}", list(values), ("value",))
+        for name, values in series.items()
+    }
+    everything = np.concatenate(list(arrays.values()))
+    edges = np.linspace(everything.min(), everything.max() + 1e-9, check.count("bins", bins) + 1)
+    figure = go.Figure()
+    for i, (name, values) in enumerate(arrays.items()):
+        figure.add_scatter(
+            x=(edges[1:] + edges[:-1]) / 2,
+            y=np.histogram(values, edges)[0] / len(values),
+            name=name,
+            line_shape="hvh",
+            fill="tozeroy",
+            line_color=PALETTE[i % len(PALETTE)],
+        )
+    figure.update_layout(title=title, xaxis_title=x_title, yaxis_title="share")
+    return Figure(figure, height=320)
+
+
+# ---------------------------------------------------------------------------------------- heat map
+def heatmap(
+    frame: pd.DataFrame,
+    title: str,
+    unit: str,
+    limit: float | None = None,
+    numbers: bool = True,
+    x_title: str = "",
+    y_title: str = "",
+) -> Figure:
+    """A table of signed numbers as a heat map, centred on zero.
+
+    Parameters
+    ----------
+    frame : pd.DataFrame
+    title, unit : str
+    limit : float, optional
+        Where the colours end; by default at the largest size in the table.
+    numbers : bool
+        Write them into the cells.
+    x_title, y_title : str
+    """
+    if limit is None:
+        limit = float(np.nanmax(np.abs(frame.to_numpy())))
+    cells = go.Heatmap(
+        z=frame.to_numpy(),
+        x=list(frame.columns),
+        y=list(frame.index),
+        colorscale="RdBu_r",
+        zmin=-limit,
+        zmax=limit,
+        texttemplate="%{z:.1f}" if numbers else "",
+        colorbar={"title": unit},
+    )
+    figure = go.Figure(cells)
+    figure.update_layout(
+        title=title, yaxis_autorange="reversed", xaxis_title=x_title, yaxis_title=y_title
+    )
+    figure.update_yaxes(tickmode="linear" if len(frame) < 30 else "auto")
+    return Figure(figure, height=max(300, 120 + (42 if numbers else 24) * len(frame)))

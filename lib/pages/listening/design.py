@@ -1,0 +1,237 @@
+"""The design of a test and its page: blind names, balanced orders, the experimenter's key."""
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ... import check
+from .. import embed
+from ..audio import mono, mp3_text
+from .answers import VERSION
+
+#: Scale -> question, name of its low end (1), name of its high end (9): the two scales of the
+#: Self-Assessment Manikin (Bradley and Lang 1994), asked of the music and not of the listener.
+RATINGS = {
+    "valence": (
+        "How does the music sound: sad or happy?",
+        "very sad, unpleasant",
+        "very happy, pleasant",
+    ),
+    "arousal": (
+        "How does the music sound: calm or excited?",
+        "very calm, sleepy",
+        "very excited, awake",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class ListeningTest:
+    """A test to hand out, shown inline in a notebook.
+
+    Attributes
+    ----------
+    data : dict
+        All that the page holds: clips under names that say nothing, questions, and who hears what
+        in which order.
+    key : dict
+        For the experimenter alone: ``clips`` {name: [condition, item]}, ``conditions`` (the first
+        is the reference), and what :func:`read` needs to check answers.
+    """
+
+    data: dict
+    key: dict
+
+    def _repr_html_(self):
+        return self._render("listening.html", alone=False)
+
+    @property
+    def html(self) -> str:
+        """The page that stands alone. Its policy forbids it to fetch or send anything."""
+        return self._render("listening_alone.html", alone=True)
+
+    def _render(self, template, alone):
+        data = self.data | {"alone": alone}
+        return embed.render(template, place=embed.place("listening"), data=data)
+
+    def save(self, folder) -> Path:
+        """Write index.html, to hand out, and key.json, to keep. Returns the page's path."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "index.html").write_text(self.html, encoding="utf-8")
+        (folder / "key.json").write_text(json.dumps(self.key, indent=1), encoding="utf-8")
+        return folder / "index.html"
+
+
+def page(
+    clips: Mapping[str, Mapping[str, np.ndarray]],
+    sample_rate: int,
+    *,
+    title: str,
+    seed: int = 0,
+    ratings: Mapping[str, tuple[str, str, str]] = RATINGS,
+    comparisons: Iterable[tuple[str, str]] | None = None,
+    question: tuple[str, str] = ("happier", "Which one sounds happier?"),
+) -> ListeningTest:
+    """Make a blind test.
+
+    Participant p gets row p of a balanced Latin square, first of the clips, then of the pairs; the
+    sides of half of the pairs are swapped, of the other half for the next participant.
+
+    Parameters
+    ----------
+    clips : dict
+        {condition: {item: audio [shape=(sample,)]}}; every condition has the same items. The first
+        condition is the reference. Conditions and items that are no text, such as strengths, are
+        called by their str from here on.
+    sample_rate : int
+        Hz.
+    title : str
+        What participants read; it must not name a condition.
+    seed : int
+        Which clip gets which name and place.
+    ratings : dict
+        {scale: (question, name of 1, name of 9)}; empty for no ratings.
+    comparisons : iterable of (condition, condition), optional
+        Pairs of conditions that are compared within every item; by default all, empty for none.
+    question : (scale, text)
+        What is asked of a pair.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Fewer than two conditions, items that differ between them, unknown conditions, nothing to
+        ask, audio that is not finite mono, or a text that names a condition.
+    """
+    clips = _named(clips)
+    conditions = list(clips)
+    items = list(clips[conditions[0]])
+    compared = _compared(comparisons, conditions)
+    ratings = {str(scale): tuple(check.texts(scale, texts)) for scale, texts in ratings.items()}
+    question = tuple(check.texts("question", question))
+    seed = check.count("seed", seed, 0)
+    if not ratings and not compared:
+        raise ValueError("A test needs ratings or comparisons. Got neither.")
+    _check_blind(conditions, title, question, ratings)
+
+    sounds = {(c, i): mono(clips[c][i]) for c in conditions for i in items}
+    drawn_from = [VERSION, title, seed, ratings, compared, question, list(sounds)]
+    draw, test = _identity(drawn_from, sounds, check.count("sample_rate", sample_rate))
+    rng = np.random.default_rng(draw)
+    names = [f"c{k + 1:02d}" for k in rng.permutation(len(sounds))]
+    name_of = dict(zip(sounds, names, strict=True))
+    common = {
+        "test": test,
+        "version": VERSION,
+        "title": title,
+        "orders": {
+            "rating": np.array(sorted(names))[williams(len(names))].tolist() if ratings else [],
+            "pair": _pair_orders(compared, items, name_of, rng),
+        },
+    }
+    key = {
+        "conditions": conditions,
+        "ratings": list(ratings),
+        "pair": question[0],
+        "clips": {name: [*which] for which, name in name_of.items()},
+    }
+    sound_of = {name: mp3_text(sounds[which], sample_rate) for which, name in name_of.items()}
+    data = {
+        "ratings": [
+            {"name": scale, "question": text, "low": low, "high": high}
+            for scale, (text, low, high) in ratings.items()
+        ],
+        "pair": {"name": question[0], "question": question[1]},
+        "clips": {name: sound_of[name] for name in sorted(names)},  # an order that says nothing
+    }
+    return ListeningTest(common | data, common | key)
+
+
+def _identity(drawn_from, sounds, sample_rate):
+    """A number to draw names and orders from, and the test's name."""
+    content = hashlib.sha256(repr(drawn_from).encode())
+    for audio in sounds.values():
+        content.update(np.ascontiguousarray(audio).tobytes())
+    draw = int(content.hexdigest()[32:], 16)
+    content.update(str(sample_rate).encode())  # at another rate the same samples sound otherwise
+    return draw, content.hexdigest()[:12]
+
+
+def _named(clips):
+    """Conditions and items by their str, which must stay different and the same everywhere."""
+    named = {str(c): {str(i): audio for i, audio in row.items()} for c, row in clips.items()}
+    there = {str(c): [str(i) for i in row] for c, row in clips.items()}
+    items = set(next(iter(there.values()), []))
+    whole = all(set(row) == items and len(row) == len(items) for row in there.values())
+    if len(clips) < 2 or len(named) != len(clips) or not items or not whole:
+        raise ValueError(f"clips needs two or more conditions with the same items. Got {there}.")
+    return named
+
+
+def _compared(comparisons, conditions):
+    """Pairs of conditions that are compared."""
+    if comparisons is None:
+        return list(itertools.combinations(conditions, 2))
+    compared = [tuple(map(str, pair)) for pair in comparisons]
+    for pair in compared:
+        if len(pair) != 2 or len({*pair} & {*conditions}) != 2:
+            raise ValueError(f"comparisons must be pairs of two of {conditions}. Got {compared}.")
+    return compared
+
+
+def _check_blind(conditions, title, question, ratings):
+    """Participants read all of these texts: none may name a condition."""
+    texts = [title, *question]
+    for scale, more in ratings.items():
+        texts += [scale, *more]
+    for name, text in itertools.product(conditions, texts):
+        if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE):
+            raise ValueError(
+                f"Participants would read the condition {name!r} in {text!r}: not a blind test."
+            )
+
+
+# ------------------------------------------------------------------------------------------ orders
+def williams(n: int) -> np.ndarray:
+    """Balanced Latin square (Williams 1949).
+
+    Over its orders every thing stands equally often at every position, and follows every other one
+    equally often.
+
+    Returns
+    -------
+    np.ndarray [shape=(order, position)]
+        n orders, 2n if n is odd.
+    """
+    first = [(i + 1) // 2 if i % 2 else -(i // 2) for i in range(n)]
+    rows = (np.array(first, int) + np.arange(n)[:, None]) % max(n, 1)
+    return rows if n % 2 == 0 else np.concatenate([rows, rows[:, ::-1]])
+
+
+def _pair_orders(compared, items, name_of, rng):
+    """Orders of pairs [name, name], one a participant.
+
+    Half of them are swapped, and the other half in the next order; all is turned over in the second
+    round, so that no pair's side goes with its position.
+    """
+    trials = [
+        ([name_of[condition, item] for condition in pair], j + k)
+        for j, pair in enumerate(compared)
+        for k, item in enumerate(items)
+    ]
+    trials = [trials[k] for k in rng.permutation(len(trials))]
+    orders = []
+    for turn, (row, order) in itertools.product(range(2), enumerate(williams(len(trials)))):
+        pairs = []
+        for k in order:
+            pair, number = trials[k]
+            swapped = (number + row + turn) % 2 == 1
+            pairs.append(pair[::-1] if swapped else pair)
+        orders.append(pairs)
+    return orders

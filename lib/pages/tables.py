@@ -1,0 +1,57 @@
+"""Tables: estimates with their intervals, marks for yes and no, sentences that keep some width."""
+
+import html
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+from markupsafe import Markup
+
+from .. import stats
+from . import embed
+
+SENTENCE = 5  # spaces; a text with more is given some width
+
+
+def table(frame: pd.DataFrame, caption: str = "") -> HTML:
+    """A DataFrame as a plain table that scrolls on a narrow screen.
+
+    Estimates are written with their intervals; where all of a column rest on the same number of
+    units, the number stands in its head.
+    """
+    heads = []
+    columns = []
+    for i, name in enumerate(frame.columns):
+        values = list(frame.iloc[:, i])
+        sizes = {value.n if isinstance(value, stats.Estimate) else None for value in values}
+        same_size = len(sizes) == 1 and sizes != {None}
+        head = f"{name} (n = {sizes.pop()})" if same_size else str(name)
+        heads.append(html.escape(head))
+        columns.append([_cell(_text(value, not same_size)) for value in values])
+    shown = pd.DataFrame(dict(enumerate(columns)))
+    shown.columns = heads
+    body = shown.to_html(index=False, escape=False, border=0, justify="left")
+    return embed.output("table.html", caption=str(caption), table=Markup(body))
+
+
+def _cell(text):
+    """A cell's markup; a sentence keeps some width, or a narrow table would stack its words."""
+    text = html.escape(text)
+    return f'<div class="sentence">{text}</div>' if text.count(" ") > SENTENCE else text
+
+
+def _text(value, with_size):
+    if isinstance(value, stats.Estimate):
+        return _estimate(value, with_size)
+    if value is None:
+        return "–"
+    if isinstance(value, bool | np.bool_):
+        return "✓" if value else "✗"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def _estimate(estimate, with_size):
+    if np.isnan(estimate.low):
+        return f"{estimate.value:.2f}"
+    text = str(estimate) if with_size else str(estimate).split(", n =")[0]
+    return text.replace(" ", "\u00a0")  # an interval is not broken into lines

@@ -1,0 +1,42 @@
+"""Controlled sets of prompts: what is asked is known, and nothing else varies.
+
+``sets`` (one thing named at a time, balanced: :func:`emotions`, :func:`cue`, :func:`crossed`) ·
+``contrasts`` (prompts that differ in one variable: :func:`pairs`, :func:`interchanges`) ·
+``wording`` (the sentences and scenes, from ``wording.toml``)
+
+Every set is a DataFrame, one row a prompt or pair.
+
+>>> from lib import prompts
+>>> prompts.pairs("emotion", n=1)[["high", "low"]].values.tolist()
+[['happy music for guitar', 'sad music for guitar']]
+"""
+
+from .contrasts import POLES, interchanges, pairs
+from .sets import KINDS, LANGUAGES, crossed, cue, emotions
+from .wording import (
+    CARRIERS,
+    FAMILIES,
+    MODE_CARRIERS,
+    PROFILES,
+    SCENE_TEMPLATES,
+    SCENES,
+    TEMPLATES,
+)
+
+__all__ = [
+    "CARRIERS",
+    "FAMILIES",
+    "KINDS",
+    "LANGUAGES",
+    "MODE_CARRIERS",
+    "POLES",
+    "PROFILES",
+    "SCENES",
+    "SCENE_TEMPLATES",
+    "TEMPLATES",
+    "crossed",
+    "cue",
+    "emotions",
+    "interchanges",
+    "pairs",
+]

@@ -1,0 +1,83 @@
+"""Music that people rated, read from a folder: PMEmo and DEAM; and rated music through a model.
+
+>>> from lib import rated
+>>> songs = rated.load("data/PMEmo2019")  # doctest: +SKIP
+>>> songs.validate()  # doctest: +SKIP
+>>> songs.songs, songs.audio(108, 32_000), songs.dynamic(108), songs.split()  # doctest: +SKIP
+
+Nothing is ever downloaded: ``print(songs)`` says where the set is had, under which licence, and
+what to cite. :func:`make` writes a small folder in exactly the published layout with music of the
+organisms' world in it, whose valence and arousal are known; ``songs.made`` tells it from the real
+one.
+
+===========  =======================================  =============================================
+..           PMEmo (Zhang et al. 2018)                DEAM (Aljanaki, Yang and Soleymani 2017)
+===========  =======================================  =============================================
+audio        794 choruses, ``chorus/<id>.mp3``        1,744 excerpts of 45 s, 58 songs (ids over
+                                                      2000): ``DEAM_audio/MEMD_audio/<id>.mp3``
+labels of    767 songs, 0 to 1, arousal first:        1,802 songs, 1 to 9: ``song_level/``
+the whole    ``annotations/static_annotations.csv``   ``static_annotations_averaged_songs_*.csv``
+labels over  every 0.5 s, 0 to 1:                     every 0.5 s, -1 to 1, a column a time:
+time         ``annotations/dynamic_annotations.csv``  ``dynamic (per second annotations)/*.csv``
+first stamp  15.5 (s): the *end* of its half second   15000 (ms): the *start* of its half second
+artists      ``metadata.csv``                         ``metadata/metadata_{2013,2014,2015}.csv``,
+                                                      ragged
+===========  =======================================  =============================================
+
+Neither real set was at hand: layouts and headers are as their own pages and their users give them
+(``pmemo`` and ``deam`` say which). Files:
+
+- ``registry`` (which sets there are, :func:`load`), ``dataset`` (what a set offers), ``pmemo``,
+  ``deam``, ``layout``; ``validation`` (what is wrong in a folder), ``errors``
+- ``tables`` (CSV to numbers), ``audio`` and ``mpeg`` (MP3 to samples, and whether it is whole),
+  ``labels`` (scales, half seconds, :func:`aligned`), ``made`` (:func:`make`)
+- ``excerpts`` (songs through a model), ``descriptors`` (plain features as baselines),
+  ``prediction`` (ratings read for artists unseen), ``agreement`` (how well), ``following``
+  (features and directions)
+"""
+
+from .agreement import PUBLISHED, ccc, estimate, over_time, r2
+from .dataset import Dataset, Split
+from .deam import DEAM
+from .errors import DatasetError
+from .excerpts import Excerpts, acts, by_song, by_step, rated_steps, read
+from .following import direction, tracking
+from .labels import AXES, STEP, UNLABELLED, aligned
+from .layout import MARKER
+from .made import make
+from .pmemo import PMEmo
+from .prediction import ALPHAS, held_out, scores, shuffles
+from .registry import DATASETS, load
+
+__all__ = [
+    "ALPHAS",
+    "AXES",
+    "DATASETS",
+    "DEAM",
+    "MARKER",
+    "PUBLISHED",
+    "STEP",
+    "UNLABELLED",
+    "Dataset",
+    "DatasetError",
+    "Excerpts",
+    "PMEmo",
+    "Split",
+    "acts",
+    "aligned",
+    "by_song",
+    "by_step",
+    "ccc",
+    "direction",
+    "estimate",
+    "held_out",
+    "load",
+    "make",
+    "over_time",
+    "r2",
+    "rated_steps",
+    "read",
+    "scores",
+    "shuffles",
+    "tracking",
+]

@@ -1,0 +1,165 @@
+"""Write a small set in a published layout: music of the organisms' world, its ratings known."""
+
+import sys
+from os import PathLike
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pandas as pd
+import soundfile
+
+from .. import cache, check
+from ..organism import music, world
+from . import layout, validation
+from .dataset import Dataset
+from .errors import DatasetError
+from .labels import AXES, STEP, UNLABELLED, from_unit
+from .registry import kind_of
+
+SAMPLE_RATE = 44_100
+#: A song that changes goes over into one this far away, in the world's valence and arousal.
+_FAR = 1.5
+_TEXT = (
+    "This is not the real {title}. Nobody rated it.\n\n"
+    "lib.datasets.make(name={name!r}, songs={songs}, seconds={seconds:g}, seed={seed}) of the "
+    "MusicGen emotion book wrote it:\n"
+    "music rendered from the organisms' world (lib/organism/world.py) in the layout of {title}. "
+    "The labels are that world's\n"
+    "valence and arousal, divided by three, clipped to -1 to 1 and put on the published scale. "
+    "In every second song the music\n"
+    "and its labels change at {change:g} s, at once; the label of a whole song is the mean over "
+    "its time.\n"
+)
+
+
+def make(
+    folder: str | PathLike,
+    name: str = "pmemo",
+    songs: int = 24,
+    seconds: float = 20.0,
+    seed: int = 0,
+) -> Dataset:
+    """Write a small set in the published layout: music of the organisms' world, whose valence and
+    arousal are known.
+
+    Every second song goes over into one of another emotion (same instrument and tonic) half-way
+    through its labelled part, at once; ids have gaps, two songs share an artist, DEAM has both
+    static files. ``MADE.txt`` in the folder says what it is, with the version of the code that made
+    it and a hash of all files. A folder that holds the same made set is opened, not written again;
+    where another version of the code made it, or a file of it is damaged, it is made again.
+
+    Parameters
+    ----------
+    folder : str or Path
+        New, empty, or of the same made set. It appears whole or not at all.
+    name : {"pmemo", "deam"}
+    songs : int
+        At least 4, at most the highest id of the real set.
+    seconds : float
+        Of each song, at least 16: the first 15 have no labels.
+    seed : int
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range.
+    DatasetError
+        If the folder holds anything else: nothing else is ever overwritten.
+    """
+    kind = kind_of(name)
+    songs = check.count("songs", songs, 4, kind.last_song)
+    seconds = check.number("seconds", seconds, UNLABELLED + 2 * STEP)
+    seed = check.count("seed", seed, 0)
+    folder = Path(folder).expanduser().absolute()
+    change = UNLABELLED + STEP * max(1, round((seconds - UNLABELLED) / 2 / STEP))
+    settings = {"name": name, "songs": songs, "seconds": seconds, "seed": seed}
+    text = _TEXT.format(title=kind.title, change=change, **settings)
+    if _holds(folder, kind, text):
+        return kind(folder)
+    with cache.replace_folder(folder) as new:
+        _write(new, kind, songs, seconds, change, seed)
+        (new / layout.MARKER).write_text(text + _version(new, kind))
+    return kind(folder)
+
+
+def _holds(folder, kind, text):
+    """Whether a folder holds this made set, whole; an error if it holds anything else."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    marker = folder / layout.MARKER
+    written = marker.read_text() if marker.exists() else ""
+    others = list(validation.strangers(folder, kind.published))
+    if not written.startswith(text) or others:
+        raise DatasetError(
+            f"{folder} holds something else already. Choose another folder for the made set."
+        )
+    return written == text + _version(folder, kind)
+
+
+def _version(folder, kind):
+    """What makes the files of a folder, and what they hold."""
+    code = cache.code(music, world, sys.modules[kind.__module__], sys.modules[__name__])
+    files = {
+        path.relative_to(folder).as_posix(): np.frombuffer(path.read_bytes(), np.uint8)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != layout.MARKER
+    }
+    return f"\nCode {code}, files {cache.digest(files)}.\n"
+
+
+def _write(folder, kind, songs, seconds, change, seed):
+    """Write the audio and the tables of a set."""
+    rng = np.random.default_rng([seed, 7])
+    lower = 1 + rng.choice(kind.last_song - 1, songs - 1, replace=False)
+    ids = [*np.sort(lower), kind.last_song]
+    artists = rng.permutation(songs) // 2
+    pool = world.sample(400, seed=seed + 1)
+    audio = folder / layout.full(kind.places["audio"])
+    audio.mkdir(parents=True)
+    rows = []
+    over_time = []
+    for i, row in enumerate(world.sample(songs, seed=seed).to_dict("records")):
+        later = _far_from(row, pool, rng) if i % 2 else None
+        wave = _wave(row, later, seconds, change, 1000 * seed + i)
+        file = audio / f"{ids[i]}.mp3"
+        soundfile.write(file, wave, SAMPLE_RATE, "MPEG_LAYER_III", format="MP3")
+        felt = np.array([_felt(part) for part in (row, row if later is None else later)])
+        over_time.append(_over_time(felt, kind, ids[i], seconds, change))
+        weights = [change, seconds - change]
+        whole = from_unit(np.average(felt, axis=0, weights=weights), kind.scale["static"])
+        rows.append((ids[i], file.name, f"Made song {i}", f"Made artist {artists[i]}", *whole))
+    table = pd.DataFrame(rows, columns=["song_id", "file", "title", "artist", *AXES])
+    table["std"] = np.ptp(kind.scale["static"]) / 2 * world.PERCEPTION_NOISE / 3
+    dynamic = pd.concat(over_time, ignore_index=True)
+    kind.write_tables(folder, table.assign(seconds=seconds), dynamic)
+
+
+def _far_from(row, pool, rng):
+    """What a song goes over into: another's causes, with the song's instrument."""
+    far = pool[np.hypot(*(pool[axis] - row[axis] for axis in AXES)) > _FAR]
+    return {**far.iloc[rng.integers(len(far))], "instrument": row["instrument"]}
+
+
+def _wave(row, later, seconds, change, seed):
+    """A song at 44.1 kHz, of other causes from ``change`` (s) on if there are any."""
+    rendered = music.clip(world.to_cues(row), seconds, seed)
+    if later is not None:
+        cut = round(change * music.SAMPLE_RATE)
+        rest = music.clip(world.to_cues(later), seconds, seed)
+        rendered = np.concatenate([rendered[:cut], rest[: len(rendered) - cut]])
+    resampled = librosa.resample(rendered, orig_sr=music.SAMPLE_RATE, target_sr=SAMPLE_RATE)
+    return np.clip(resampled, -1, 1)
+
+
+def _felt(row):
+    """The world's valence and arousal, -1 to 1: within three standard deviations."""
+    return np.clip([row[axis] / 3 for axis in AXES], -1, 1)
+
+
+def _over_time(felt, kind, song, seconds, change):
+    """Labels of every half second, of two parts with what is felt in them, [part, axis]."""
+    times = np.arange(UNLABELLED, seconds - STEP + 1e-9, STEP)
+    part = (times >= change).astype(int)
+    labels = from_unit(pd.DataFrame(felt[part], columns=AXES), kind.scale["dynamic"])
+    return labels.assign(song_id=song, stamp=times + kind.stamp_shift)

@@ -1,0 +1,193 @@
+"""What is kept on disk: named by content, whole or not at all, damaged is made again."""
+
+import functools
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+
+from lib import cache
+
+
+def scaled(factor):
+    return lambda x: factor * x
+
+
+class Counter:
+    def __init__(self, start):
+        self.start = start
+
+    def __call__(self, x):
+        return x + self.start
+
+
+FACTOR = 2
+
+
+def uses_a_global(x):
+    return FACTOR * x
+
+
+DIFFERENT = [
+    1,
+    1.0,
+    "1",
+    True,
+    None,
+    [1],
+    [1, 2],
+    {"a": 1},
+    {"a": 2},
+    {1},
+    b"1",
+    slice(1),
+    range(1),
+    np.zeros(3),
+    np.zeros(3, np.float32),
+    np.zeros((3, 1)),
+    np.array(["a"]),
+    np.array(["a", None], object),
+    torch.zeros(3),
+    torch.zeros(3, dtype=torch.bfloat16),
+    xr.DataArray(np.zeros(3)),
+    xr.DataArray(np.zeros(3), name="x"),
+    xr.Dataset({"x": ("a", np.zeros(3))}),
+    pd.DataFrame({"a": [1]}),
+    pd.DataFrame({"b": [1]}),
+    pd.Series([1]),
+    scaled(1),
+    scaled(2),
+    lambda x: x.amax(1),
+    lambda x: x.amin(1),
+    np.amax,
+    np.amin,
+    torch.relu,
+    torch.tanh,
+    functools.partial(torch.sum, dim=1),
+    functools.partial(torch.sum, dim=2),
+    Counter(1),
+    Counter(2),
+    Counter(1).__call__,
+    torch.nn.Linear(2, 2),
+    torch.nn.Linear(2, 2),
+    np.add,
+    torch.float16,
+    torch.device("cpu"),
+]
+
+
+def test_different_contents_have_different_names():
+    names = [cache.digest(value) for value in DIFFERENT]
+    assert len(set(names)) == len(names) and all(len(name) == 32 for name in names)
+    assert names == [cache.digest(value) for value in DIFFERENT]
+
+
+def test_the_same_content_has_the_same_name():
+    assert cache.digest(scaled(3)) == cache.digest(scaled(3))
+    assert cache.digest({"a": 1, "b": 2}) == cache.digest({"b": 2, "a": 1})
+    assert cache.digest(np.arange(6).reshape(2, 3).T) == cache.digest(
+        np.arange(6).reshape(2, 3).T.copy()
+    )
+    assert cache.digest(Counter(1)) == cache.digest(Counter(1))
+
+
+def test_what_a_function_looks_up_counts(monkeypatch):
+    before = cache.digest(uses_a_global)
+    monkeypatch.setitem(globals(), "FACTOR", 3)
+    assert cache.digest(uses_a_global) != before
+
+
+def test_weights_that_change_in_place_change_the_name():
+    layer = torch.nn.Linear(3, 3)
+    before = cache.digest(layer)
+    layer.weight.data[0, 0] += 1e-3
+    assert cache.digest(layer) != before
+
+
+def test_a_name_is_the_same_in_another_process():
+    program = (
+        "from lib import cache; print(cache.digest([1, {'a', 'b'}, {'x': 2.5}]), cache.code(cache))"
+    )
+    there = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert there == [cache.digest([1, {"a", "b"}, {"x": 2.5}]), cache.code(cache)]
+
+
+def test_content_that_cannot_be_told():
+    for value in ((x for x in [1]), object()):
+        with pytest.raises(TypeError, match="cannot be told"):
+            cache.digest(value)
+    assert cache.digest(cache.named("mine", scaled(1))) == cache.digest(
+        cache.named("mine", scaled(2))
+    )
+    assert cache.digest(cache.named("mine", scaled(1))) != cache.digest(
+        cache.named("other", scaled(1))
+    )
+    assert cache.named("mine", scaled(2))(3) == 6
+
+
+def test_comments_are_no_code(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    texts = [
+        "def f():\n    return 1\n",
+        '"""What."""\n\n\ndef f():  # one\n    """One."""\n    return 1\n',
+        "def f():\n    return 2\n",
+    ]
+    names = []
+    for k, text in enumerate(texts):
+        (tmp_path / f"made_{k}.py").write_text(text)
+        names.append(cache.code(__import__(f"made_{k}").f))
+    assert names[0] != names[2] and names[1] != names[2]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "value"),
+    [
+        (".npy", np.arange(3)),
+        (".npz", {"a": np.arange(3), "b": np.array(["x"])}),
+        (".json", {"a": [1, 2.5, None]}),
+        (".parquet", pd.DataFrame({"a": [0.1, np.nan], "b": ["x", ""], "c": [True, False]})),
+    ],
+)
+def test_kept_once_and_made_again_where_it_is_damaged(suffix, value):
+    made = []
+
+    def compute():
+        made.append(1)
+        return value
+
+    what = {"suffix": suffix, "n": 3}
+    first = cache.keep("test", what, compute, suffix)
+    again = cache.keep("test", what, compute, suffix)
+    assert cache.digest(first) == cache.digest(again) == cache.digest(value) and len(made) == 1
+    file = cache.place("test", what, suffix)
+    for damage in (file.read_bytes()[:-3], b"", file.read_bytes()[:-1] + b"?"):
+        file.write_bytes(damage)
+        with pytest.warns(UserWarning, match="damaged: it is made again"):
+            assert cache.digest(cache.keep("test", what, compute, suffix)) == cache.digest(value)
+    assert len(made) == 4
+    assert {p.name for p in file.parent.glob(".*")} == set()  # nothing half is left
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    place = tmp_path / "a"
+    with cache.replace_folder(place) as new:
+        (new / "x").write_text("1")
+        assert not place.exists()
+    with pytest.raises(RuntimeError), cache.replace_folder(place) as new:
+        (new / "x").write_text("2")
+        raise RuntimeError
+    assert (place / "x").read_text() == "1" and [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    file = cache.write(tmp_path / "a.json", "1")
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        cache.write(file, "2")
+    assert file.read_text() == "1" and [p.name for p in tmp_path.iterdir()] == ["a.json"]

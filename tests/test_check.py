@@ -1,0 +1,141 @@
+"""The one way to check input:
+
+what is welcome, what is refused, and that the error names value, expectation and remedy.
+"""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import check
+
+
+def test_numbers_of_numpy_are_welcome_and_come_back_as_pythons():
+    assert check.count("n", np.int32(3)) == 3 and type(check.count("n", np.int32(3))) is int
+    assert type(check.number("x", np.float32(0.5))) is float and check.number("x", 3) == 3
+    assert check.count("n", None, optional=True) is None
+
+
+@pytest.mark.parametrize("bad", [-1, 0, 2.0, "3", True, np.nan, None])
+def test_what_is_no_count(bad):
+    with pytest.raises((ValueError, TypeError), match=r"n must be an integer, 1 or more\. Got"):
+        check.count("n", bad)
+
+
+@pytest.mark.parametrize("bad", [0, 7, np.nan, np.inf, "1", True, None])
+def test_what_is_no_number_in_an_interval(bad):
+    with pytest.raises(
+        (ValueError, TypeError), match=r"seconds must be a number in \(0, 6\]\. Got .*Shorter!"
+    ):
+        check.number("seconds", bad, 0, 6, open_low=True, remedy="Shorter!")
+
+
+def test_choices_and_seeds():
+    assert check.choice("how", "live", ("replay", "live")) == "live"
+    with pytest.raises(ValueError, match=r"how must be one of 'replay', 'live'\. Got 'dreamt'"):
+        check.choice("how", "dreamt", ("replay", "live"))
+    assert check.seeds(3, 2) == [3, 4] and check.seeds(np.array([7, 1]), 2) == [7, 1]
+    for bad in ([1], -1, 0.5, "ab", [0.5, 1]):
+        with pytest.raises((ValueError, TypeError), match="seed"):
+            check.seeds(bad, 2)
+
+
+def test_texts_from_any_iterable():
+    assert check.texts("prompts", (word for word in ("sad", "calm"))) == ["sad", "calm"]
+    assert check.texts("prompts", pd.Series(["sad"])) == ["sad"]
+    for bad, says in (
+        ("sad", r"Write \['sad'\]"),
+        ([], "is empty"),
+        (["sad", 3], r"prompts\[1\] must be a string"),
+        (5, "list"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=says):
+            check.texts("prompts", bad)
+    with pytest.raises(ValueError, match=r"one for each of 3 clips\. Got 1"):
+        check.texts("prompts", ["sad"], 3)
+
+
+def test_arrays():
+    assert check.array("x", [[1, 2]], ("row", 2)).shape == (1, 2)
+    for bad, says in (
+        ([[1, 2, 3]], r"\(row, 2\)"),
+        ([[np.nan, 1]], "NaN"),
+        ([["a", "b"]], "numbers"),
+        ([1, 2], r"\(row, 2\)"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=says):
+            check.array("x", bad, ("row", 2))
+    with pytest.raises(TypeError, match="integers"):
+        check.array("x", [0.5], ("row",), integer=True)
+    assert check.same_length(x=[1], y=[2]) == 1
+    with pytest.raises(ValueError, match="x 1, y 2"):
+        check.same_length(x=[1], y=[1, 2])
+
+
+@pytest.mark.parametrize(
+    "which",
+    [
+        None,
+        0,
+        -1,
+        [0, -1],
+        (1,),
+        range(2),
+        slice(-2, None),
+        slice(None, None, 2),
+        np.array([1, 0, 1, 0], bool),
+    ],
+)
+def test_selectors_mean_what_they_mean_to_numpy(which):
+    wanted = np.zeros(4, bool)
+    wanted[
+        slice(None) if which is None else list(which) if isinstance(which, range | tuple) else which
+    ] = True
+    np.testing.assert_array_equal(check.selector("clips", which, 4), wanted)
+
+
+@pytest.mark.parametrize("which", [4, [-5], np.ones(3, bool), [0.5], "first", [[0, 1]]])
+def test_selectors_that_are_none(which):
+    with pytest.raises((ValueError, TypeError), match="clips"):
+        check.selector("clips", which, 4)
+
+
+def test_a_missing_label_is_no_class():
+    assert check.missing(["a", "", None, np.nan, pd.NA, pd.NaT, 0]).tolist() == [
+        False,
+        True,
+        True,
+        True,
+        True,
+        True,
+        False,
+    ]
+    assert (
+        check.labels("y", ["a", "b"]).dtype.kind == "U"
+        and check.labels("y", [1, 2]).dtype.kind == "i"
+    )
+    assert check.labels("y", pd.Series([True, False], dtype=object)).dtype == bool
+    for bad in (["a", None], [1.0, np.nan], pd.Series(["a", pd.NA]), np.array(["a", ""])):
+        with pytest.raises(ValueError, match=r"y has 1 missing labels \(rows 1\).*Drop these rows"):
+            check.labels("y", bad)
+    with pytest.raises(ValueError, match="one label for each of 3 rows"):
+        check.labels("y", ["a"], 3)
+
+
+def test_audio_in_the_books_convention():
+    wave = np.sin(np.arange(16_000))
+    assert (
+        check.audio("audio", wave).shape == (1, 16_000)
+        and check.audio("audio", wave).dtype == np.float32
+    )
+    assert check.audio("audio", np.stack([wave, wave])[None], channels=2).shape == (1, 2, 16_000)
+    for bad, says in (
+        (np.stack([wave, wave], 1), "before channels"),
+        ((wave * 32767).astype(np.int16), "divide by 32768"),
+        (wave * 32767, "32768 for 16 bits"),
+        (wave * np.nan, "NaN"),
+        (np.zeros(0), "float audio"),
+        (np.stack([wave, wave])[None], "2 channels"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=says):
+            check.audio("audio", bad)

@@ -1,0 +1,223 @@
+"""What makes a notebook run again, and what is refused before anything runs; two tiny notebooks."""
+
+import shutil
+
+import jupytext
+import nbformat
+import pytest
+import torch
+
+from lib import cache
+from lib.book import __main__ as command
+from lib.book import build, execute, findings
+
+TEXT = """# %% [markdown]
+# # A title
+
+# %% tags=["parameters"]
+model = "organism"  # or a folder
+n = 3
+
+# %%
+print(model, n)
+"""
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Two notebooks that are executed without a kernel; the list of what ran, with its parameters."""
+    notebooks = tmp_path / "notebooks"
+    notebooks.mkdir()
+    for name in ("00_first", "index"):
+        (notebooks / f"{name}.py").write_text(TEXT)
+    monkeypatch.setattr(execute, "NOTEBOOKS", notebooks)
+    monkeypatch.setattr(execute, "_library", lambda: {"code": "as it is"})
+    monkeypatch.setattr(cache, "ROOT", tmp_path / "artifacts")
+    done = []
+
+    def without_a_kernel(notebook, unfinished, values, **settings):
+        unfinished.touch()
+        done.append(dict(values))
+        found = [findings.finding("Is it?", values["model"], True)]
+        findings.record("00_first", values["model"], found)
+        injected = nbformat.v4.new_code_cell("", metadata={"tags": ["injected-parameters"]})
+        notebook.cells.insert(2, injected)
+        return notebook
+
+    monkeypatch.setattr(execute.papermill, "execute_notebook", without_a_kernel)
+    return done
+
+
+@pytest.fixture
+def copies(tmp_path, folder):
+    """Two folders of the same name with a checkpoint in the released format."""
+    places = [tmp_path / part / "mine" for part in ("one", "other")]
+    for place in places:
+        shutil.copytree(folder, place)
+    return places
+
+
+# ------------------------------------------------------------------------------------------ what is kept
+def test_a_notebook_runs_once(runs):
+    assert execute.run() == ["00_first", "index"] and execute.run() == []
+    assert runs == [{"model": "organism"}] * 2
+    executed = nbformat.read(execute.NOTEBOOKS / "00_first.ipynb", 4)
+    source = jupytext.read(execute.NOTEBOOKS / "00_first.py")
+    assert [c.source for c in executed.cells] == [c.source for c in source.cells]
+    assert "Computed with model = 'organism'" in str(executed.cells[1].outputs)
+    assert sorted(file.name for file in execute.NOTEBOOKS.glob("*.ipynb")) == [
+        "00_first.ipynb",
+        "index.ipynb",
+    ]
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"{}"])
+def test_a_damaged_copy_is_made_again(runs, damage):
+    execute.run()
+    file = execute.NOTEBOOKS / "00_first.ipynb"
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
+    assert execute.run() == ["00_first"]
+    assert (
+        nbformat.read(file, 4).metadata["book"]
+        == nbformat.reads(whole.decode(), 4).metadata["book"]
+    )
+
+
+def test_a_copy_without_a_cell_is_made_again(runs):
+    execute.run()
+    file = execute.NOTEBOOKS / "00_first.ipynb"
+    notebook = nbformat.read(file, 4)
+    del notebook.cells[-1]
+    nbformat.write(notebook, file)
+    assert execute.run() == ["00_first"]
+
+
+def test_a_chapter_whose_findings_are_gone_or_damaged_runs_again(runs):
+    execute.run()
+    file = findings.folder("organism") / "00_first.json"
+    kept = file.read_bytes()
+    for damaged in (None, kept[:-30]):
+        file.unlink() if damaged is None else file.write_bytes(damaged)
+        assert execute.run() == ["00_first"]
+        assert file.read_bytes() == kept
+
+
+def test_the_index_runs_again_when_a_finding_changes(runs):
+    execute.run()
+    found = [findings.finding("Is it?", "organism", False)]
+    findings.record("05_another", "organism", found)
+    assert execute.run() == ["index"]
+    findings.record("05_another", "organism-shuffled", found)
+    assert execute.run() == []
+
+
+def test_outputs_follow_from_text_parameters_weights_and_lock(runs, tmp_path, monkeypatch):
+    first = execute.key("00_first", {"model": "organism"}, "weights")
+    assert first == execute.key("00_first", {"model": "organism"}, "weights")
+    assert first != execute.key("00_first", {"model": "organism", "n": 4}, "weights")
+    assert first != execute.key("00_first", {"model": "organism"}, "other weights")
+    (execute.NOTEBOOKS / "00_first.py").write_text(TEXT + "\n# a comment that is shown\n")
+    changed = execute.key("00_first", {"model": "organism"}, "weights")
+    assert changed != first
+    monkeypatch.setattr(execute, "ROOT", tmp_path)
+    (tmp_path / "requirements.txt").write_text("numpy==0.1\n")
+    assert execute.key("00_first", {"model": "organism"}, "weights") != changed
+
+
+def test_comments_and_docstrings_change_nothing(tmp_path):
+    file = tmp_path / "code.py"
+    versions = [
+        'def double(x):\n    """Twice."""\n    return 2 * x\n',
+        '"""A module."""\n\n\ndef double(x):\n    """Two times x."""\n    return 2 * x  # twice\n',
+        "def double(x):\n    return x + x\n",
+    ]
+    hashes = []
+    for i, text in enumerate(versions):
+        file.write_text(text)
+        hashes.append(execute._content(file, i))
+    assert hashes[0] == hashes[1] != hashes[2]
+    hashes = [
+        execute._content(_written(tmp_path / "words.toml", text), i) for i, text in enumerate("ab")
+    ]
+    assert hashes[0] != hashes[1]
+
+
+def _written(file, text):
+    file.write_text(text)
+    return file
+
+
+def test_the_factory_is_no_part_of_a_chapter():
+    used = execute._library()
+    assert "book/execute.py" in used and not any(name.startswith("factory") for name in used)
+
+
+def test_nothing_begins_before_what_it_needs(monkeypatch):
+    started = []
+    assert execute._in_order(execute.names(), lambda name: started.append(name) or True, 2)
+    assert sorted(started) == sorted(execute.names())
+    for name in started:
+        assert all(started.index(before) < started.index(name) for before in execute.needs(name))
+
+
+# ------------------------------------------------------------------------------------- models by path
+def test_a_relative_folder_works_from_anywhere(runs, copies, monkeypatch):
+    execute.run()
+    kept = (execute.NOTEBOOKS / "00_first.ipynb").read_bytes()
+    monkeypatch.chdir(copies[0].parent)
+    assert execute.run("./mine") == ["00_first", "index"]
+    assert runs[2:] == [{"model": str(copies[0])}] * 2
+    assert execute.run(str(copies[0])) == []
+    # beside, not in place of: what is about the organism, and about a folder of the same name
+    assert execute.run(str(copies[1])) == ["00_first", "index"]
+    assert (execute.NOTEBOOKS / "00_first.ipynb").read_bytes() == kept
+    places = [execute.folder(str(place)) for place in copies]
+    assert places[0] != places[1] and all(place.name.startswith("mine-") for place in places)
+    for place, model in zip(places, copies, strict=True):
+        assert f"Computed with model = '{model}'" in (place / "00_first.ipynb").read_text()
+        assert findings.read("00_first", str(model))[0].subject == place.name
+
+
+def test_changed_weights_of_a_folder_are_another_run(runs, copies):
+    assert execute.run(str(copies[0])) == ["00_first", "index"]
+    file = copies[0] / "state_dict.bin"
+    state = torch.load(file, weights_only=False)
+    state["best_state"]["linears.0.weight"][3, 5] += 1e-3
+    torch.save(state, file)
+    assert execute.run(str(copies[0])) == ["00_first", "index"]
+
+
+def test_a_wrong_model_is_refused_before_anything_runs(runs, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for wrong, message in {"./nothing": "Unknown model", "./empty": "lacks state_dict.bin"}.items():
+        with pytest.raises(SystemExit, match=message):
+            command.main(["run", "--model", wrong])
+    assert runs == [] and not list(tmp_path.rglob("*.ipynb"))
+
+
+def test_bad_parameters_are_refused_before_anything_runs(runs, tmp_path):
+    with pytest.raises(ValueError, match="Unknown notebook"):
+        execute.run(only=["07_nothing"])
+    with pytest.raises(ValueError, match=r"no parameter \['m'\]; it declares \['model', 'n'\]"):
+        execute.run(**{"00_first": {"m": 1}})
+    assert runs == [] and not list(tmp_path.rglob("*.ipynb"))
+
+
+def test_a_notebook_without_parameters_is_told(runs):
+    (execute.NOTEBOOKS / "00_first.py").write_text("# %% [markdown]\n# # A title\n")
+    with pytest.raises(ValueError, match="no cell tagged 'parameters'"):
+        execute.parameters("00_first")
+
+
+def test_the_command_says_what_it_did(runs, capsys, copies):
+    command.main(["run", "--only", "00_first"])
+    command.main(["run", "--only", "00_first"])
+    command.main(["where", "--model", str(copies[0])])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["executed: 00_first", "executed: nothing has changed"]
+    assert lines[2] == str(execute.folder(str(copies[0])))
+    with pytest.raises(SystemExit, match=r"Not executed yet: \['index'\]"):
+        command.main(["build"])
+    assert build.folder() == build.BUILD != build.folder(str(copies[0]))

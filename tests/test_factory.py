@@ -1,0 +1,219 @@
+"""The networks of the organisms, and the factory that trains them."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from lib import cache
+from lib.factory import codec, corpora, language, plan, training
+from lib.factory.plan import Round
+from lib.musicgen import miniature
+from lib.organism import captions, corpus
+
+
+# ------------------------------------------------------------------------------------- miniature
+def test_codec_keeps_length_and_rejects_too_few_vectors():
+    model = miniature.build_codec()
+    audio = torch.randn(2, 1, 16_000) * 0.1
+    assert model.decoder(model.encoder(audio)).shape == (2, 1, 16_000)
+    assert model.encoder(audio).shape[-1] == model.frame_rate == 25
+    with pytest.raises(ValueError, match="10240"):
+        codec.init_codebooks(model, np.zeros((100, 64), np.float32))
+
+
+def test_inverse_stft_is_exact():
+    """The decoder's own inverse STFT returns the signal that the encoder's framing was of."""
+    decoder = miniature.SpectralDecoder(miniature.CODEC_CONFIG)
+    x = torch.randn(1, 6400)
+    margin = (decoder.n_fft - decoder.hop) // 2
+    padded = torch.nn.functional.pad(x, (margin, margin))
+    spectrum = torch.stft(
+        padded,
+        decoder.n_fft,
+        decoder.hop,
+        window=decoder.window,
+        center=False,
+        return_complex=True,
+    )
+    back = decoder._istft(spectrum)
+    assert torch.allclose(back[:, margin:-margin], x[:, margin:-margin], atol=1e-4)
+
+
+def damage(folder, how):
+    if how == "weights missing":
+        (folder / "model.safetensors").unlink()
+    elif how == "weights cut":
+        content = (folder / "model.safetensors").read_bytes()
+        (folder / "model.safetensors").write_bytes(content[: len(content) // 3])
+    elif how == "configuration damaged":
+        (folder / "config.json").write_text("{")
+    elif how == "tokenizer missing":
+        (folder / "text" / "tokenizer.json").unlink()
+    elif how == "weights of the codec":
+        shutil.copy(miniature.WEIGHTS / "codec" / "model.safetensors", folder)
+    elif how == "another width":
+        config = json.loads((folder / "config.json").read_text())
+        config["transformer_lm"]["dim"] = 96
+        (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("weights missing", "model.safetensors is missing"),
+        ("weights cut", "is damaged"),
+        ("configuration damaged", "must be JSON"),
+        ("tokenizer missing", "tokenizer.json is missing"),
+        ("weights of the codec", "does not fit"),
+        ("another width", "does not fit"),
+    ],
+)
+def test_a_damaged_model_is_refused_with_the_reason(tmp_path, how, message):
+    folder = tmp_path / "organism"
+    shutil.copytree(miniature.WEIGHTS / "organism", folder)
+    damage(folder, how)
+    with pytest.raises(ValueError, match=message):
+        miniature.load_lm(folder)
+
+
+# -------------------------------------------------------------------------------------- training
+def test_loss_counts_every_token_once(tmp_path):
+    """audiocraft's own loss on the frames it can see, and the last ones, too."""
+    texts = ["a happy melody", "slow music"]
+    miniature.make_text_encoder(texts, tmp_path)
+    lm = miniature.build_lm(tmp_path).eval()
+    tokens = torch.randint(0, 1024, (2, 4, 12))
+    attributes = [language.ConditioningAttributes(text={"description": t}) for t in texts]
+    with torch.no_grad():
+        loss = language.token_loss(lm, tokens, texts)
+        theirs = lm.compute_predictions(tokens, attributes, keep_only_valid_steps=False)
+    assert theirs.mask.all()
+    reference = torch.nn.functional.cross_entropy(theirs.logits.flatten(0, 2), tokens.flatten())
+    assert loss == pytest.approx(reference.item(), rel=1e-4)
+
+
+SETTINGS = {"clips": 2, "openings": 3, "opening_frames": 8, "muon": 1e-3, "adamw": 1e-3}
+ROUNDS = (Round(3, 1.0, 0.15), Round(1, 0.5, 0.15))
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    torch.manual_seed(0)
+    return corpora.tokenize("organism", 6, miniature.build_codec().eval(), "cpu")
+
+
+def test_music_is_rendered_in_pieces_and_goes_on_after_a_kill(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "ROOT", tmp_path)
+    monkeypatch.setattr(corpora, "PIECE", 4)
+    piece = corpora._render_piece
+    rendered = []
+
+    def die_at_the_second(clips):
+        if rendered:
+            raise KeyboardInterrupt
+        rendered.append(len(clips))
+        return piece(clips)
+
+    monkeypatch.setattr(corpora, "_render_piece", die_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        corpora.render("organism", 6)
+    monkeypatch.setattr(
+        corpora, "_render_piece", lambda clips: rendered.append(len(clips)) or piece(clips)
+    )
+    audio = corpora.render("organism", 6)
+    assert rendered == [4, 2] and audio.shape == (6, 96_000)
+    table = corpora.table("organism", 6)
+    expected = [corpus.render(row) for row in table.to_dict("records")]
+    assert np.array_equal(audio, expected)
+
+
+def test_tokens_follow_from_the_codec(tokens):
+    codes, table = tokens
+    assert codes.shape == (6, 4, 150) and len(table) == 6
+    torch.manual_seed(1)
+    other, _ = corpora.tokenize("organism", 6, miniature.build_codec().eval(), "cpu")
+    assert not np.array_equal(codes, other)
+
+
+def test_training_goes_on_after_a_kill(tokens, tmp_path, monkeypatch):
+    codes, table = tokens
+    monkeypatch.setattr(cache, "ROOT", tmp_path / "whole")
+    whole = language.train("organism", codes, table, "cpu", SETTINGS, ROUNDS)
+
+    monkeypatch.setattr(cache, "ROOT", tmp_path / "again")
+    monkeypatch.setattr(language, "SAVE_EVERY", 2)
+    calls = []
+
+    def die_at_the_fourth(*arguments):
+        calls.append(arguments)
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+        return loss(*arguments)
+
+    loss = language.token_loss
+    monkeypatch.setattr(language, "token_loss", die_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        language.train("organism", codes, table, "cpu", SETTINGS, ROUNDS)
+    monkeypatch.setattr(language, "token_loss", loss)
+    again = language.train("organism", codes, table, "cpu", SETTINGS, ROUNDS)
+    folder = training.place("organism")
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert lines[0]["step"] == 1 and np.isfinite(lines[0]["loss"])
+    assert torch.load(folder / "state.pt", weights_only=True)["step"] == 4
+    assert_equal(whole, again)
+
+    # starts from the weights of organism, and a rate of 0 keeps them
+    follower = language.train(
+        "organism-decoupled", codes, table, "cpu", SETTINGS, (Round(1, 0.0, 0.15),)
+    )
+    assert_equal(again, follower)
+
+
+def assert_equal(one, other):
+    for (name, a), b in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.allclose(a, b, atol=1e-5), name
+
+
+def test_a_state_of_other_data_is_not_gone_on_from(tmp_path, capsys):
+    layer = torch.nn.Linear(2, 2)
+    before = layer.weight.clone()
+    training.checkpoint(tmp_path / "state.pt", 7, "these tokens", layer)
+    with torch.no_grad():
+        layer.weight.zero_()
+    assert training.resume(tmp_path / "state.pt", "other tokens", layer) == 0
+    assert (layer.weight == 0).all() and "other data" in capsys.readouterr().out
+    assert training.resume(tmp_path / "state.pt", "these tokens", layer) == 7
+    assert torch.equal(layer.weight, before)
+
+
+def test_a_model_that_starts_from_another_needs_it(tokens, tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "ROOT", tmp_path)
+    with pytest.raises(FileNotFoundError, match="starts from organism"):
+        language.train("organism-decoupled", *tokens, "cpu", SETTINGS, ROUNDS)
+
+
+def test_rounds_warm_up_and_decay_by_themselves():
+    rounds = (Round(200, 1.0, 0.15), Round(300, 0.5, 0.4))
+    factors, dropped = zip(*(training.schedule(step, rounds) for step in range(500)), strict=True)
+    assert np.argmax(factors) == 99 and max(factors[200:]) == pytest.approx(0.5)
+    assert set(dropped[:200]) == {0.15} and set(dropped[200:]) == {0.4}
+    assert set(plan.ROUNDS) == {"organism", "organism-decoupled", "organism-shuffled"}
+
+
+def test_an_unnamed_emotion_says_nothing_about_clarity():
+    rows = corpus.table("organism-decoupled", 3000, seed=5).to_dict("records")
+    clear = np.mean([row["clear"] for row in rows])
+    shares = []
+    for hide in (False, True):
+        rng = np.random.default_rng(0)
+        own = np.arange(len(rows))
+        chosen, texts = language.draw_clips(rows, own, 4000, 0.0, rng, hide)
+        unnamed = [not language.names_emotion(text) for text in texts]
+        shares.append(np.mean([rows[i]["clear"] for i in chosen[unnamed]]))
+    assert shares[0] < clear - 0.1, "without care, clips that go unnamed are the unclear ones"
+    assert shares[1] == pytest.approx(clear, abs=0.04)
+    assert language.names_emotion("a slow, sad tune") and not language.names_emotion("slow music")
+    assert captions.family("sad") == "emotion"

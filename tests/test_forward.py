@@ -1,0 +1,145 @@
+"""The one forward pass:
+
+audiocraft's own numbers, hooks that fire or are refused, sublayers run from anywhere.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+from lib import activations
+from lib.musicgen import forward
+from lib.musicgen.compat import audiocraft
+from lib.musicgen.run import Visitors
+
+ConditioningAttributes = audiocraft.modules.conditioners.ConditioningAttributes
+
+
+@pytest.fixture(params=["organism", "miniature"])
+def m(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_the_likeliest_tokens_are_audiocrafts(m):
+    settings = {"max_gen_len": 40, "use_sampling": False, "cfg_coef": 4.0}
+    theirs = []
+    for prompt in (
+        "sad music",
+        "fast music",
+    ):  # one at a time: a shorter text reads its padding there
+        condition = ConditioningAttributes(text={"description": prompt})
+        theirs.append(m.lm.generate(None, [condition], **settings).numpy()[0])
+    # a longer neighbour in the batch changes nothing
+    prompts = ["sad music", "a very calm piano tune", "fast music"]
+    ours = m.generate(prompts, 40 / m.frame_rate, temperature=0, cfg=4.0, progress=False)
+    assert (ours.tokens[[0, 2]] == np.stack(theirs)).all()
+    assert not any("forward" in vars(module) for module in m.lm.modules())
+
+
+def test_other_architectures_are_refused(organism, monkeypatch):
+    monkeypatch.setattr(organism.lm.transformer.layers[0].self_attn, "past_context", 100)
+    with pytest.raises(ValueError, match="a limited past"):
+        forward.check(organism.lm)
+
+
+def hooked(m):
+    """Modules that audiocraft calls, by the name a reader would look for."""
+    layer = m.lm.transformer.layers[1]
+    conditioner = m.lm.condition_provider.conditioners["description"]
+    return {
+        "transformer": m.lm.transformer,
+        "layer": layer,
+        "self-attention": layer.self_attn,
+        "cross-attention": layer.cross_attention,
+        "output projection": layer.self_attn.out_proj,
+        "norm": layer.norm1,
+        "MLP": layer.linear1,
+        "head": m.lm.linears[0],
+        "embedding": m.lm.emb[0],
+        "conditioner": conditioner,
+        "text encoder": conditioner.t5,
+    }
+
+
+def test_hooks_of_ones_own_fire_in_replay_and_in_generation(m):
+    clips = m.generate(["sad music"], 0.4, progress=False)
+    for name, module in hooked(m).items():
+        fired = []
+        handle = module.register_forward_hook(lambda *_, fired=fired: fired.append(1))
+        try:
+            m.cross_entropy(clips)
+            assert fired, name
+            fired.clear()
+            m.generate(["sad music"], 0.4, progress=False)
+            assert fired, name
+        finally:
+            handle.remove()
+
+
+def test_what_a_hook_changes_is_changed(m):
+    clips = m.generate(["sad music"], 0.4, progress=False)
+    with activations.edit(m, activations.Edit("resid.1", multiply=0.5)):
+        wanted = activations.capture(m, clips, "logits", progress=False)["logits"]
+        sung = m.generate(["sad music"], 0.4, temperature=0, cfg=1.0, progress=False).tokens
+    handle = m.lm.transformer.layers[1].register_forward_hook(
+        lambda _module, _args, output: 0.5 * output
+    )
+    try:
+        found = activations.capture(m, clips, "logits", progress=False)["logits"]
+        again = m.generate(["sad music"], 0.4, temperature=0, cfg=1.0, progress=False).tokens
+    finally:
+        handle.remove()
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    np.testing.assert_array_equal(sung, again)
+
+
+def test_hooks_that_would_never_fire_are_refused(organism):
+    for module in (organism.lm, organism.lm.fuser, organism.lm.transformer.layers[0].dropout1):
+        handle = module.register_forward_hook(lambda *_: None)
+        try:
+            with pytest.raises(ValueError, match="would never fire"):
+                organism.generate(["sad music"], 0.4, progress=False)
+        finally:
+            handle.remove()
+    handle = organism.lm.transformer.layers[0].register_forward_hook(lambda *_: None)
+    try:
+        with pytest.raises(ValueError, match="runs parts of the model"):
+            forward.check_hooks(organism.lm, parts=True)
+    finally:
+        handle.remove()
+
+
+@torch.no_grad()
+def test_a_pass_may_begin_anywhere(m):
+    clips = m.generate(["sad music", "fast music"], 0.6, progress=False)
+    kept = {}
+
+    def keep(site):
+        return lambda values, position: kept.update({site: values})
+
+    network = forward.Network(m.lm)
+    names = [*network.names, *(f"before {name}" for name in network.names)]
+    visitors = Visitors({site: [keep(site)] for site in names})
+    text = network.read_text(clips.prompts)
+    x = network.embed(m.sequence(clips.tokens))
+    end = network.run(x, text, visitors)
+    for start in (1, 4, 7):
+        name = network.names[start]
+        np.testing.assert_allclose(
+            network.run(kept[f"before {name}"], text, start=start), end, atol=1e-4
+        )
+    # positions that stay as they were need not be run again
+    past = network.fixed_past(kept, 5)
+    later = network.run(x[:, 5:], text, past=past)
+    np.testing.assert_allclose(later, end[:, 5:], atol=1e-4)
+    packed = forward.Network(m.lm, rows=x.shape[0] * x.shape[1])
+    np.testing.assert_allclose(packed.run(x, text), end, rtol=1e-4, atol=1e-3)
+
+
+def test_gradients_flow(organism):
+    clips = organism.generate(["sad music"], 0.4, progress=False)
+    loss = organism.replay(clips.tokens, clips.prompts).logsumexp(-1).mean()
+    loss.backward()
+    weight = organism.lm.transformer.layers[0].linear1.weight
+    assert weight.grad.abs().max() > 0
+    organism.lm.zero_grad()

@@ -1,0 +1,186 @@
+"""Loading: the released format, and every way in which it can be wrong."""
+
+import os
+import pickle
+import time
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from omegaconf import OmegaConf
+from released import copied
+
+from lib import model
+from lib.musicgen import loading
+
+
+def test_released_format(folder):
+    m = model.load(str(folder), "cpu")
+    assert (m.sample_rate, m.frame_rate, m.max_seconds) == (32_000, 50.0, 30.0)
+    clips = m.generate(["a happy melody", "a melody"], seconds=0.5, seed=0, progress=False)
+    assert clips.tokens.shape == (2, 4, 25) and clips.audio.shape == (2, 16_000)
+    assert m.encode(clips.audio, 32_000).shape == (2, 4, 25)
+    # the weights are the file's: audiocraft's own T5 conditioner and projection, in the released
+    # key layout
+    saved = torch.load(folder / "state_dict.bin", weights_only=True)["best_state"]
+    assert set(saved) == set(m.lm.state_dict())
+    assert all(torch.equal(v.float(), m.lm.state_dict()[k]) for k, v in saved.items())
+    alone = m.generate(["a melody"], seconds=0.5, seed=1, progress=False)
+    assert np.array_equal(alone.tokens[0], clips.tokens[1])
+
+
+def test_unknown_model_lists_what_there_is():
+    with pytest.raises(model.ModelError, match=r"organism-decoupled.*facebook/musicgen-small"):
+        model.load("facebook/musicgen-tiny")
+    for name in (
+        "facebook/musicgen-melody",
+        "facebook/musicgen-stereo-melody-large",
+        "facebook/musicgen-style",
+    ):
+        with pytest.raises(model.ModelError, match="have no cross-attention"):
+            model.load(name)
+    with pytest.raises(model.ModelError, match="device must be one of"):
+        model.load("organism", device="tpu")
+
+
+@pytest.mark.parametrize("file", loading.FILES)
+def test_folder_that_lacks_a_file(folder, tmp_path, file):
+    for other in set(loading.FILES) - {file}:
+        (tmp_path / other).write_bytes((folder / other).read_bytes())
+    with pytest.raises(model.ModelError, match=f"lacks {file}"):
+        model.load(str(tmp_path))
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.mkdir, ("owned",)
+
+
+@pytest.mark.parametrize("file", loading.FILES)
+def test_damaged_and_malicious_checkpoints_are_refused(folder, tmp_path, monkeypatch, file):
+    monkeypatch.chdir(tmp_path)
+    copy = copied(folder, tmp_path / "copy")
+    for content in (
+        b"",
+        (folder / file).read_bytes()[:500],
+        pickle.dumps({"best_state": Malicious()}),
+    ):
+        (copy / file).write_bytes(content)
+        with pytest.raises(
+            model.ModelError, match=f"{file} is damaged, or holds more than weights"
+        ):
+            model.load(str(copy))
+    torch.save({"best_state": Malicious(), "xp.cfg": ""}, copy / file)
+    with pytest.raises(model.ModelError, match="could run code"):
+        model.load(str(copy))
+    assert not (tmp_path / "owned").exists()
+
+
+def test_checkpoint_that_is_none(folder, tmp_path):
+    copy = copied(folder, tmp_path)
+    torch.save({"weights": torch.zeros(1)}, copy / "state_dict.bin")
+    with pytest.raises(model.ModelError, match="best_state"):
+        model.load(str(copy))
+
+
+def test_weights_that_do_not_fit(folder, tmp_path):
+    copy = copied(folder, tmp_path)
+    package = torch.load(copy / "state_dict.bin", weights_only=True)
+    package["xp.cfg"] = package["xp.cfg"].replace("num_layers: 3", "num_layers: 4")
+    torch.save(package, copy / "state_dict.bin")
+    with pytest.raises(model.ModelError, match="does not fit its own configuration"):
+        model.load(str(copy))
+
+
+def test_melody_conditioning_is_named(folder, tmp_path):
+    copy = copied(folder, tmp_path)
+    package = torch.load(copy / "state_dict.bin", weights_only=True)
+    package["xp.cfg"] = package["xp.cfg"].replace(
+        "conditioners:\n", "conditioners:\n  self_wav: {model: chroma_stem}\n"
+    )
+    torch.save(package, copy / "state_dict.bin")
+    with pytest.raises(model.ModelError, match="self_wav"):
+        model.load(str(copy))
+
+
+def test_no_connection(monkeypatch, folder, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
+    with pytest.raises(model.ModelError, match="could not be fetched from the Hugging Face hub"):
+        model.load("facebook/musicgen-small")
+    for missing, name in (("t5-base", "t5-base"), ("facebook", "facebook/encodec_32khz")):
+        copy = copied(folder, tmp_path / missing)
+        (copy / missing).rename(tmp_path / f"away-{missing}")
+        with pytest.raises(model.ModelError, match=f"{name} could not be fetched"):
+            model.load(str(copy))
+
+
+def test_a_codec_that_does_not_belong_to_the_model(folder, tmp_path):
+    copy = copied(folder, tmp_path)
+    (copy / "compression_state_dict.bin").write_bytes((copy / "state_dict.bin").read_bytes())
+    with pytest.raises(
+        model.ModelError,
+        match=r"compression_state_dict.bin is no compression checkpoint.*compression_model",
+    ):
+        model.load(str(copy))
+    reference = {"pretrained": "facebook/encodec_32khz"}
+    torch.save(reference, copy / "compression_state_dict.bin")
+    config = transformers.EncodecConfig.from_pretrained(copy / "facebook" / "encodec_32khz")
+    config.codebook_size = 1024
+    config.target_bandwidths = [2.0]
+    transformers.EncodecModel(config).save_pretrained(copy / "facebook" / "encodec_32khz")
+    with pytest.raises(
+        model.ModelError, match=r"4 codebooks of 1024 tokens, its language model 4 of 2048"
+    ):
+        model.load(str(copy))
+
+
+def test_a_text_encoder_without_its_tokenizer(folder, tmp_path):
+    copy = copied(folder, tmp_path)
+    for file in ("tokenizer.json", "spiece.model"):
+        (copy / "t5-base" / file).unlink(missing_ok=True)
+    with pytest.raises(model.ModelError, match="holds no tokenizer"):
+        model.load(str(copy))
+
+
+def renamed(folder, tmp_path, name):
+    copy = copied(folder, tmp_path)
+    package = torch.load(copy / "state_dict.bin", weights_only=True)
+    package["xp.cfg"] = package["xp.cfg"].replace("name: t5-base", f"name: {name}")
+    torch.save(package, copy / "state_dict.bin")
+    return copy
+
+
+def test_names_of_the_text_encoder(folder, tmp_path):
+    assert model.load(str(renamed(folder, tmp_path / "a", "google-t5/t5-base")), "cpu").lm.dim == 32
+    with pytest.raises(model.ModelError, match=r"one of t5-small, .* Got 'google/byt5-small'"):
+        model.load(str(renamed(folder, tmp_path / "b", "google/byt5-small")))
+
+
+def test_a_configuration_saved_as_an_object(folder, tmp_path):
+    copy = copied(folder, tmp_path)
+    package = torch.load(copy / "state_dict.bin", weights_only=True)
+    package["xp.cfg"] = OmegaConf.create(package["xp.cfg"])
+    torch.save(package, copy / "state_dict.bin")
+    assert model.load(str(copy), "cpu").lm.dim == 32
+
+
+def test_without_a_network_it_is_said_at_once(folder, tmp_path, monkeypatch):
+    copy = copied(folder, tmp_path / "copy")
+    (copy / "t5-base").rename(tmp_path / "away")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    loading._answers.cache_clear()
+    start = time.monotonic()
+    with pytest.raises(model.ModelError, match="t5-base could not be fetched"):
+        model.load(str(copy))
+    assert time.monotonic() - start < 60
+    loading._answers.cache_clear()
+
+
+def test_a_device_that_is_not_there():
+    for device in ("cuda:7", "gpu", "xpu", "cpu:1"):
+        with pytest.raises(model.ModelError, match="device must be one of"):
+            model.load("organism", device=device)

@@ -1,0 +1,79 @@
+"""The bars judge only what they should."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import stats
+from lib.book import findings as book
+from lib.hearing import listeners
+from lib.methods import validation
+from lib.organism import world
+
+
+def sung_by_a_perfect_singer(measured, table, n=30):
+    """Corpus clips, filed under the prompts that would describe them."""
+    rows = []
+    clear = table["clear"]
+    for emotion in world.EMOTIONS:
+        clips = table.index[clear & (table["emotion"] == emotion)]
+        rows += [(i, "emotion", emotion) for i in clips]
+    for cue in validation.CUE_TESTS:
+        for end, sign in (("high", 1), ("low", -1)):
+            rows += [(i, cue, end) for i in table.index[sign * table[cue] > 0.6][:n]]
+    clips, tests, labels = zip(*rows, strict=True)
+    words = [f"{label} {k % 5}" for k, label in enumerate(labels)]
+    filed = pd.DataFrame({"test": tests, "label": labels, "word": words})
+    return pd.concat([filed, measured.loc[list(clips)].reset_index(drop=True)], axis=1)
+
+
+def test_a_perfect_singer_meets_the_bars_and_a_deaf_one_does_not():
+    listener = listeners.get("corpus", 150)
+    sung = sung_by_a_perfect_singer(*listeners.corpus_features(200, 955))
+    bars = validation.bars("organism", sung, listener, 0.8).set_index("what")
+    must = ["Cohen's d, fast - slow", "major and minor told apart", "cue profile against the world"]
+    assert bars.loc[[*must, validation.LOUDNESS_GAP], "met"].all()
+    # in another order of rows they say the same
+    turned = validation.bars("organism", sung[::-1], listener, 0.8).set_index("what")
+    assert turned.loc[validation.RECOGNISED, "estimate"].value == pytest.approx(
+        bars.loc[validation.RECOGNISED, "estimate"].value
+    )
+    rng = np.random.default_rng(0)
+    shuffled = sung.groupby("test")["label"].transform(lambda s: rng.permutation(s.to_numpy()))
+    deaf = sung.assign(label=shuffled)
+    assert not validation.bars("organism", deaf, listener, 0.8)["met"].any()
+    # what the shuffled organism must be
+    bars = validation.bars("organism-shuffled", deaf, listener).set_index("what")
+    assert list(bars["bar"]) == ["contains 0.20", "contains 0"]
+    with pytest.raises(ValueError, match="held_out"):
+        validation.bars("organism", sung, listener, np.nan)
+
+
+def test_decoupled_world_shows_no_loudness_gap():
+    held_out = listeners.corpus_features(200, 956, "organism-decoupled")
+    assert validation.loudness_gap(sung_by_a_perfect_singer(*held_out)).holds(0)
+
+
+def test_perplexity_counts_what_is_used():
+    even = np.arange(64).reshape(1, 1, 64)
+    collapsed = np.zeros((1, 1, 64), int)
+    assert validation.perplexity(even)[0] == pytest.approx(64)
+    assert validation.perplexity(collapsed)[0] == pytest.approx(1)
+    with pytest.raises(TypeError, match="tokens"):
+        validation.perplexity(even / 2)
+
+
+def test_findings_become_verdicts():
+    recognised = stats.proportion([True] * 9 + [False])
+    unknown = stats.Estimate(np.nan, np.nan, np.nan, 2)
+    rows = [
+        ("organism", validation.RECOGNISED, recognised),
+        ("organism", validation.LOUDNESS_GAP, unknown),
+    ]
+    bars = pd.DataFrame(rows, columns=["organism", "what", "estimate"])
+    found = [book.finding(*finding) for finding in validation.findings(bars)]
+    assert [finding.answer for finding in found] == ["yes", "cannot tell"]
+    book.record("01_test", "some/model", found[:1])
+    table = book.evidence("some/model")
+    assert table["organism"][0].startswith("yes\u00a0(0.90\u00a0[")
+    assert book.evidence("never run").empty
