@@ -311,13 +311,13 @@ def typed(values: np.ndarray) -> np.ndarray:
 
 
 def _objects(values):
+    """Values as plain objects, whatever holds them: a list, an array, pandas or xarray."""
     if isinstance(values, pd.Series | pd.Index):
         return values.astype(object).to_numpy()
-    return (
-        list(values)
-        if isinstance(values, Iterable) and not isinstance(values, np.ndarray | str)
-        else values
-    )
+    if hasattr(values, "to_numpy"):
+        return values.to_numpy()
+    plain = isinstance(values, Iterable) and not isinstance(values, np.ndarray | str)
+    return list(values) if plain else values
 
 
 # -------------------------------------------------------------------------------------------- audio

@@ -6,6 +6,7 @@ what is welcome, what is refused, and that the error names value, expectation an
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from lib import check
 
@@ -115,6 +116,7 @@ def test_a_missing_label_is_no_class():
         and check.labels("y", [1, 2]).dtype.kind == "i"
     )
     assert check.labels("y", pd.Series([True, False], dtype=object)).dtype == bool
+    assert check.labels("y", xr.DataArray(np.array(["a", "b"]))).tolist() == ["a", "b"]
     for bad in (["a", None], [1.0, np.nan], pd.Series(["a", pd.NA]), np.array(["a", ""])):
         with pytest.raises(ValueError, match=r"y has 1 missing labels \(rows 1\).*Drop these rows"):
             check.labels("y", bad)
