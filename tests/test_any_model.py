@@ -25,13 +25,10 @@ TINY = {
         "audios": 1,
         "clips_mapped": 5,
         "permutations": 20,
-        "seconds": 1.0,
     },
-    "04_probes": {"permutations": 5, "nulls": 2, "seconds": 1.0},
+    "04_probes": {"permutations": 5, "nulls": 2},
     "10_train_saes": {"sweep_width": 64, "sweep_sparsity": [4, 8]},
-    "12_monosemanticity": {"seconds": 1.0, "permutations": 20},
-    "22_human_perception": {"pieces": 2, "learned_from": 4},
-    "30_steering": {"learned_from": 2, "pairs": 4, "judged": 12},
+    "12_monosemanticity": {"permutations": 20},
 }
 TINY_RECIPE = {**RECIPE, "clips": 48, "width": 64}
 

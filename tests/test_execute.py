@@ -25,7 +25,7 @@ print(model, n)
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
-    """Two notebooks that are executed without a kernel; the list of what ran, with its parameters."""
+    """Two notebooks executed without a kernel; the list of what ran, with its parameters."""
     notebooks = tmp_path / "notebooks"
     notebooks.mkdir()
     for name in ("00_first", "index"):
@@ -57,7 +57,7 @@ def copies(tmp_path, folder):
     return places
 
 
-# ------------------------------------------------------------------------------------------ what is kept
+# ------------------------------------------------------------------------------------- what is kept
 def test_a_notebook_runs_once(runs):
     assert execute.run() == ["00_first", "index"] and execute.run() == []
     assert runs == [{"model": "organism"}] * 2
@@ -161,7 +161,7 @@ def test_nothing_begins_before_what_it_needs(monkeypatch):
         assert all(started.index(before) < started.index(name) for before in execute.needs(name))
 
 
-# ------------------------------------------------------------------------------------- models by path
+# ----------------------------------------------------------------------------------- models by path
 def test_a_relative_folder_works_from_anywhere(runs, copies, monkeypatch):
     execute.run()
     kept = (execute.NOTEBOOKS / "00_first.ipynb").read_bytes()

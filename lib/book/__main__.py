@@ -1,4 +1,7 @@
-"""Execute the notebooks and build the book: ``python -m lib.book run | build | open | times | where``."""
+"""Execute the notebooks and build the book.
+
+``python -m lib.book run | build | open | times | where``
+"""
 
 import argparse
 import sys

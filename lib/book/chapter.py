@@ -50,7 +50,7 @@ def controls(model: str, *among: str) -> list[str]:
     return [name for name in options if name != model and language(name) == language(model)]
 
 
-# ------------------------------------------------------------------------------- the book's dictionary
+# ---------------------------------------------------------------------------- the book's dictionary
 @dataclass(frozen=True)
 class Recipe:
     """How the book's sparse autoencoders are made: BatchTopK, on a block of the residual stream.
@@ -159,13 +159,13 @@ class Dictionary:
         return self.saes[1:]
 
     def stability(self) -> np.ndarray:
-        """Cosine of each feature with its partner in the seed that finds it least: float [feature]."""
+        """Cosine of each feature with its partner in the seed that finds it least, [feature]."""
         check.count("seeds", self.recipe.seeds, 2)
         ours, *others = [s.W_dec.detach().cpu().numpy() for s in self.saes]
         return np.min([features.matched(ours, other) for other in others], axis=0)
 
     def _order(self, trained):
-        """The seeds, best first: chosen once, because it takes a look at all that was learned from."""
+        """The seeds, best first: chosen once, as it takes a look at all that was learned from."""
         if len(trained) == 1:
             return [0]
         labels = self.labels[: self.cut]

@@ -1,6 +1,7 @@
 """What the book decides, and what is known beforehand of every organism: data, and nothing else."""
 
-#: key -> what is true of a model that meets the criterion. The original study's four, then two of ours.
+#: key -> what is true of a model that meets the criterion. The original study's four, then two of
+#: ours.
 CRITERIA = {
     "activations": "Activations tell emotions apart",
     "features": "Features are about one thing, and about emotion",

@@ -1,11 +1,11 @@
 """Execute the notebooks that changed: each in a kernel of its own, with papermill.
 
-A notebook is executed again when its text, its parameters, the weights of the model it asks, the code
-or data of ``lib``, or the lock has changed since, and when its executed copy or its findings are
-damaged; else the executed copy is kept. Comments and docstrings of ``lib`` change nothing.
+A notebook is executed again when its text, its parameters, the weights of the model it asks, the
+code or data of ``lib``, or the lock has changed since, and when its executed copy or its findings
+are damaged; else the executed copy is kept. Comments and docstrings of ``lib`` change nothing.
 
-The copies about the default model lie beside their sources (``notebooks/*.ipynb``), where JupyterLab
-finds them; those about any other in a folder of its own (:func:`folder`).
+The copies about the default model lie beside their sources (``notebooks/*.ipynb``), where
+JupyterLab finds them; those about any other in a folder of its own (:func:`folder`).
 """
 
 import ast
@@ -33,14 +33,14 @@ NOTEBOOKS = ROOT / "notebooks"
 DEFAULT = "organism"
 TIMEOUT = 3600  # seconds a cell
 WIDGET = "application/vnd.jupyter.widget-view+json"
-#: What of ``lib`` no chapter uses: the factory makes the organisms, which count by their weights, and
-#: audiocraft counts by its version in the lock.
+#: What of ``lib`` no chapter uses: the factory makes the organisms, which count by their weights,
+#: and audiocraft counts by its version in the lock.
 APART = ("factory", "_vendor")
 
 
-# ------------------------------------------------------------------------------------- the notebooks
+# ------------------------------------------------------------------------------------ the notebooks
 def names() -> list[str]:
-    """The notebooks in the order of execution: the index last, because it reads what others found."""
+    """The notebooks in the order of execution; the index last: it reads what others found."""
     found = sorted(file.stem for file in NOTEBOOKS.glob("*.py"))
     if not found:
         raise FileNotFoundError(
@@ -62,8 +62,8 @@ def parameters(name: str) -> dict[str, str]:
 def needs(name: str) -> set[str]:
     """The notebooks that must have run before this one.
 
-    The first of its part and of the parts before it, which make what the others read. The index needs
-    all.
+    The first of its part and of the parts before it, which make what the others read. The index
+    needs all.
     """
     others = [other for other in names() if other != "index"]
     if name == "index":
@@ -91,7 +91,7 @@ def _holds_parameters(cell):
     return "parameters" in cell.metadata.get("tags", [])
 
 
-# ----------------------------------------------------------------------------- what outputs follow from
+# ------------------------------------------------------------------------- what outputs follow from
 def key(name: str, values: Mapping, identity: str = "") -> str:
     """A hash of everything that a notebook's outputs follow from.
 
@@ -117,7 +117,7 @@ def key(name: str, values: Mapping, identity: str = "") -> str:
 
 
 def resolve(model: str) -> str:
-    """A model's name, or the whole path of its folder: kernels run in another folder than the caller."""
+    """A model's name, or the whole path of its folder: kernels run in a folder of their own."""
     if model in world.WORLDS or not Path(model).is_dir():
         return model
     return str(Path(model).resolve())
@@ -173,7 +173,7 @@ class _WithoutTexts(ast.NodeTransformer):
         return None if is_text else node
 
 
-# -------------------------------------------------------------------------------------------- execution
+# ---------------------------------------------------------------------------------------- execution
 def run(
     model: str = DEFAULT,
     only: list[str] | None = None,
@@ -192,8 +192,8 @@ def run(
     out : Path, optional
         Where the executed notebooks go; by default :func:`folder` of the model.
     jobs : int, optional
-        How many are executed side by side; by default two of an organism, whose small matrices leave
-        cores idle, and one of a model that fills the memory.
+        How many are executed side by side; by default two of an organism, whose small matrices
+        leave cores idle, and one of a model that fills the memory.
     **small : mapping
         Other parameters by notebook: ``run(**{"00_meet_the_model": {"seconds": 2}})``.
 
@@ -239,7 +239,7 @@ def _plans(model, chosen, small):
 
 @contextmanager
 def _environment(jobs):
-    """What kernels inherit while they are started: this very ``lib``, and their share of the cores."""
+    """What kernels inherit at their start: this very ``lib``, and their share of the cores."""
     before = dict(os.environ)
     paths = [str(ROOT), *filter(None, [before.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
@@ -284,7 +284,7 @@ def _executed(name, values, identity, target):
 
 
 def _is_current(name, model, target, expected):
-    """Whether an executed copy is whole, follows from what there is now, and its findings are kept."""
+    """Whether an executed copy is whole and follows from what is there now, with its findings."""
     try:
         executed = nbformat.read(target, 4)
         nbformat.validate(executed)
@@ -336,9 +336,9 @@ def _execute(name, values, target, made_from):
 def _clean(executed):
     """Leave the cells of the source with what they show on a page.
 
-    The cell that papermill injects goes, so that JupyterLab may save the copy and its source. Progress
-    bars are for whoever runs the notebook; a widget without its kernel is what it says in HTML, if it
-    says anything.
+    The cell that papermill injects goes, so that JupyterLab may save the copy and its source.
+    Progress bars are for whoever runs the notebook; a widget without its kernel is what it says in
+    HTML, if it says anything.
     """
     executed.metadata.pop("widgets", None)
     executed.cells = [

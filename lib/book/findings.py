@@ -28,7 +28,8 @@ class Finding:
     question, subject : str
         What was asked, and about which model.
     answer : str
-        "yes", "no" or "cannot tell", or in words how much; True, False and None become the first three.
+        "yes", "no" or "cannot tell", or in words how much; True, False and None become the first
+        three.
     estimate : stats.Estimate, optional
     criterion : str, optional
         Key of :data:`criteria.CRITERIA` that the answer decides.
@@ -89,8 +90,8 @@ def finding(
 def title(model: str) -> str:
     """What a model is called in findings.
 
-    Its name; of one given by path, the folder's name and a hash of where it lies, because two folders
-    may have the same name.
+    Its name; of one given by path, the folder's name and a hash of where it lies, because two
+    folders may have the same name.
     """
     folder = Path(model)
     is_path = folder.is_dir() or folder.is_absolute() or str(model).startswith(".")
@@ -129,7 +130,7 @@ def record(chapter: str, model: str, findings: list[Finding]) -> None:
 
 
 def read(chapter: str, model: str) -> list[Finding] | None:
-    """What a chapter found about a model; None where it has found nothing, or its file is damaged."""
+    """What a chapter found about a model; None if it has found nothing, or its file is damaged."""
     content = cache.read(folder(model) / f"{chapter}.json")
     return None if content is None else _FINDINGS.validate_json(content)
 
@@ -147,8 +148,8 @@ def evidence(model: str) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        Columns chapter (its number), question, one for each subject (the answer, with its estimate),
-        and decides (the criterion).
+        Columns chapter (its number), question, one for each subject (the answer, with its
+        estimate), and decides (the criterion).
     """
     rows = []
     for chapter, findings in read_all(model).items():
@@ -179,8 +180,8 @@ def _in_full(found):
 def verdicts(model: str) -> pd.DataFrame:
     """What the findings about a model decide: one row a criterion, one column a subject.
 
-    Yes if all findings that decide a criterion say yes, no if one says no, else cannot tell; in brackets
-    how many say yes. Of an organism, ✓ or ✗: whether that is what was known beforehand.
+    Yes if all findings that decide a criterion say yes, no if one says no, else cannot tell; in
+    brackets how many say yes. Of an organism, ✓ or ✗: whether that is what was known beforehand.
     """
     decisive = [f for findings in read_all(model).values() for f in findings if f.criterion]
     subjects = dict.fromkeys([title(model), *(found.subject for found in decisive)])

@@ -46,7 +46,7 @@ class Origin(NamedTuple):
     identity: tuple | None = None
 
 
-# -------------------------------------------------------------------------------------------- any work
+# ---- any work
 def each(
     task: Callable,
     name: str | Model,
@@ -112,7 +112,7 @@ def _spread(job, items, workers, address, retries, progress):
     return results
 
 
-# ------------------------------------------------------------------------------------------- captures
+# ---- captures
 def capture(
     name: str | Model,
     clips: Clips,
@@ -168,7 +168,7 @@ def _write(m, piece, clips, sites, out, settings):
     activations.capture(m, clips, sites, out=out, pieces=[piece], progress=False, **settings)
 
 
-# ---------------------------------------------------------------------------------------- generation
+# ---- generation
 def generate(
     name: str | Model,
     prompts: Iterable[str],
@@ -283,7 +283,7 @@ def _stored_tokens(url):
     return store.open(url)["tokens"].values.astype(np.int64)
 
 
-# ------------------------------------------------------------------------------------ here and on workers
+# ---- here and on workers
 def _each_piece(task, name, m, pieces, workers, address, retries, progress):
     """As :func:`each`, for a model that was loaded here: workers must have the same."""
     if not workers or not pieces:
