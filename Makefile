@@ -13,8 +13,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .PHONY: book test lab notebooks bench organisms clean lock
 
 book: notebooks
-	$(BIN)/python -m lib.book build
-	$(BIN)/python -m lib.book open
+	$(BIN)/python -m lib.book build --model $(MODEL)
+	$(BIN)/python -m lib.book open --model $(MODEL)
 
 test: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -22,8 +22,9 @@ test: $(VENV)/ready
 	$(BIN)/python -m pytest
 
 lab: notebooks
-	$(BIN)/jupyter trust notebooks/*.ipynb >/dev/null # we made their outputs ourselves: players and figures may run
-	$(BIN)/jupyter lab notebooks/index.ipynb
+	# we made their outputs ourselves: players and figures may run
+	cd $$($(BIN)/python -m lib.book where --model $(MODEL)) && $(CURDIR)/$(BIN)/jupyter trust *.ipynb >/dev/null && \
+	    $(CURDIR)/$(BIN)/jupyter lab index.ipynb
 
 notebooks: $(VENV)/ready
 	$(BIN)/python -m lib.book run --model $(MODEL)

@@ -79,11 +79,13 @@ n = len(clips)
 frames = clips.tokens.shape[-1]
 error = np.abs(capture()["resid.7"].values - live_hooks()[7][:n, :frames].numpy()).max()
 print(
-    f"{n} clips x {frames} frames x {len(layers)} layers on {m.device}; largest difference to (a): {error:.1e}"
+    f"{n} clips x {frames} frames x {len(layers)} layers on {m.device}; largest difference to (a): "
+    f"{error:.1e}"
 )
 print(f"(a) hooks during generation (baseline)   {live:6.2f} s   1.0 x   +{live_memory:.0f} MB")
 print(
-    f"(b) plain hooks on one forward pass      {plain:6.2f} s  {live / plain:4.1f} x   +{plain_memory:.0f} MB"
+    f"(b) plain hooks on one forward pass      {plain:6.2f} s  {live / plain:4.1f} x   "
+    f"+{plain_memory:.0f} MB"
 )
 print(
     f"activations.capture, all layers          {ours:6.2f} s  {live / ours:4.1f} x   +{memory:.0f} "

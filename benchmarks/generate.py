@@ -44,12 +44,14 @@ print(f"likeliest tokens equal: {np.mean(theirs == ours):.2%} of {ours.size}")
 
 baseline.set_generation_params(duration=SECONDS, top_k=250, cfg_coef=3.0)
 print(
-    f"clips of {SECONDS:g} s on {m.device}: tokens a second, times audiocraft's MusicGen.generate (baseline)"
+    f"clips of {SECONDS:g} s on {m.device}: tokens a second, times audiocraft's MusicGen.generate "
+    "(baseline)"
 )
 for n in (1, 8, len(PROMPTS)):
     tokens = n * m.lm.n_q * int(SECONDS * m.frame_rate)
     theirs = tokens / best(lambda: baseline.generate(PROMPTS[:n]))  # noqa: B023
     ours = tokens / best(lambda: m.generate(PROMPTS[:n], SECONDS, progress=False))  # noqa: B023
     print(
-        f"{n:3} at once: audiocraft {theirs:7,.0f}  1.00 x   lib.model {ours:7,.0f}  {ours / theirs:.2f} x"
+        f"{n:3} at once: audiocraft {theirs:7,.0f}  1.00 x   lib.model {ours:7,.0f}  "
+        f"{ours / theirs:.2f} x"
     )

@@ -71,7 +71,8 @@ def measure(name, folder):
     size = sizing.parameters(sizing.Shape(blocks, dim, text_dim=24))
     frames = int(SECONDS * m.frame_rate)
     print(
-        f"{name}: {blocks} blocks of {dim}, {size / 1e6:,.0f} M parameters, {m.lm.emb[0].weight.dtype}, {m.device}"
+        f"{name}: {blocks} blocks of {dim}, {size / 1e6:,.0f} M parameters, "
+        f"{m.lm.emb[0].weight.dtype}, {m.device}"
     )
     theirs = audiocraft.models.MusicGen(name, m.codec, m.lm, max_duration=30)
     for n in (1, CLIPS):
@@ -144,7 +145,8 @@ def measure(name, folder):
 
 PEAK = product()
 print(
-    f"{torch.cuda.get_device_name() if GPU else 'CPU'}: one large product {PEAK / 1e12:,.2f} Tflop/s; {CLIPS} clips of {SECONDS:g} s"
+    f"{torch.cuda.get_device_name() if GPU else 'CPU'}: one large product {PEAK / 1e12:,.2f} "
+    f"Tflop/s; {CLIPS} clips of {SECONDS:g} s"
 )
 for name in sys.argv[1:] or (["small", "large"] if GPU else ["miniature"]):
     with tempfile.TemporaryDirectory() as folder:

@@ -1,29 +1,33 @@
-"""Does MusicGen understand emotion, or does it only correlate patterns? The library behind the book.
+"""Does MusicGen understand emotion, or does it only correlate patterns? The library behind the
+book.
 
-Rooms, from the ground up. A room imports only those named in its row (``tests/test_house.py`` checks this table against
-the code), so that the arrows never form a circle.
+Rooms, from the ground up. A room imports only those named in its row (``tests/test_house.py``
+checks this table against the code), so that the arrows never form a circle.
 
-========  ===============================================================  ==============================================
-room      imports                                                          what is in it
-========  ===============================================================  ==============================================
-stats     -                                                                estimates with intervals, tests
-check     -                                                                the one way to check input
-cache     -                                                                what is kept on disk: named, written, read
-musicgen  check cache                                                      a MusicGen: load, run, read, change
-organism  check cache                                                      worlds whose truth is known: causes, captions
-hearing   stats check cache organism                                       what is heard: acoustics, listeners
-prompts   check organism                                                   what is asked: controlled sets of prompts
-scale     check cache musicgen                                             the same work on many machines
-methods   stats check cache musicgen organism hearing prompts scale        probes, SAEs, causes, steering, validation
-rated     stats check cache musicgen organism methods                      music that people rated
-factory   check cache musicgen organism                                    trains the organisms; nobody imports it
-pages     stats check cache musicgen organism hearing prompts methods      what a reader sees and plays
-book      stats check cache musicgen organism hearing prompts scale        chapters: set-up, findings, execution
-          methods rated pages
-========  ===============================================================  ==============================================
+========  ==============================================  ==========================================
+room      imports                                         what is in it
+========  ==============================================  ==========================================
+stats     -                                               estimates with intervals, tests
+check     -                                               the one way to check input
+cache     -                                               what is kept on disk: named, written, read
+musicgen  check cache                                     a MusicGen: load, run, read, change
+organism  check cache                                     worlds whose truth is known
+hearing   stats check cache organism                      what is heard: acoustics, listeners
+prompts   check organism                                  what is asked: sets of prompts
+scale     check cache musicgen                            the same work on many machines
+methods   stats check cache musicgen organism hearing     probes, SAEs, causes, steering, validation
+          prompts scale
+rated     stats check cache musicgen organism methods     music that people rated
+factory   check cache musicgen organism                   trains the organisms; nobody imports it
+pages     stats check cache musicgen organism hearing     what a reader sees and plays
+          prompts methods
+book      stats check cache musicgen organism hearing     chapters: set-up, findings, execution
+          prompts scale methods rated pages
+========  ==============================================  ==========================================
 
-Short names for what a chapter uses most, whatever room it is in: ``from lib import model, activations, probes, sae,
-features, harvest, causal, steering, listeners, datasets, show, results`` (:data:`NAMES`).
+Short names for what a chapter uses most, whatever room it is in: ``from lib import model,
+activations, probes, sae, features, harvest, causal, steering, listeners, datasets, show, results``
+(:data:`NAMES`).
 
 >>> from lib import activations, model
 >>> m = model.load("organism")
@@ -83,7 +87,10 @@ class _ShortNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return module
 
     def exec_module(self, module):
-        """It has been executed; importing it under a second name must not change what it says of itself."""
+        """It has been executed;
+
+        importing it under a second name must not change what it says of itself.
+        """
         module.__spec__ = module.__spec__.loader_state
 
 

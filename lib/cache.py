@@ -99,14 +99,25 @@ def code(*sources) -> str:
 
     Parameters
     ----------
-    *sources : module, function or class
+    *sources : module, function, class or path of a file
     """
     return digest([_plain_source(source) for source in sources])
 
 
-@functools.cache
 def _plain_source(source):
-    tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(source)))
+    if isinstance(source, os.PathLike):
+        return _without_texts(Path(source).read_text())
+    return _plain_object(source)
+
+
+@functools.cache
+def _plain_object(source):
+    return _without_texts(inspect.cleandoc("\n" + inspect.getsource(source)))
+
+
+def _without_texts(source):
+    """Code as what it does: comments are no part of a syntax tree, and docstrings are emptied."""
+    tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):

@@ -48,7 +48,7 @@ class Estimate(NamedTuple):
         return self.low <= number <= self.high
 
 
-# ----------------------------------------------------------------------------------- the bootstrap
+# ------------------------------------------------------------------------------------ the bootstrap
 def bootstrap(
     statistic: Callable,
     *samples,
@@ -207,7 +207,7 @@ def _read_off(statistic, units, drawn, method, settings):
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
-# --------------------------------------------------------------------------------------- estimates
+# ---------------------------------------------------------------------------------------- estimates
 def mean(values) -> Estimate:
     """Mean with a bootstrap interval over the first axis."""
     return bootstrap(_means, _unit_means(values), many=True)
@@ -274,7 +274,7 @@ def proportion(successes) -> Estimate:
     return Estimate(float(successes.mean()), float(low), float(high), len(successes))
 
 
-# ---------------------------------------------------------------------- within and between classes
+# ----------------------------------------------------------------------- within and between classes
 class BetweenWithin(NamedTuple):
     """Cosine similarity within and between classes, its difference, and the difference's p-value by
     permutation."""

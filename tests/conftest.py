@@ -44,7 +44,10 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 def browser():
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
-        message = f"No browser found (looked for {', '.join(BROWSERS)}): the built pages were not checked."
+        message = (
+            f"No browser found (looked for {', '.join(BROWSERS)}): the built pages were not "
+            "checked."
+        )
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     from playwright.sync_api import sync_playwright
 

@@ -23,7 +23,7 @@ REGISTERED = standin.install()
 from lib import prompts  # noqa: E402
 from lib.methods import causal, sae, steering  # noqa: E402
 from lib.methods.causal import mediation, perception, subspaces  # noqa: E402
-from lib.musicgen import Clips, Model, activations, edits, forward, load, sampling, sizing  # noqa: E402
+from lib.musicgen import Clips, Model, activations, edits, forward, load, sampling, sizing  # noqa: E402  # noqa: E402
 from lib.musicgen.activations import Edit  # noqa: E402
 from lib.pages.explorer import Explorer  # noqa: E402
 from lib.pages.pad import Pad  # noqa: E402

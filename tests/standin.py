@@ -127,7 +127,7 @@ def _is_here(device):
     return device is not None and torch.device(device).type == NAME
 
 
-# ------------------------------------------------------------------------------------ one operator
+# ------------------------------------------------------------------------------------- one operator
 def dispatch(op, *args, **kwargs):
     """Run an operator: check where its tensors are, compute on the CPU, wrap what comes out."""
     name = op._schema.name.split("::")[1]
@@ -233,7 +233,7 @@ def _wrapped(name, result, toys):
     return pytree.tree_map(wrap, result)
 
 
-# ------------------------------------------------------------------------------------ the backend
+# -------------------------------------------------------------------------------------- the backend
 class _Making(TorchFunctionMode):
     """``torch.tensor(..., device=...)`` fills memory below all dispatch: upload what it makes."""
 

@@ -32,7 +32,7 @@ def changed(organism):
         weight.copy_(kept)
 
 
-# ---------------------------------------------------------------------------------------- patching
+# ----------------------------------------------------------------------------------------- patching
 @pytest.mark.parametrize(
     ("site", "direction"),
     [("resid.2", "denoise"), ("cross.1", "noise"), ("mlp.5", "denoise"), ("head.3.1", "denoise")],
@@ -256,7 +256,7 @@ def test_patching_a_released_model(miniature):
     assert np.allclose(grid[:, 0, 1] * ratio, alone[:, 0, 0], atol=1e-3)
 
 
-# ----------------------------------------------------------------------------------------- prompts
+# ------------------------------------------------------------------------------------------ prompts
 @pytest.mark.parametrize("variable", sorted(prompts.POLES))
 def test_pairs_differ_in_one_variable(variable):
     table = prompts.pairs(variable, 12)
@@ -293,7 +293,7 @@ def test_interchanges_have_unseen_words_and_both_kinds():
             wrong()
 
 
-# --------------------------------------------------------------------------------------- subspaces
+# ---------------------------------------------------------------------------------------- subspaces
 @pytest.fixture(scope="module")
 def pairs(organism):
     return [
@@ -351,7 +351,7 @@ def test_where_to_look_is_a_relative_depth(organism, miniature):
         assert causal.locate(m, few, "tempo", method="random", test=few).site == site
 
 
-# --------------------------------------------------------------------------------------- mediation
+# ---------------------------------------------------------------------------------------- mediation
 def subspace(variable="energy", dim=192, site="resid.4"):
     return subspaces.Subspace(variable, site, "random", np.eye(4, dim), *[None] * 3)
 
@@ -408,7 +408,7 @@ def test_mediation_by_what_is_heard_recovers_a_known_share():
     pd.testing.assert_frame_equal(*few)  # the seed says what is drawn
 
 
-# -------------------------------------------------------------------------------------- perception
+# --------------------------------------------------------------------------------------- perception
 def test_varied_changes_one_thing():
     soft, loud = (perception.varied({"dynamics": z}, 2, seconds=2.0) for z in (-1.0, 1.0))
     heard = [acoustics.measure_all(audio) for audio in (soft, loud)]
@@ -443,7 +443,7 @@ def test_a_line_is_told_from_a_bend():
     assert bent["linear"] == pytest.approx(0, abs=1e-9) and bent["quadratic"] == pytest.approx(1)
 
 
-# ------------------------------------------------------------------------------------------- graph
+# -------------------------------------------------------------------------------------------- graph
 def test_true_edges_follow_the_world():
     own, apart = graph.true_edges("organism"), graph.true_edges("organism-decoupled")
     assert own["tempo", "energy"] == 0.6 and apart["tempo", "energy"] == 0

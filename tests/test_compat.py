@@ -1,4 +1,6 @@
-"""audiocraft imports and runs without the packages it does not need, and real ones are left alone."""
+"""audiocraft imports and runs without the packages it does not need, and real ones are left
+alone.
+"""
 
 import subprocess
 import sys

@@ -14,7 +14,7 @@ from lib.musicgen import miniature
 from lib.organism import captions, corpus
 
 
-# ------------------------------------------------------------------------------------- miniature
+# ---------------------------------------------------------------------------------------- miniature
 def test_codec_keeps_length_and_rejects_too_few_vectors():
     model = miniature.build_codec()
     audio = torch.randn(2, 1, 16_000) * 0.1
@@ -79,7 +79,7 @@ def test_a_damaged_model_is_refused_with_the_reason(tmp_path, how, message):
         miniature.load_lm(folder)
 
 
-# -------------------------------------------------------------------------------------- training
+# ----------------------------------------------------------------------------------------- training
 def test_loss_counts_every_token_once(tmp_path):
     """audiocraft's own loss on the frames it can see, and the last ones, too."""
     texts = ["a happy melody", "slow music"]

@@ -84,7 +84,7 @@ def test_a_listener_is_one_however_it_is_asked_for(monkeypatch):
     assert listeners.get("cues") is listeners.get("cues", CLIPS) is listeners.get("cues", n=CLIPS)
 
 
-# ------------------------------------------------------------------------------------------- clips
+# -------------------------------------------------------------------------------------------- clips
 def test_listeners_take_plain_audio():
     quiet = music.clip(music.Cues(tempo=60, dynamics=-35), 3)
     loud = music.clip(music.Cues(tempo=160, dynamics=-12), 3)
@@ -169,7 +169,7 @@ def test_every_listener_answers_alike_with_intervals(tmp_path):
         assert from_file["arousal"][0] == pytest.approx(answers["arousal"][0], abs=0.05)
 
 
-# -------------------------------------------------------------------------------------------- CLAP
+# --------------------------------------------------------------------------------------------- CLAP
 @pytest.fixture(scope="module")
 def clap_folder(tmp_path_factory):
     """A CLAP in miniature, in the format of the released one."""

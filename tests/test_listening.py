@@ -1,4 +1,7 @@
-"""The blind listening test: its page in a real browser, what it refuses, what its analysis finds."""
+"""The blind listening test:
+
+its page in a real browser, what it refuses, what its analysis finds.
+"""
 
 import itertools
 import json

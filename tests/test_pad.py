@@ -1,4 +1,7 @@
-"""The emotion pad and the plane behind it. That the page works in a browser is tested on the built book, too."""
+"""The emotion pad and the plane behind it.
+
+That the page works in a browser is tested on the built book, too.
+"""
 
 import re
 

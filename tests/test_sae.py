@@ -55,7 +55,7 @@ def explained(s, x):
         return 1 - error.item(), (s.encode(x) > 0).float().sum(1).mean().item()
 
 
-# ---------------------------------------------------------------------------------------- training
+# ----------------------------------------------------------------------------------------- training
 def test_it_finds_the_true_directions(trained, acts, dictionary):
     found = features.matched(dictionary, trained.W_dec.detach().numpy())
     random = features.matched(dictionary, np.random.default_rng(5).normal(size=(64, DIM)))
@@ -146,7 +146,7 @@ def test_rows_stream_each_row_once_a_pass_and_start_anywhere(acts, monkeypatch):
     assert torch.equal(next(later), read[per_pass + 3])
 
 
-# ---------------------------------------------------------------------------- keeping and resuming
+# ----------------------------------------------------------------------------- keeping and resuming
 def test_a_folder_belongs_to_the_activations_it_was_trained_on(acts, tmp_path):
     """Other data of the same shape, mean and scale is another training, finished or not."""
     other = acts.copy(deep=True)
@@ -253,7 +253,7 @@ def test_what_chapters_share_is_named_by_content(organism, acts, monkeypatch):
     assert len(list(sae.FOLDER.iterdir())) == 3
 
 
-# -------------------------------------------------------------------------------------- evaluation
+# --------------------------------------------------------------------------------------- evaluation
 @pytest.fixture(scope="module")
 def sung(organism):
     prompts = [f"a {word} melody" for word in ("happy", "sad", "calm", "fast")] * 3
@@ -352,7 +352,7 @@ def test_effects_are_in_the_order_in_which_they_are_asked(organism, sung, monkey
         sae.effects(basis, organism, "resid.4", clips, activity, [192])
 
 
-# ----------------------------------------------------------------------------------------- placing
+# ------------------------------------------------------------------------------------------ placing
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_an_sae_takes_any_precision_and_answers_in_it(trained, acts, dtype):
     x = torch.from_numpy(acts.values[0])

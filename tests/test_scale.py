@@ -77,7 +77,7 @@ def left_behind():
     return [p.name() for p in processes if "ray" in p.name() or "gcs" in p.name()]
 
 
-# ---- on workers that die
+# ------------------------------------------------------------------------------ on workers that die
 def test_workers_give_the_same_bits_though_one_is_killed(organism, clips, tmp_path, monkeypatch):
     """Under edits, too: they travel with the pieces."""
     marker = tmp_path / "killed"
@@ -202,7 +202,7 @@ def test_an_address_that_never_answers(monkeypatch):
             run(print, address=f"127.0.0.1:{silent.getsockname()[1]}")
 
 
-# ---- edits and changed models travel
+# ------------------------------------------------------------------ edits and changed models travel
 @pytest.mark.parametrize("workers", [0, 1])
 def test_pieces_are_edited_as_one_call_is(organism, clips, edited, played, workers):
     asked = {"seconds": 0.6, "seed": 3, "at_once": np.int32(5), "decode": False, "workers": workers}
@@ -305,7 +305,7 @@ def test_clips_travel_without_their_sound(organism, clips, tmp_path, played):
     assert len(task) < 100_000
 
 
-# ---- without workers
+# ---------------------------------------------------------------------------------- without workers
 def test_a_store_at_a_url(organism, clips, alone, monkeypatch):
     out = "memory://scale-test/a.zarr"
     there = scale.capture(organism, clips, iter(SITES), out, batch_size=4, progress=False)

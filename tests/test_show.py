@@ -29,7 +29,7 @@ def sine(level, seconds=3, rate=RATE):
     return (level * np.sin(2 * np.pi * 440 * np.arange(seconds * rate) / rate)).astype(np.float32)
 
 
-# --------------------------------------------------------------------------------------- players
+# ------------------------------------------------------------------------------------------ players
 def test_players_keep_loudness_and_stay_small():
     loud, soft = (soundfile.read(io.BytesIO(show.mp3(sine(a), RATE)))[0] for a in (0.5, 0.05))
     ratio = np.sqrt(np.mean(loud**2) / np.mean(soft**2))
@@ -80,7 +80,7 @@ def test_bad_audio(bad, error):
         show.mp3(bad, RATE)
 
 
-# --------------------------------------------------------------------------------------- figures
+# ------------------------------------------------------------------------------------------ figures
 def all_figures():
     e = stats.Estimate(0.5, 0.4, 0.6, 10)
     frame = pd.DataFrame(np.eye(2), columns=["a", "b"], index=["c", "d"])
@@ -183,7 +183,7 @@ def test_curves_draw_intervals_in_the_colour_of_the_series():
     assert data[2].fillcolor == show.COLORS["sad"]
 
 
-# ---------------------------------------------------------------------------------------- tokens
+# ------------------------------------------------------------------------------------------- tokens
 def test_tokens_are_drawn_with_their_delay():
     figure = all_figures()["tokens"].figure
     z = figure.data[0].z
@@ -230,7 +230,7 @@ def test_token_map_refuses(change, message):
         show.token_map(**given, frame_rate=25, cardinality=10)
 
 
-# ---------------------------------------------------------------------------------------- tables
+# ------------------------------------------------------------------------------------------- tables
 def test_tables_write_estimates_and_marks():
     e = stats.Estimate(0.5, 0.4, 0.6, 10)
     frame = pd.DataFrame({"e": [e], "met": [True], "x": [1.23456], "t": ["<b>"]})
@@ -243,7 +243,7 @@ def test_tables_write_estimates_and_marks():
     assert "0.50 [0.40, 0.60], n = 12" in show.table(frame).data.replace("\u00a0", " ")
 
 
-# ---------------------------------------------------------------------------- pictures that sound
+# ------------------------------------------------------------------------------ pictures that sound
 def test_sound_map_has_a_clip_behind_every_point():
     maps = {"PCA": np.random.default_rng(0).normal(size=(3, 2)), "UMAP": np.zeros((3, 2))}
     labels = ["sad", "calm", "sad"]
@@ -306,7 +306,7 @@ def test_site_map_tells_shape_and_equation(browser, tmp_path):
     page.close()
 
 
-# --------------------------------------------------------------------------- scripts and data
+# --------------------------------------------------------------------------------- scripts and data
 class Doubler(Live):
     kind = "pad"
     scripts = ("elements",)

@@ -135,7 +135,7 @@ def test_bad_input():
             stats.between_within(np.eye(3), ["a", "b", gap])
 
 
-# ---------------------------------------------------------------------- within and between classes
+# ----------------------------------------------------------------------- within and between classes
 def classes_and_noise(strength, dim=40, units=30, seed=1):
     """Vectors of five classes: noise plus a vector that a class has in common."""
     rng = np.random.default_rng(seed)

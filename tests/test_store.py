@@ -49,7 +49,7 @@ def assert_same(disk, memory):
     xr.testing.assert_identical(disk.load(), memory)
 
 
-# ---- the same as memory
+# ------------------------------------------------------------------------------- the same as memory
 @pytest.mark.parametrize("place", ["a.zarr", "file", "memory"])
 def test_what_is_read_back_is_what_was_written(tmp_path, place):
     url = {"file": f"file://{tmp_path}/b.zarr", "memory": "memory://test-store/a.zarr"}.get(
@@ -156,7 +156,7 @@ def test_token_0_is_no_empty_place(tmp_path):
     assert not target.todo
 
 
-# ---- what is refused, and why
+# ------------------------------------------------------------------------- what is refused, and why
 def test_a_store_of_something_else_is_refused(tmp_path):
     url = tmp_path / "a.zarr"
     fill(Store(url, SITES, labels(), {"model": "a", "n": np.int64(3)}), values())
@@ -241,7 +241,7 @@ def test_too_small_a_disk_is_refused_beforehand(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-# ---- half written, damaged
+# ---------------------------------------------------------------------------- half written, damaged
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     target = Store(tmp_path / "a", SITES, labels(), {}, piece=2)
     fill(target, values(), [slice(0, 2)])

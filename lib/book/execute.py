@@ -160,17 +160,7 @@ def _library():
 @functools.cache
 def _content(file, modified):
     """A hash of a file as it was when it was modified; of code, without comments and docstrings."""
-    if file.suffix != ".py":
-        return cache.digest(file.read_bytes())
-    return cache.digest(ast.dump(_WithoutTexts().visit(ast.parse(file.read_text()))))
-
-
-class _WithoutTexts(ast.NodeTransformer):
-    """Leaves out docstrings and other texts that no code uses."""
-
-    def visit_Expr(self, node):
-        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return None if is_text else node
+    return cache.code(file) if file.suffix == ".py" else cache.digest(file.read_bytes())
 
 
 # ---------------------------------------------------------------------------------------- execution

@@ -20,7 +20,7 @@ from . import plan, training
 SAVE_EVERY = 250
 
 
-# ------------------------------------------------------------------------------------------ parts
+# -------------------------------------------------------------------------------------------- parts
 class SpectralLoss(nn.Module):
     """Multi-resolution loss between two waveforms [batch, 1, sample].
 
@@ -135,7 +135,7 @@ def excerpts(corpora: Sequence[np.ndarray], step: int, size: int, length: int) -
     return (wave * gain).clamp(-1, 1)
 
 
-# --------------------------------------------------------------------------------------- training
+# ----------------------------------------------------------------------------------------- training
 def train(
     corpora: Sequence[np.ndarray], device: str, settings: dict = plan.CODEC
 ) -> miniature.EncodecModel:

@@ -20,7 +20,7 @@ def place(*parts: str) -> Path:
     return folder
 
 
-# ----------------------------------------------------------------------------------------- states
+# ------------------------------------------------------------------------------------------- states
 def checkpoint(file: Path, step: int, follows: str, *objects) -> None:
     """Write a training state: a kill leaves the old one or the new one, never half of one.
 
@@ -75,7 +75,7 @@ def log(file: Path, **values) -> None:
         lines.write(json.dumps(rounded) + "\n")
 
 
-# ------------------------------------------------------------------------------------------ steps
+# -------------------------------------------------------------------------------------------- steps
 def fast_autocast(device: str):
     """bfloat16 where the hardware multiplies it faster, else a context that changes nothing.
 

@@ -58,7 +58,7 @@ TOGETHER = 8
 LOWEST_PITCH = 33
 
 
-# ------------------------------------------------------------------------------------------ clips
+# -------------------------------------------------------------------------------------------- clips
 def check_clips(audios, sample_rate: float = RATE) -> list[np.ndarray]:
     """Mono clips, one float32 array [sample] each, as they came otherwise.
 
@@ -107,7 +107,7 @@ def _one_clip(name, audio):
     return clips[0]
 
 
-# --------------------------------------------------------------------------------------- measures
+# ----------------------------------------------------------------------------------------- measures
 def measure(audio: np.ndarray, sample_rate: float = RATE) -> dict[str, float]:
     """All :data:`MEASURES` of one clip.
 

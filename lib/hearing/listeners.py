@@ -48,7 +48,7 @@ FEWEST_CLIPS = 30
 LIBRARIES = ("librosa", "numpy", "scipy", "pretty_midi", "tinysoundfont")
 
 
-# --------------------------------------------------------------------------------------- features
+# ----------------------------------------------------------------------------------------- features
 def features(audios, sample_rate: float) -> pd.DataFrame:
     """What the listeners "cues" and "corpus" hear: the measured cues, tempo as log2.
 
@@ -96,7 +96,7 @@ def corpus_features(
     return pd.DataFrame(cache.keep("hearing", what, compute), columns=CUES), table
 
 
-# -------------------------------------------------------------------------------------- listeners
+# ---------------------------------------------------------------------------------------- listeners
 class Listener:
     """Something that hears clips and answers with valence and arousal.
 
@@ -405,7 +405,7 @@ def _clap(source):
     return Clap(source)
 
 
-# ------------------------------------------------------------------------------------ reliability
+# -------------------------------------------------------------------------------------- reliability
 def reliability(
     n: int = 400,
     training: int = TRAINING_CLIPS,
@@ -477,7 +477,7 @@ def _residual(answers, truth):
     return float(np.std(answers - slope * truth - intercept, ddof=2))
 
 
-# ------------------------------------------------------------------------------------------ clips
+# -------------------------------------------------------------------------------------------- clips
 def _clips(audios, sample_rate):
     """Checked mono clips at one rate, from clips of ``model.generate``, arrays or files."""
     if hasattr(audios, "audio"):

@@ -32,7 +32,7 @@ ORIGINAL_CUT = 2.0
 USEFUL = 0.55
 
 
-# --------------------------------------------------------------------------------------- questions
+# ---------------------------------------------------------------------------------------- questions
 def targets(labels: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Yes-or-no questions about clips: name -> (answer, whether it counts), both bool [clip].
 
@@ -85,7 +85,7 @@ def _spread(answer, present):
     return everywhere
 
 
-# --------------------------------------------------------------------------- areas under the curve
+# ---------------------------------------------------------------------------- areas under the curve
 def auroc(
     activity: np.ndarray, positive: np.ndarray, counts: np.ndarray | None = None
 ) -> np.ndarray:
@@ -219,7 +219,7 @@ def selective(
     return table
 
 
-# ------------------------------------------------------------------------------- causes and labels
+# -------------------------------------------------------------------------------- causes and labels
 def recovery(
     activity: dict[str, np.ndarray], labels: pd.DataFrame, train: np.ndarray, n_resamples: int = 300
 ) -> pd.DataFrame:
@@ -420,7 +420,7 @@ def ask(captions_of_top, captions_of_rest, complete: Callable[[str], str]) -> st
     return complete("\n".join([question, *listed])).strip()
 
 
-# ------------------------------------------------------------------------------ seeds and families
+# ------------------------------------------------------------------------------- seeds and families
 def matched(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Cosine of each of the first decoder's directions with its partner in the second, one to one
     (Hungarian method, as in Paulo and Belrose 2025).

@@ -61,7 +61,7 @@ class Result(NamedTuple):
         )
 
 
-# ----------------------------------------------------------------------------------------- probing
+# ------------------------------------------------------------------------------------------ probing
 def fit(
     X, y, groups=None, *, n_splits: int = 4, n_permutations: int = 200, seed: int = 0
 ) -> Result:
@@ -154,7 +154,7 @@ def transfer(X, y, X_new, y_new, groups_new=None, seed: int = 0) -> stats.Estima
     return stats.bootstrap_groups(_scorer(y_new, predicted, classes), groups[:, 0], seed=seed)
 
 
-# ------------------------------------------------------------------------------------------- input
+# -------------------------------------------------------------------------------------------- input
 def _check(X, y, groups, n_splits):
     """X float64 [row, dim], y [row], and the number of each row's group in every column [row,
     column]."""
@@ -212,7 +212,7 @@ def _kinds(y):
     return np.zeros(len(y), int) if y.dtype.kind == "f" else y
 
 
-# --------------------------------------------------------------------------------- folds and nulls
+# ---------------------------------------------------------------------------------- folds and nulls
 def _folds(kinds, groups, n_splits, rng):
     """How rows are split so that no test row shares a group with its training rows.
 
@@ -273,7 +273,7 @@ def _against_null(score, null):
     return float((1 + at_least) / (1 + len(null))), float(null.mean())
 
 
-# --------------------------------------------------------------------------------------- the ridge
+# ---------------------------------------------------------------------------------------- the ridge
 def _predict(X, labellings, classes, folds):
     """Held-out predictions for every labelling at once."""
     targets = [_targets(labels, classes) for labels in labellings]

@@ -31,7 +31,7 @@ LOUDNESS_GAP = "loudness, fast - slow prompts (dB)"
 CHANCE = 0.2
 
 
-# ------------------------------------------------------------------------------------------ codec
+# -------------------------------------------------------------------------------------------- codec
 def codec_round_trip(m: Model, n: int = 100, seed: int = 902) -> pd.DataFrame:
     """Music of the world through the codec and back: what is kept.
 
@@ -107,7 +107,7 @@ def perplexity(tokens: np.ndarray) -> np.ndarray:
     return np.array([np.exp(scipy.stats.entropy(np.bincount(book))) for book in codebooks])
 
 
-# ------------------------------------------------------------------------------------------ songs
+# -------------------------------------------------------------------------------------------- songs
 def sing(
     m: Model, n: int, seconds: float = 6.0, seed: int = 5000, progress: bool = True
 ) -> pd.DataFrame:
@@ -242,7 +242,7 @@ def loudness_gap(sung: pd.DataFrame) -> stats.Estimate:
     return stats.difference(means["high"], means["low"])
 
 
-# --------------------------------------------------------------------------- listener and measures
+# ---------------------------------------------------------------------------- listener and measures
 def held_out_accuracy(listener: listeners.CorpusListener, n: int = 400) -> stats.Estimate:
     """The listener's accuracy on clear clips of the corpus it never heard."""
     measured, table = listeners.corpus_features(n, listeners.HELD_OUT_SEED)
@@ -289,7 +289,7 @@ def cue_recovery(measured: pd.DataFrame, causes: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["cue", "what", "estimate", "within an instrument"])
 
 
-# ------------------------------------------------------------------------------------- the answer
+# --------------------------------------------------------------------------------------- the answer
 def findings(bars: pd.DataFrame) -> list[tuple[str, str, bool | None, stats.Estimate]]:
     """What the rows of :func:`bars` say of the two questions that later chapters rest on.
 

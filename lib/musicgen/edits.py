@@ -8,7 +8,7 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -109,6 +109,7 @@ def edit(model, *edits: Edit):
         anything runs. A number of values, a clip or a frame that does not fit the clips, when the
         model is called and before it runs.
     """
+    edits = [replace(one) for one in edits]  # each its own, so that one given twice counts twice
     prepared = [Prepared(model, site, one) for one in edits for site in select(model, one.site)]
     before = model.in_force
     model.in_force = (*before, *prepared)

@@ -358,7 +358,7 @@ class Network:
             found[i] = keys, values
         return FixedPast(found)
 
-    # --------------------------------------------------------------------------------- products
+    # ------------------------------------------------------------------------------------- products
     # with weights
     def _linear(self, module, x):
         """A layer's product with its weights, in their precision."""

@@ -155,7 +155,7 @@ def _devices(kind):
     return module.device_count() if module.is_available() else 0
 
 
-# -------------------------------------------------------------------------------------- the
+# ---------------------------------------------------------------------------------------------- the
 # released format
 def _load_released(name, files, device):
     """audiocraft's own loading, except that files run no code and references may be resolved

@@ -112,7 +112,7 @@ LM_CONFIG = {
 }
 
 
-# ------------------------------------------------------------------------------------------ codec
+# -------------------------------------------------------------------------------------------- codec
 class Block(nn.Module):
     """ConvNeXt block over time (Liu et al. 2022), [batch, width, frame] -> the same."""
 
@@ -234,7 +234,7 @@ def build_codec(config: dict = CODEC_CONFIG) -> EncodecModel:
     )
 
 
-# ----------------------------------------------------------------------------------- text encoder
+# ------------------------------------------------------------------------------------- text encoder
 def make_text_encoder(captions: list[str], folder: Path) -> None:
     """Make a tokenizer of the captions' words and a T5 configuration, as a Hugging Face folder.
 
@@ -330,7 +330,7 @@ class OrganismT5(T5Conditioner):
         self.t5.shared.weight.data.mul_(0.05)
 
 
-# --------------------------------------------------------------------------------- language model
+# ----------------------------------------------------------------------------------- language model
 def build_lm(text: Path, device: str = "cpu", config: dict = LM_CONFIG) -> LMModel:
     """An untrained language model with its text encoder, made by audiocraft's builders.
 
@@ -357,7 +357,7 @@ def build_lm(text: Path, device: str = "cpu", config: dict = LM_CONFIG) -> LMMod
     return lm.to(device)
 
 
-# ------------------------------------------------------------------------------------------ files
+# -------------------------------------------------------------------------------------------- files
 def save(model: nn.Module, folder: Path, config: dict) -> None:
     """Write ``model.safetensors`` (half precision) and ``config.json``."""
     folder.mkdir(parents=True, exist_ok=True)

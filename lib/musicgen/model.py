@@ -162,7 +162,7 @@ class Model:
         """
         prompts = check.texts("prompts", prompts)
         seeds = check.seeds(seed, len(prompts))
-        settings = self._settings(seconds, temperature, top_k, cfg, negative)
+        settings = self.settings(seconds, temperature, top_k, cfg, negative)
         beside = beside if isinstance(beside, str) else list(beside)
         if beside:
             beside = check.texts("beside", beside, len(prompts))
@@ -183,7 +183,7 @@ class Model:
             )
 
         if keep:
-            what = self._what(prompts, seeds, settings, beside, part)
+            what = self.follows_from(prompts, seeds, settings, beside, part)
             tokens = cache.keep("clips", what, sing)
         else:
             tokens = sing()
@@ -193,7 +193,7 @@ class Model:
         """Frames of a clip of some length."""
         return max(1, int(seconds * self.frame_rate + 1e-6))
 
-    def _settings(self, seconds, temperature, top_k, cfg, negative):
+    def settings(self, seconds, temperature=None, top_k=None, cfg=None, negative="") -> dict:
         """Checked settings, with the model's own defaults where none are given."""
         remedy = f"The model's limit is {self.max_seconds:g} s."
         given = {"temperature": temperature, "top_k": top_k, "cfg": cfg}
@@ -212,7 +212,7 @@ class Model:
             settings["negative"] = check.texts("negative", [negative])[0]
         return settings
 
-    def _what(self, prompts, seeds, settings, beside, part):
+    def follows_from(self, prompts, seeds, settings, beside, part: Part) -> dict:
         """All that generated tokens follow from."""
         return {
             "model": self.identity(),
@@ -327,7 +327,7 @@ class Model:
                 f"{tokens.shape} up to {tokens.max()}: are they of another model?"
             )
 
-    # ------------------------------------------------------------------------------------ audio
+    # ---------------------------------------------------------------------------------------- audio
     # <-> tokens
     @torch.no_grad()
     def encode(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -361,7 +361,7 @@ class Model:
         wave = wave if wave.ndim == 3 else wave[:, None]
         convert = audiocraft.data.audio_utils.convert_audio
         wave = convert(wave, sample_rate, self.sample_rate, self.codec.channels)
-        size = sizing.clips_at_once(wave.shape[-1])
+        size = sizing.clips_at_once(wave.shape[-1], self.codec.channels)
         codes = [self.codec.encode(some.to(self.device))[0].cpu() for some in wave.split(size)]
         return torch.cat(codes).numpy().astype(np.int64)
 
@@ -376,7 +376,8 @@ class Model:
                 f"{tokens.min()} to {tokens.max()}."
             )
         codes = torch.from_numpy(tokens.astype(np.int64))
-        size = sizing.clips_at_once(round(tokens.shape[-1] / self.frame_rate * self.sample_rate))
+        samples = round(tokens.shape[-1] / self.frame_rate * self.sample_rate)
+        size = sizing.clips_at_once(samples, self.codec.channels)
         audio = [
             self.codec.decode(some.to(self.device), None).mean(1).float().cpu()
             for some in codes.split(size)

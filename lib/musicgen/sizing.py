@@ -162,7 +162,7 @@ def check(name: str, needed: int, device: str, read: int = 0) -> None:
             )
 
 
-# ---- what runs
+# ---------------------------------------------------------------------------------------- what runs
 def clips_at_once(samples: int, channels: int = 1) -> int:
     """How many clips the codec encodes or decodes at once, so that memory is bounded.
 
@@ -190,7 +190,7 @@ def cache_of(shape: Shape, seconds: float, device: str) -> int:
     return keys_and_values * streams * each
 
 
-# ---- tables
+# ------------------------------------------------------------------------------------------- tables
 def table(seconds: float = 10.0) -> pd.DataFrame:
     """What each released text-to-music model takes, one row a model.
 

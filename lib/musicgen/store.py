@@ -334,7 +334,7 @@ def plain(values) -> np.ndarray:
     return text.reshape(values.shape).astype(text.dtype if text.dtype.itemsize else "<U1")
 
 
-# ---- what is read
+# ------------------------------------------------------------------------------------- what is read
 class _OnDisk(BackendArray):
     """An array that is read where it is used; xarray indexes it as it does its own."""
 
@@ -420,7 +420,7 @@ def _readable(array, number):
     return True
 
 
-# ---- what is written
+# ---------------------------------------------------------------------------------- what is written
 def _create_array(group, key, dims, shape, chunks, dtype, fill_value=None):
     array = group.create_array(
         key,
@@ -482,7 +482,7 @@ def _to_json(value):
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
 
 
-# ---- what may be there
+# -------------------------------------------------------------------------------- what may be there
 def _address(url):
     """A URL as zarr takes it: of a place on this machine's disk, its path."""
     return str(url).removeprefix("file://")

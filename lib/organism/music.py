@@ -107,7 +107,7 @@ def clip(cues: Cues, seconds: float = 6.0, seed: int = 0) -> np.ndarray:
     return render(compose(cues, seconds, seed), cues, seconds)
 
 
-# ----------------------------------------------------------------------------------- composition
+# -------------------------------------------------------------------------------------- composition
 def compose(cues: Cues, seconds: float = 6.0, seed: int = 0) -> pretty_midi.PrettyMIDI:
     """Write a piece with the given cues.
 
@@ -230,7 +230,7 @@ def _nearest(pitch_class, centre):
     return pitch_class + 12 * round((centre - pitch_class) / 12)
 
 
-# --------------------------------------------------------------------------------------- synthesis
+# ---------------------------------------------------------------------------------------- synthesis
 def render(midi: pretty_midi.PrettyMIDI, cues: Cues, seconds: float = 6.0) -> np.ndarray:
     """Play a piece: synthesize, filter to the brightness, set the level.
 

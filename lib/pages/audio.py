@@ -25,7 +25,7 @@ FLOOR = 60.0  # dB below full scale, drawn as darkest
 SHADES_OF_PICTURE = 64
 
 
-# ------------------------------------------------------------------------------------------- sound
+# -------------------------------------------------------------------------------------------- sound
 def mp3(audio: np.ndarray, sample_rate: int, small: bool = False) -> bytes:
     """Audio as MP3, at its own level: nothing is normalised, only overloads are clipped.
 
@@ -81,7 +81,7 @@ def _source(audio, sample_rate):
     return f"data:audio/mpeg;base64,{mp3_text(audio, sample_rate, small=False)}"
 
 
-# ----------------------------------------------------------------------------------------- players
+# ------------------------------------------------------------------------------------------ players
 def player(audio: np.ndarray, sample_rate: int, title: str = "clip", color: str = INK) -> HTML:
     """One clip with the browser's own controls, which a keyboard can reach."""
     return embed.output(
@@ -129,7 +129,7 @@ def spectrogram(audio: np.ndarray, sample_rate: int, title: str = "clip") -> HTM
     )
 
 
-# ---------------------------------------------------------------------------------------- pictures
+# ----------------------------------------------------------------------------------------- pictures
 def level(audio: np.ndarray, sample_rate: int) -> np.ndarray:
     """Log-frequency spectrogram of one clip.
 

@@ -29,7 +29,7 @@ NEGATIVE = "#EAAE7F"
 CHANNELS = ("left", "right")
 
 
-# ------------------------------------------------------------------------------------------ causes
+# ------------------------------------------------------------------------------------------- causes
 def causal_graph(
     edges: dict[str, dict[str, float]], place: dict[str, tuple[float, float]], title: str
 ) -> Figure:
@@ -105,7 +105,7 @@ def _add_weight(figure, start, end, weight, edge):
     )
 
 
-# ------------------------------------------------------------------------------------------- sites
+# -------------------------------------------------------------------------------------------- sites
 def site_map(sites: Mapping, batch: str = "clip") -> HTML:
     """The inside of a model to click on: every site with its shape and place in the computation.
 
@@ -133,7 +133,7 @@ def site_map(sites: Mapping, batch: str = "clip") -> HTML:
     )
 
 
-# ------------------------------------------------------------------------------------------ tokens
+# ------------------------------------------------------------------------------------------- tokens
 def token_map(
     tokens: np.ndarray,
     delays: list[int],

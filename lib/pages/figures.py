@@ -82,7 +82,7 @@ def plotly_script() -> dict[str, str]:
     return {name: re.search(rf'{name}="([^"]+)"', page)[1] for name in ("src", "integrity")}
 
 
-# ------------------------------------------------------------------------------------------ points
+# ------------------------------------------------------------------------------------------- points
 def estimates(
     values: dict[str, stats.Estimate],
     title: str,
@@ -130,7 +130,7 @@ def estimates(
     return Figure(figure, height=110 + 30 * len(values))
 
 
-# ------------------------------------------------------------------------------------------- lines
+# -------------------------------------------------------------------------------------------- lines
 def curves(
     series: dict,
     title: str,
@@ -218,7 +218,7 @@ def histogram(series: dict, title: str, x_title: str, bins: int = 40) -> Figure:
     return Figure(figure, height=320)
 
 
-# ---------------------------------------------------------------------------------------- heat map
+# ----------------------------------------------------------------------------------------- heat map
 def heatmap(
     frame: pd.DataFrame,
     title: str,

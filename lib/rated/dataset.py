@@ -95,7 +95,7 @@ class Dataset:
             lines.insert(0, f"MADE by this book, not the real {self.title}: nobody rated it.")
         return "\n".join(lines)
 
-    # ------------------------------------------------------------------- what a published set adds
+    # -------------------------------------------------------------------- what a published set adds
     def read_static(self) -> pd.DataFrame:
         """Labels of whole songs as published: valence, arousal, valence_std, arousal_std."""
         raise NotImplementedError

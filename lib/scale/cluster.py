@@ -171,7 +171,7 @@ def _gone(why):
     )
 
 
-# ---- the process that talks to Ray
+# -------------------------------------------------------------------- the process that talks to Ray
 def _serve():
     """Read one job, spread it, and write a message for each item."""
     job = Job(*pickle.load(sys.stdin.buffer))

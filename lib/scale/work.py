@@ -46,7 +46,7 @@ class Origin(NamedTuple):
     identity: tuple | None = None
 
 
-# ---- any work
+# ----------------------------------------------------------------------------------------- any work
 def each(
     task: Callable,
     name: str | Model,
@@ -112,7 +112,7 @@ def _spread(job, items, workers, address, retries, progress):
     return results
 
 
-# ---- captures
+# ----------------------------------------------------------------------------------------- captures
 def capture(
     name: str | Model,
     clips: Clips,
@@ -168,7 +168,7 @@ def _write(m, piece, clips, sites, out, settings):
     activations.capture(m, clips, sites, out=out, pieces=[piece], progress=False, **settings)
 
 
-# ---- generation
+# --------------------------------------------------------------------------------------- generation
 def generate(
     name: str | Model,
     prompts: Iterable[str],
@@ -221,7 +221,7 @@ def generate(
     beside = list(beside)
     if beside:
         beside = check.texts("beside", beside, len(prompts))
-    settings = m._settings(seconds, temperature, top_k, cfg, negative)
+    settings = m.settings(seconds, temperature, top_k, cfg, negative)
     pieces = [slice(k, min(k + at_once, len(prompts))) for k in range(0, len(prompts), at_once)]
     kept = None
     if out is not None:
@@ -265,7 +265,7 @@ def _sing(m, piece, prompts, seeds, settings, beside, batch_size, kept):
 def _token_store(m, url, prompts, seeds, settings, beside, at_once):
     """The store of generated tokens, named by all that they follow from."""
     clips = len(prompts)
-    what = m._what(prompts, seeds, settings, beside, Part(range(clips), clips))
+    what = m.follows_from(prompts, seeds, settings, beside, Part(range(clips), clips))
     identity = {key: digest(value) for key, value in what.items() if key != "settings"}
     kind = "int16" if m.lm.card <= np.iinfo(np.int16).max else "int32"
     shape = (clips, m.lm.n_q, m.frames(settings["seconds"]))
@@ -283,7 +283,7 @@ def _stored_tokens(url):
     return store.open(url)["tokens"].values.astype(np.int64)
 
 
-# ---- here and on workers
+# ------------------------------------------------------------------------------ here and on workers
 def _each_piece(task, name, m, pieces, workers, address, retries, progress):
     """As :func:`each`, for a model that was loaded here: workers must have the same."""
     if not workers or not pieces:

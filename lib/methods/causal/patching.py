@@ -157,7 +157,7 @@ def patch_grid(
     return _shares(grid, found)
 
 
-# ---------------------------------------------------------------------------------- what is asked
+# ------------------------------------------------------------------------------------ what is asked
 @dataclass(frozen=True)
 class _Grid:
     """What a grid is about, checked."""

@@ -93,7 +93,7 @@ def _refuse_another(folder, there, plan):
     )
 
 
-# ------------------------------------------------------------------------------------- checkpoints
+# -------------------------------------------------------------------------------------- checkpoints
 def checkpoint(folder: Path, trainer, plan: dict) -> None:
     """Keep a training that is under way; the last checkpoint goes only when this one is whole."""
     with cache.replace_folder(folder / CHECKPOINT) as new:
@@ -130,7 +130,7 @@ def _checksums(folder):
     return {file.name: cache.digest(file.read_bytes()) for file in files}
 
 
-# -------------------------------------------------------------------------------- the finished SAE
+# --------------------------------------------------------------------------------- the finished SAE
 @torch.no_grad()
 def finish(trainer, rows, plan: dict, about: dict, folder: Path | None):
     """From a training SAE on normalised activations to an SAE on raw ones, saved and read back."""

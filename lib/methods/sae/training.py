@@ -171,7 +171,7 @@ def _code():
     return f"{ours}, sae-lens {importlib.metadata.version('sae-lens')}"
 
 
-# ------------------------------------------------------------------------------------ the training
+# ------------------------------------------------------------------------------------- the training
 def _train(rows, recipe, folder, about, device, progress):
     """Train on checked rows, or find what was trained before."""
     if rows.n < ROWS_A_FEATURE * recipe.width:

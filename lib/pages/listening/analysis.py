@@ -147,7 +147,7 @@ def _effects(names, values, errors, n):
     return pd.DataFrame(columns)
 
 
-# --------------------------------------------------------------------------------------- agreement
+# ---------------------------------------------------------------------------------------- agreement
 class Agreement(NamedTuple):
     """Intraclass correlation of one rater, ICC(2,1), and of the mean of all of them, ICC(2,k)."""
 

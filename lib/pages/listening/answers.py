@@ -15,7 +15,7 @@ POINTS = 9  # of a rating
 AGAIN = "Ask for the file as it was downloaded."
 
 
-# ------------------------------------------------------------------------------------ the checksum
+# ------------------------------------------------------------------------------------- the checksum
 def seal(body: dict) -> str:
     """The text of an answer file: canonical JSON with the SHA-256 of itself without the checksum.
 
@@ -33,7 +33,7 @@ def _canonical(x):
     return json.dumps(x, sort_keys=True, separators=(",", ":"))
 
 
-# ------------------------------------------------------------------------------- what a file holds
+# -------------------------------------------------------------------------------- what a file holds
 def _expected(text: str) -> WrapValidator:
     """Say what was expected in plain words where a value does not fit."""
 
@@ -149,7 +149,7 @@ def _row(rows, participant):
     return rows[(participant - 1) % len(rows)] if rows else []
 
 
-# ----------------------------------------------------------------------------------------- reading
+# ------------------------------------------------------------------------------------------ reading
 def read(files: Iterable, key) -> pd.DataFrame:
     """Answers of all participants, checked.
 

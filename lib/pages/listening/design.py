@@ -197,7 +197,7 @@ def _check_blind(conditions, title, question, ratings):
             )
 
 
-# ------------------------------------------------------------------------------------------ orders
+# ------------------------------------------------------------------------------------------- orders
 def williams(n: int) -> np.ndarray:
     """Balanced Latin square (Williams 1949).
 
