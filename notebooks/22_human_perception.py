@@ -124,6 +124,10 @@ show.estimates(
 )
 
 # %% [markdown]
+# Which end of a cue counts as its high end is a convention (here high articulation is legato), and
+# a coefficient over cues depends on it: with one cue's sign turned, the same effects give another
+# number. Read it as a summary of the table, not as evidence.
+#
 # **Order of importance.** Length of each cue's effect over both axes, in the order of people (most
 # important first).
 
