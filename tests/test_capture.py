@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from lib.activations import Edit
 
 from lib import activations, cache, store
+from lib.activations import Edit
 from lib.musicgen.compat import audiocraft
 
 ConditioningAttributes = audiocraft.modules.conditioners.ConditioningAttributes

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from lib.activations import Edit
 
 from lib import activations
+from lib.activations import Edit
 
 PROMPTS = ["a happy piano melody", "slow, sad music", "a fast tune"]
 
