@@ -116,13 +116,13 @@ def _plain_object(source):
 
 
 def _without_texts(source):
-    """Code as what it does: comments are no part of a syntax tree, and docstrings are emptied."""
+    """Code as what it does: comments are no part of a syntax tree, and docstrings are left out."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
             if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
-                body[0].value.value = ""
+                del body[0]
     return ast.dump(tree)
 
 
