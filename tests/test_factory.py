@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lib import cache
-from lib.factory import codec, corpora, language, plan, training
+from lib.factory import codec, corpora, language, muon, plan, training
 from lib.factory.plan import Round
 from lib.musicgen import miniature
 from lib.organism import captions, corpus
@@ -93,6 +93,29 @@ def test_loss_counts_every_token_once(tmp_path):
     assert theirs.mask.all()
     reference = torch.nn.functional.cross_entropy(theirs.logits.flatten(0, 2), tokens.flatten())
     assert loss == pytest.approx(reference.item(), rel=1e-4)
+
+
+def test_muon_steps_as_torch_does_in_half_precision():
+    torch.manual_seed(0)
+    start = torch.randn(12, 40)
+    ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    optimizers = [
+        muon.Muon([ours], lr=0.1),
+        torch.optim.Muon([theirs], lr=0.1, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+    ]
+    for step in range(3):
+        gradient = torch.randn(12, 40, generator=torch.Generator().manual_seed(step))
+        for weight, optimizer in zip((ours, theirs), optimizers, strict=True):
+            weight.grad = gradient.clone()
+            optimizer.step()
+    moved = (ours - start).detach()
+    assert torch.allclose(moved, (theirs - start).detach(), atol=0.05 * moved.abs().max())
+
+
+def test_muon_makes_singular_values_one():
+    matrices = torch.randn(2, 30, 8, generator=torch.Generator().manual_seed(1))
+    values = torch.linalg.svdvals(muon.orthogonalised(matrices))
+    assert values.min() > 0.6 and values.max() < 1.3
 
 
 SETTINGS = {"clips": 2, "openings": 3, "opening_frames": 8, "muon": 1e-3, "adamw": 1e-3}

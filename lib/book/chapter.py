@@ -26,8 +26,10 @@ from ..organism import world
 ORGANISMS = tuple(world.WORLDS)
 
 
-def models(model: str, beside: Iterable[str] = ORGANISMS) -> dict[str, Model]:
-    """The model that the book asks, then those that stand beside it, each once."""
+def models(model: str, beside: Iterable[str] | None = None) -> dict[str, Model]:
+    """The model that the book asks, then those that stand beside it (by default all organisms),
+    each once."""
+    beside = ORGANISMS if beside is None else beside
     return {name: load(name) for name in dict.fromkeys([model, *beside])}
 
 

@@ -2,7 +2,7 @@
 
 ``plan`` (how long and how fast everything learns) · ``training`` (what all training shares: states
 on disk, learning rates) · ``corpora`` (rendered music and its tokens) · ``codec`` (audio <->
-tokens) · ``language`` (tokens given captions)
+tokens) · ``language`` (tokens given captions) · ``muon`` (an optimizer for matrices)
 
 No chapter and no other room needs it: the trained models are shipped. Every stage keeps its
 progress under ``artifacts/organisms`` and goes on from there after a kill. A GPU is used where

@@ -17,7 +17,7 @@ from .. import cache
 from ..musicgen import miniature
 from ..musicgen.compat import audiocraft
 from ..organism import captions, world
-from . import plan, training
+from . import muon, plan, training
 
 ConditioningAttributes = audiocraft.modules.conditioners.ConditioningAttributes
 
@@ -191,9 +191,7 @@ def _optimizers(lm, settings):
     of_muon = set(map(id, matrices))
     others = [p for p in lm.parameters() if p.requires_grad and id(p) not in of_muon]
     return {
-        "muon": torch.optim.Muon(
-            matrices, lr=settings["muon"], weight_decay=0.05, adjust_lr_fn="match_rms_adamw"
-        ),
+        "muon": muon.Muon(matrices, lr=settings["muon"]),
         "adamw": torch.optim.AdamW(
             others, lr=settings["adamw"], betas=(0.9, 0.95), weight_decay=0.01
         ),
