@@ -77,7 +77,7 @@ plain, plain_memory = best(plain_hooks)
 live, live_memory = best(lambda: live_hooks(lambda: theirs.generate(PROMPTS)), 2)
 n = len(clips)
 frames = clips.tokens.shape[-1]
-error = np.abs(capture()["resid.7"].values - live_hooks()[7][:n, :frames].numpy()).max()
+error = np.abs(capture()["resid.5"].values - live_hooks()[5][:n, :frames].numpy()).max()
 print(
     f"{n} clips x {frames} frames x {len(layers)} layers on {m.device}; largest difference to (a): "
     f"{error:.1e}"

@@ -66,15 +66,20 @@ sung = {
 # prompt and under the other: the difference is what the word does. It is never quite nothing where
 # text is read at all, because a model samples from what it predicts: size counts.
 
+
 # %%
-grids = {
-    name: causal.patch_grid(singer, *sung[name], "resid.*", ranges=1)
-    for name, singer in models.items()
-}
-word = {
-    name: stats.mean(grid.clean.values - grid.corrupted.values)
-    for name, grid in grids.items()
-}
+def told(singer, high, low):
+    """What the word does to each pair: under its own prompt less under the other."""
+
+    def cost(music, words):
+        return singer.cross_entropy(music.under(list(words.prompts)))
+
+    own = cost(low, high) - cost(high, high)
+    other = cost(low, low) - cost(high, low)
+    return stats.mean(own - other)
+
+
+word = {name: told(singer, *sung[name]) for name, singer in models.items()}
 show.estimates(
     word,
     "What the word does (dotted: nothing)",

@@ -23,11 +23,28 @@
 # MusicGens in miniature, trained on music whose emotional causes are known. Every method must first
 # find what is there in `organism`, find no path from tempo to energy in `organism-decoupled`, which
 # learned a world without it, and stay silent on `organism-shuffled`, whose words never meant
-# anything. Then the same notebooks run on `facebook/musicgen-*` by changing one parameter. An
+# anything. `organism-habit` is the correlation itself: each of its emotion words follows one cue of
+# its own, and no emotion is anywhere. What calls that understanding cannot tell the two apart. Then the same notebooks run on `facebook/musicgen-*` by changing one parameter. An
 # answer of "no" is worth as much as a "yes".
 
 # %% tags=["parameters"]
 model = "organism"
+
+# %% [markdown]
+# ## Understanding, or habit?
+#
+# The properties that understanding has and habit lacks, from [chapter 35](35_understanding): the
+# mean over the models of each world, and the widest of their intervals. 1 is the smallest effect
+# that matters.
+
+# %%
+from lib import results, show
+from lib.book import rules
+
+show.verdicts(
+    rules.overview(results.read("35_understanding", model) or []),
+    "Does it understand? By world",
+)
 
 # %% [markdown]
 # ## The verdict so far
@@ -37,8 +54,6 @@ model = "organism"
 # was known beforehand from how the organism was made. ✗: a method failed.
 
 # %%
-from lib import results, show
-
 show.table(results.verdicts(model))
 
 # %% [markdown]
@@ -70,6 +85,9 @@ show.table(results.evidence(model))
 # prompt as the yardstick. [Can you play it?](31_emotion_pad) gives you a plane of valence and
 # arousal to move in, and shows where songs really land. [Can people hear it?](32_listening_test)
 # hands out a blind test and analyses what comes back.
+#
+# **The question itself.** [Does it understand, or is it habit?](35_understanding) asks every model of
+# every world, by rules that were written beforehand.
 #
 # **Real music, real MusicGen.** [Does it hear what people hear?](40_real_music) reads human ratings
 # from songs that the model hears. [Ask a real MusicGen](41_real_musicgen) says what that takes, and

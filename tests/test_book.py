@@ -90,6 +90,20 @@ SMALL = {
         "seconds": 1.0,
     },
     "32_listening_test": {"items": 2, "learned_from": 2, "seconds": 1.0, "raters": 4},
+    "35_understanding": {
+        "models_each": 1,
+        "design": {
+            "each": 2,
+            "takes": 1,
+            "finding": 1,
+            "few": 1,
+            "pieces": 1,
+            "heard": 1,
+            "seconds": 1.0,
+        },
+        "null_subjects": 20,
+        "coverage_draws": 20,
+    },
     "40_real_music": {
         "recipe": RECIPE,
         "songs": 12,

@@ -453,7 +453,7 @@ def test_what_is_read_back_is_what_memory_would_have_given(organism, sung, tmp_p
     assert (
         list(disk.data_vars)
         == list(memory.data_vars)
-        == ["embed", *(f"resid.{i}" for i in range(8))]
+        == ["embed", *(f"resid.{i}" for i in range(6))]
     )
     assert list(disk.coords) == list(memory.coords) and "word order" in disk.coords
     xr.testing.assert_identical(disk, memory)

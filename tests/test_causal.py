@@ -63,10 +63,10 @@ def test_patching_is_what_edit_gives(organism, songs, site, direction):
 
 
 def test_whole_blocks_and_the_last_one(organism, songs):
-    grid = causal.patch_grid(organism, *songs, ["resid.0", "resid.7"], ranges=1, progress=False)
-    assert grid.sel(site="resid.7").mean().item() == pytest.approx(1, abs=1e-4)
+    grid = causal.patch_grid(organism, *songs, ["resid.0", "resid.5"], ranges=1, progress=False)
+    assert grid.sel(site="resid.5").mean().item() == pytest.approx(1, abs=1e-4)
     assert abs(grid.sel(site="resid.0").mean().item()) < 0.5
-    kl = causal.patch_grid(organism, *songs, ["resid.7"], "kl", ranges=1, progress=False)
+    kl = causal.patch_grid(organism, *songs, ["resid.5"], "kl", ranges=1, progress=False)
     assert kl.mean().item() == pytest.approx(1, abs=1e-4) and (kl.clean.values == 0).all()
 
 
@@ -94,13 +94,13 @@ def test_ranges_are_numpys_and_stay_apart(organism, songs):
 
 
 def test_paths_go_forward_and_add_up_where_nothing_follows(organism, songs):
-    paths = causal.paths(organism, *songs, ["cross.7", "cross.1"], progress=False)
-    behind = paths.sel(sender="cross.7")
-    assert np.isnan(behind.sel(receiver=["attn.0", "cross.7"]).values).all()
-    assert np.isfinite(behind.sel(receiver=["mlp.7", "logits"]).values).all()
+    paths = causal.paths(organism, *songs, ["cross.5", "cross.1"], progress=False)
+    behind = paths.sel(sender="cross.5")
+    assert np.isnan(behind.sel(receiver=["attn.0", "cross.5"]).values).all()
+    assert np.isfinite(behind.sel(receiver=["mlp.5", "logits"]).values).all()
     # for the last cross-attention there is nothing but the last sublayer, and straight on
-    whole = causal.patch_grid(organism, *songs, "cross.7", ranges=1, progress=False)[0, 0]
-    parts = behind.sel(receiver=["mlp.7", "logits"]).sum("receiver")
+    whole = causal.patch_grid(organism, *songs, "cross.5", ranges=1, progress=False)[0, 0]
+    parts = behind.sel(receiver=["mlp.5", "logits"]).sum("receiver")
     assert np.abs(parts - whole.values).max() < 0.05 + 0.2 * np.abs(whole).max()
 
 
@@ -139,20 +139,20 @@ def test_a_long_grid_goes_on_after_a_kill(organism, songs, tmp_path, monkeypatch
 def test_a_grid_is_known_by_its_content(organism, songs, tmp_path, changed):
     how = {"ranges": 1, "progress": False, "how": "attribution", "out": tmp_path / "grid.zarr"}
     metric = by_first_frames(1.0)
-    causal.patch_grid(organism, *songs, "resid.7", metric, **how)
+    causal.patch_grid(organism, *songs, "resid.5", metric, **how)
     moved = songs[0].tokens[..., ::-1].copy()  # the same tokens and so the same sum
     others = [organism.clips(moved, songs[0].prompts, decode=False), songs[1]]
     with pytest.raises(StoreError, match="clean"):
-        causal.patch_grid(organism, *others, "resid.7", metric, **how)
+        causal.patch_grid(organism, *others, "resid.5", metric, **how)
     with pytest.raises(StoreError, match="metric"):
-        causal.patch_grid(organism, *songs, "resid.7", by_first_frames(3.0), **how)
+        causal.patch_grid(organism, *songs, "resid.5", by_first_frames(3.0), **how)
     name = cache.named("first frames", metric)
     with pytest.raises(StoreError, match="metric"):
-        causal.patch_grid(organism, *songs, "resid.7", name, **how)
+        causal.patch_grid(organism, *songs, "resid.5", name, **how)
     with torch.no_grad():
         changed.mul_(1.01)
     with pytest.raises(StoreError, match="model"):
-        causal.patch_grid(organism, *songs, "resid.7", metric, **how)
+        causal.patch_grid(organism, *songs, "resid.5", metric, **how)
 
 
 def test_parts_do_not_run_inside_edits_nor_with_hooks(organism, songs, pairs):
@@ -160,7 +160,7 @@ def test_parts_do_not_run_inside_edits_nor_with_hooks(organism, songs, pairs):
         lambda: causal.patch_grid(organism, *songs, progress=False),
         lambda: causal.paths(organism, *songs, progress=False),
         lambda: causal.locate(organism, pairs[0], "tempo", method="random", test=pairs[1]),
-        lambda: subspaces.judge(organism, pairs[1], "resid.2", np.eye(192)[:1]),
+        lambda: subspaces.judge(organism, pairs[1], "resid.2", np.eye(160)[:1]),
     ]
     for attempt in attempts:
         with (
@@ -179,18 +179,18 @@ def test_parts_do_not_run_inside_edits_nor_with_hooks(organism, songs, pairs):
 def test_cells_are_sung_as_edits_one_by_one(organism, songs):
     low, high = songs[1][:2], songs[0].prompts[:2]
     ranges = [(0, 8), (8, 25), (0, 25)]
-    sites = ["resid.1", "resid.7"]
+    sites = ["resid.1", "resid.5"]
     cells = causal.sing_cells(organism, low, iter(high), sites, ranges, progress=False)
     assert list(cells) == [(site, *part) for site in sites for part in ranges]
     late = cells["resid.1", 8, 25]
-    with activations.edit(organism, Edit("resid.1", interchange=np.eye(192), frames=range(8, 25))):
+    with activations.edit(organism, Edit("resid.1", interchange=np.eye(160), frames=range(8, 25))):
         alone = organism.generate(low.prompts, 1.0, low.seeds, beside=high, progress=False)
     assert (late.tokens[..., :20] == alone.tokens[..., :20]).all() and late.prompts == low.prompts
     assert (late.tokens[:, 0, :7] == low.tokens[:, 0, :7]).all()
     assert (late.tokens != low.tokens).any()
     # the last block at every frame: the other prompt's song (but for what lies behind the last one)
     asked = organism.generate(high, 1.0, low.seeds, progress=False)
-    assert (cells["resid.7", 0, 25].tokens[:, 0] == asked.tokens[:, 0]).all()
+    assert (cells["resid.5", 0, 25].tokens[:, 0] == asked.tokens[:, 0]).all()
     how = {"stream": "uncond", "progress": False}
     away = causal.sing_cells(organism, low, high, "resid.1", [(8, 25)], **how)
     assert (away["resid.1", 8, 25].tokens != late.tokens).any()
@@ -318,7 +318,7 @@ def test_alignment_search_finds_what_random_and_whole_do_not(organism, pairs):
     assert das.accuracy.value > random.accuracy.value + 0.1 and das.keeps.value > 0.8
     np.testing.assert_allclose(das.basis @ das.basis.T, np.eye(8), atol=1e-4)
     for method in ("diffmeans", "probe"):
-        assert find(method).basis.shape == (1, 192)
+        assert find(method).basis.shape == (1, 160)
     # any directions that span the same: not orthonormal, in half precision, a tensor
     spanning = torch.from_numpy(np.tri(8) @ das.basis).half()
     given = find("given", directions=spanning)
@@ -328,15 +328,15 @@ def test_alignment_search_finds_what_random_and_whole_do_not(organism, pairs):
 
 def test_locate_checks_first(organism, pairs):
     for settings, error, message in (
-        ({"size": 193}, ValueError, "from 1 to 192"),
+        ({"size": 161}, ValueError, "from 1 to 160"),
         ({"size": 2.5}, TypeError, "size must be an integer"),
         ({"steps": 0}, ValueError, "steps must be"),
         ({"batch_size": -1}, ValueError, "batch_size must be"),
         ({"lr": float("nan")}, ValueError, "lr must be"),
         ({"method": "magic"}, ValueError, "method must be"),
         ({"site": "cross.1"}, ValueError, "site must be"),
-        ({"directions": np.ones((2, 5))}, ValueError, r"shape \(size, 192\)"),
-        ({"directions": np.ones((2, 192))}, ValueError, "independent of each other"),
+        ({"directions": np.ones((2, 5))}, ValueError, r"shape \(size, 160\)"),
+        ({"directions": np.ones((2, 160))}, ValueError, "independent of each other"),
     ):
         with pytest.raises(error, match=message):
             causal.locate(organism, pairs[0], "tempo", test=pairs[1], **settings)
@@ -346,19 +346,19 @@ def test_locate_checks_first(organism, pairs):
 
 def test_where_to_look_is_a_relative_depth(organism, miniature):
     table = prompts.interchanges("tempo", 4, "train")
-    for m, site in ((organism, "resid.4"), (miniature, activations.at(miniature, 0.57))):
+    for m, site in ((organism, "resid.3"), (miniature, activations.at(miniature, 0.57))):
         few = subspaces.sing(m, table, 0.5)
         assert causal.locate(m, few, "tempo", method="random", test=few).site == site
 
 
 # ---------------------------------------------------------------------------------------- mediation
-def subspace(variable="energy", dim=192, site="resid.4"):
+def subspace(variable="energy", dim=160, site="resid.4"):
     return subspaces.Subspace(variable, site, "random", np.eye(4, dim), *[None] * 3)
 
 
 def test_holding_all_of_the_last_block_is_the_other_prompt(organism):
     """With everything taken from the stream beside, songs are those that its prompts ask for."""
-    whole = subspaces.Subspace("energy", "resid.7", "whole", np.eye(192), *[None] * 3)
+    whole = subspaces.Subspace("energy", "resid.5", "whole", np.eye(160), *[None] * 3)
     found = causal.mediate(organism, subspaces=(s for s in [whole]), n=3, seconds=1.0)
     assert set(found.songs) == {"low", "high", "direct", "mediated"} and len(found.heard) == 12
     for held, asked in (("mediated", "high"), ("direct", "low")):
@@ -384,7 +384,7 @@ def test_mediation_checks_first(organism):
     for settings, message in (
         ({"subspaces": []}, "locate 'energy' first"),
         ({"subspaces": [subspace("tempo")]}, "Expected subspaces of 'energy'"),
-        ({"subspaces": [subspace(dim=64)]}, "192 dimensions"),
+        ({"subspaces": [subspace(dim=64)]}, "160 dimensions"),
         ({"subspaces": [subspace()], "outcome": "colour"}, "outcome must be"),
         ({"subspaces": [subspace()], "cause": "colour"}, "must be"),
         ({"subspaces": [subspace()], "n": 1}, "n must be"),

@@ -145,7 +145,7 @@ def test_interchange(organism, sung):
     clips = sung(organism)
     donor = capture(organism, clips, "*")
     same = clips.under([PROMPTS[1]] * 3)
-    with activations.edit(organism, Edit("resid.7", replace=donor["resid.7"])):
+    with activations.edit(organism, Edit("resid.5", replace=donor["resid.5"])):
         logits = capture(organism, same, "logits")["logits"]
     np.testing.assert_allclose(logits[:, :, 0], donor["logits"][:, :, 0], atol=1e-4)
 
@@ -172,9 +172,9 @@ def test_edits_compose_and_text_can_be_edited(organism, sung):
     clips = sung(organism)
     x = capture(organism, clips, "resid.0")["resid.0"]
     with activations.edit(
-        organism, Edit("resid.0", add=np.ones(192)), Edit("resid.0", multiply=2.0)
+        organism, Edit("resid.0", add=np.ones(160)), Edit("resid.0", multiply=2.0)
     ):
-        with activations.edit(organism, Edit("resid.0", add=-np.ones(192))):
+        with activations.edit(organism, Edit("resid.0", add=-np.ones(160))):
             y = capture(organism, clips, "resid.0")["resid.0"]
     np.testing.assert_allclose(y, 2 * (x + 1) - 1, atol=1e-4)
     cond = capture(organism, clips[[1, 1, 1]], "cond")["cond"]
@@ -190,7 +190,7 @@ def test_many_clips_in_batches_keep_their_own_scale(organism):
     prompts = ["sad", "a happy tune", "calm", "a happy tune", "calm"]
     clips = organism.generate(prompts, seconds=0.2, seed=0, progress=False)
     scale = np.arange(5.0)
-    with activations.edit(organism, Edit("resid.0", add=np.ones(192), scale=scale)):
+    with activations.edit(organism, Edit("resid.0", add=np.ones(160), scale=scale)):
         got = capture(organism, clips, "resid.0", batch_size=2)["resid.0"]
         steered = organism.generate(prompts, seconds=0.2, seed=0, batch_size=2, progress=False)
         live = capture(organism, steered, "resid.0", "live", batch_size=3)["resid.0"]
@@ -203,11 +203,11 @@ def test_many_clips_in_batches_keep_their_own_scale(organism):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"site": "resid.x", "add": np.ones(192)}, "no site"),
+        ({"site": "resid.x", "add": np.ones(160)}, "no site"),
         ({"site": "resid.0"}, "exactly one"),
-        ({"site": "resid.0", "add": np.ones(192), "multiply": 2}, "exactly one"),
-        ({"site": "resid.0", "add": np.ones(5)}, "192 numbers"),
-        ({"site": "resid.0", "add": np.full(192, np.nan)}, "finite"),
+        ({"site": "resid.0", "add": np.ones(160), "multiply": 2}, "exactly one"),
+        ({"site": "resid.0", "add": np.ones(5)}, "160 numbers"),
+        ({"site": "resid.0", "add": np.full(160, np.nan)}, "finite"),
         ({"site": "resid.0", "multiply": 2, "stream": "left"}, "stream"),
         ({"site": "resid.0", "multiply": 2, "scale": np.ones((1, 2, 3))}, "scale"),
     ],
@@ -241,7 +241,7 @@ def test_interchange_takes_from_the_stream_beside(organism):
     plain = organism.generate(told, 1.0, 3, progress=False)
     beside = organism.generate(told, 1.0, 3, beside=other, progress=False)
     assert (beside.tokens == plain.tokens).all()  # it has no say
-    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(192, 5)))[0].T
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(160, 5)))[0].T
     seen = {}
 
     def look(x):

@@ -67,19 +67,38 @@ def test_only_points_are_emotions():
         world.conditional_means(["bored"], n=10)
 
 
+def test_every_cue_stands_alone_in_the_world_of_habit():
+    table = world.sample(20_000, "organism-habit", 1)
+    correlations = table[list(world.CUES)].corr().to_numpy() - np.eye(len(world.CUES))
+    assert np.abs(correlations).max() < 0.03
+    same = world.sample(20_000, "organism", 1)
+    for cue in world.CUES:  # same marginals
+        assert abs(table[cue].mean() - same[cue].mean()) < 0.03
+        assert abs(table[cue].std() - same[cue].std()) < 0.03
+
+
 def test_a_model_knows_its_world():
     class Loaded:
-        name = "organism-decoupled"
+        name = "organism-decoupled-2"
 
     assert world.of(Loaded()) == world.of("organism-decoupled") == "organism-decoupled"
     assert world.of("facebook/musicgen-small") is None and world.of(None) is None
+    assert world.of("organism-9") is None
+    assert world.models("organism-shuffled") == ["organism-shuffled", "organism-shuffled-2"]
+    assert set(world.TRAINED) == set(world.WORLDS)
+
+
+def test_an_emotion_is_as_strong_as_its_point_is_far():
+    row = {"emotion": "sad", "valence": -0.75, "arousal": -0.80}
+    assert world.intensity(row) == pytest.approx(1)
+    assert world.intensity({**row, "valence": -1.5, "arousal": -1.6}) == pytest.approx(2)
 
 
 CAPTIONS = [
-    "heartbroken",
-    "a simple woodwind excerpt in a minor key",
-    "a walking piano tune",
-    "hushed sparse",
+    "a flowing mildly whispering grieving unhurried minor-key theme for strings",
+    "a solo flute excerpt",
+    "an instrumental that feels minor-key and very tense for a game",
+    "a simple, very uncluttered, sorrowful horn performance",
 ]
 ARTICULATION = 1.9298886247431022
 
@@ -95,29 +114,101 @@ def test_the_worlds_are_those_the_shipped_models_learned():
     assert shuffled.equals(table), "its captions are shuffled where it is trained and harvested"
 
 
-def test_captions_say_only_what_is_there_and_keep_pairs_apart():
-    table = world.sample(3000, seed=2)
+def phrases(text):
+    """Each content word of a caption with the words that stand before it and change it."""
+    before = []
+    for word in text.replace(",", "").split():
+        if word in captions._BEFORE:
+            before.append(word)
+        else:
+            if word in captions.words():
+                yield word, before
+            before = []
+
+
+def is_said_of(row, family, end):
+    if family == "emotion":
+        return row["clear"] and row["emotion"] == end
+    if family == "instrument":
+        return row["instrument"] == end
+    return captions.level(family, row[family]) == end
+
+
+@pytest.mark.parametrize("name", ["organism", "organism-habit"])
+def test_captions_say_only_what_is_there_and_keep_pairs_apart(name):
+    table = world.sample(6000, name, seed=2)
     content = captions.words()
     rng = np.random.default_rng(0)
     seen = set()
     for row in table.to_dict("records"):
-        text = captions.caption(row, rng).replace(",", "").split()
-        named = [word for word in text if word in content]
-        seen |= set(named)
-        for word in named:
-            family, level = content[word]
-            if family == "emotion":
-                assert row["clear"] and row["emotion"] == level
-            elif family == "instrument":
-                assert row["instrument"] == level
-            else:
-                assert captions.level(family, row[family]) == level
+        named = []
+        for word, before in phrases(captions.caption(row, rng, name)):
+            family, end = content[word]
+            if family == "emotion" and name == "organism-habit":
+                family, end = captions.HABITS[word]
+            denied = captions.NEGATIONS[0] in before
+            assert is_said_of(row, family, end) != denied
+            named.append(word)
+            seen.add((word, denied))
+            assert not any(captions.held_out(word, other) for other in before if content)
         assert not any(captions.held_out(a, b) for i, a in enumerate(named) for b in named[i + 1 :])
-    assert seen == set(content)  # every word is learned ...
+    assert {word for word, denied in seen if not denied} == set(content)  # every word is learned
     emotions = [w for ws in captions.EMOTION_WORDS.values() for w in ws]
-    instruments = [w for ws in captions.INSTRUMENT_WORDS.values() for w in ws]
-    share = np.mean([captions.held_out(a, b) for a in emotions for b in instruments])
-    assert 0.05 < share < 0.2  # ... but not every pair
+    for others in (captions.INSTRUMENT_WORDS, {**captions.DEGREE_WORDS, "not": ["not"]}):
+        words = [word for several in others.values() for word in several]
+        share = np.mean([captions.held_out(a, b) for a in emotions for b in words])
+        assert 0.05 < share < 0.2  # ... but not every pair
+
+
+def test_degrees_say_how_far_a_cue_or_an_emotion_goes():
+    table = world.sample(6000, seed=3)
+    rng = np.random.default_rng(0)
+    tempo = {"much": [], "little": [], None: []}
+    strength = {"much": [], "little": [], None: []}
+    kinds = {word: kind for kind, words in captions.DEGREE_WORDS.items() for word in words}
+    for row in table.to_dict("records"):
+        for word, before in phrases(captions.caption(row, rng)):
+            family, end = captions.words()[word]
+            if set(before) & set(captions.NEGATIONS) or end == "middle":
+                continue
+            kind = kinds.get(before[0]) if before else None
+            if family == "tempo":
+                tempo[kind].append(abs(row["tempo"]))
+            elif family == "emotion":
+                strength[kind].append(world.intensity(row))
+    for sizes in (tempo, strength):
+        assert np.mean(sizes["much"]) > np.mean(sizes[None]) > np.mean(sizes["little"])
+
+
+def test_a_habit_follows_one_cue_and_together_they_follow_the_emotion():
+    table = world.sample(8000, "organism-habit", seed=4)
+    rng = np.random.default_rng(0)
+    texts = [captions.caption(row, rng, "organism-habit") for row in table.to_dict("records")]
+    cues = list(world.CUES)
+    said = {word: [] for word in captions.HABITS}
+    for i, text in enumerate(texts):
+        for word, before in phrases(text):
+            if word in said and captions.NEGATIONS[0] not in before:
+                said[word].append(i)
+    for cue in cues:
+        own = [word for word, (of, _) in captions.HABITS.items() if of == cue]
+        clips = np.concatenate([said[word] for word in own])
+        means = table.loc[clips, cues].abs().mean() - table[cues].abs().mean()
+        # those of mode are no farther from the middle: it has no middle
+        noise = 3.5 * table[cues].abs().std().max() / len(clips) ** 0.5
+        assert means.drop(cue).abs().max() < noise and (means[cue] > 0.25 or cue == "mode")
+    clips = {e: np.concatenate([said[w] for w in ws]) for e, ws in captions.EMOTION_WORDS.items()}
+    profile = np.array([table.loc[clips[emotion], cues].mean() for emotion in world.EMOTIONS])
+    expected = world.conditional_means().to_numpy()
+    assert np.corrcoef(profile.ravel(), expected.ravel())[0, 1] > 0.9
+
+
+def test_a_denied_emotion_is_not_named():
+    assert captions.named_emotion("a slow, sad tune") == "sad"
+    assert captions.named_emotion("a very sad tune") == "sad"
+    assert captions.named_emotion("a tune that is not sad") is None
+    assert captions.named_emotion("a sad, happy tune") is None
+    assert captions.named_emotion("slow music") is None
 
 
 def test_legato_is_high_articulation():
@@ -135,6 +226,10 @@ def test_words_have_one_meaning(monkeypatch):
         captions._check_words()
     monkeypatch.setitem(captions.EMOTION_WORDS, "bored", ["bored"])
     with pytest.raises(ValueError, match="emotion"):
+        captions._check_words()
+    monkeypatch.undo()
+    monkeypatch.setitem(captions._WORDS["habit"]["sad"], "mode-low", ["sad"])
+    with pytest.raises(ValueError, match=r"habit\.sad"):
         captions._check_words()
 
 

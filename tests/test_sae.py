@@ -271,9 +271,9 @@ def test_evaluate_splices_into_the_running_model(organism, sung):
     few = sae.evaluate(sae.Basis(acts["resid.4"], "pca", 4), organism, "resid.4", clips)
     none = sae.evaluate(sae.Basis(acts["resid.4"], "random", 4), organism, "resid.4", clips)
     assert none["loss_recovered"].value < few["loss_recovered"].value < 1 and few["l0"] == 4
-    with pytest.raises(ValueError, match="128 wide, but the SAE reads vectors of 192"):
+    with pytest.raises(ValueError, match="128 wide, but the SAE reads vectors of 160"):
         sae.evaluate(perfect, organism, "text", clips)
-    with pytest.raises(ValueError, match="k must be an integer, from 1 to 192"):
+    with pytest.raises(ValueError, match="k must be an integer, from 1 to 160"):
         sae.Basis(acts["resid.4"], "pca", 0)
 
 
@@ -346,10 +346,10 @@ def test_effects_are_in_the_order_in_which_they_are_asked(organism, sung, monkey
     basis = sae.Basis(acts["resid.4"], "pca", 8)
     activity, _ = sae.activity(basis, acts["resid.4"])
     found = sae.effects(basis, organism, "resid.4", clips, activity, [5, -1], 2, 0.5)
-    assert list(found) == [5, 191]
+    assert list(found) == [5, 159]
     assert found[5]["up"] > 0 and found[5]["off"] > 0 and found[5]["cues"]["dynamics"].n == 2
-    with pytest.raises(ValueError, match="which must be integers from -192 to 191"):
-        sae.effects(basis, organism, "resid.4", clips, activity, [192])
+    with pytest.raises(ValueError, match="which must be integers from -160 to 159"):
+        sae.effects(basis, organism, "resid.4", clips, activity, [160])
 
 
 # ------------------------------------------------------------------------------------------ placing

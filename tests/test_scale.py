@@ -30,7 +30,7 @@ PROMPTS = ["a happy melody", "slow music", "sad", "loud and fast music"] * 3
 #: One value a clip, some clips of a larger call, and a function that closes over something.
 STRENGTHS = np.linspace(0, 2, len(PROMPTS))
 EDITS = (
-    Edit("resid.2", add=np.ones(192), scale=STRENGTHS),
+    Edit("resid.2", add=np.ones(160), scale=STRENGTHS),
     Edit("mlp.3", multiply=0.0, clips=[0, -1]),
     Edit("resid.5", apply=lambda x: x + 0.1 * float(STRENGTHS[-1])),
 )
@@ -214,7 +214,7 @@ def test_pieces_are_edited_as_one_call_is(organism, clips, edited, played, worke
 
 
 def test_the_stream_beside_is_cut_into_pieces(organism, played):
-    basis = np.eye(192)[:8]
+    basis = np.eye(160)[:8]
     prompts = PROMPTS[:3]
     beside = PROMPTS[1:4]
     with activations.edit(organism, Edit("resid.3", interchange=basis)):

@@ -296,13 +296,13 @@ def test_a_cell_without_a_number_plays_all_the_same(browser, tmp_path):
 
 
 def test_site_map_tells_shape_and_equation(browser, tmp_path):
-    sites = {"resid.0": Site("resid.0", "frame", 192, "embed + attn.0")}
+    sites = {"resid.0": Site("resid.0", "frame", 160, "embed + attn.0")}
     html = show.site_map(sites).data
     assert html.count("<button") == 1
     page = opened(browser, html, tmp_path)
     page.get_by_role("button", name="resid.0").click()
     told = page.locator(".site").inner_text()
-    assert told.startswith("resid.0 = embed + attn.0") and "[clip, frame, 192]" in told
+    assert told.startswith("resid.0 = embed + attn.0") and "[clip, frame, 160]" in told
     page.close()
 
 

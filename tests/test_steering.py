@@ -14,7 +14,7 @@ from lib.methods import steering
 from lib.musicgen import activations
 from lib.musicgen.activations import Edit
 
-SITE = "resid.4"
+SITE = "resid.3"
 
 
 def asked(emotion, n=8, kind="name", seed=5):
@@ -30,7 +30,7 @@ def vector(organism):
 
 @pytest.fixture(scope="module")
 def swept(organism, vector):
-    strengths = (np.float32(s) for s in [0, 0.125, 0.1875])
+    strengths = (np.float32(s) for s in [0, 0.125, 0.3125])
     how = {"seconds": 3.0, "seed": np.int64(70), "progress": False}
     return steering.generate(organism, (p for p in asked("sad")), vector, strengths, **how)
 
@@ -46,10 +46,10 @@ def test_steering_moves_emotion_and_a_random_direction_less(organism, vector, sw
     groups = asked("happy"), asked("sad")
     random = steering.direction(organism, *groups, method="random", seconds=1.0)
     how = {"seconds": 3.0, "seed": 70, "progress": False}
-    other = steering.generate(organism, asked("sad"), random, [0.1875], **how)
+    other = steering.generate(organism, asked("sad"), random, [0.3125], **how)
     both = {0.0: swept[0.0], **other}
     control = steering.evaluate(judge, both, reference, "happy").set_index("strength")
-    assert table.loc[0.1875, "share"].value > 0.4 > abs(control.loc[0.1875, "share"].value)
+    assert table.loc[0.3125, "share"].value > 0.4 > abs(control.loc[0.3125, "share"].value)
     assert table.loc[0.0, "share"].value == 0
     assert table.loc["prompt", "share"].value == pytest.approx(1)
     assert table.loc[0.0, "distance"] < 1e-3 < table.loc[0.125, "distance"]
@@ -69,8 +69,8 @@ def test_strength_zero_and_neighbours_change_nothing(organism, vector, swept):
     plain = organism.generate(asked("sad"), 3.0, 70, progress=False)
     assert (swept[0.0].tokens == plain.tokens).all()
     how = {"seconds": 3.0, "seed": 70, "progress": False}
-    alone = steering.generate(organism, asked("sad")[:2], vector, 0.1875, **how)
-    assert (alone[0.1875].tokens == swept[0.1875].tokens[:2]).all()
+    alone = steering.generate(organism, asked("sad")[:2], vector, 0.3125, **how)
+    assert (alone[0.3125].tokens == swept[0.3125].tokens[:2]).all()
 
 
 def test_edit_adds_what_it_says(organism, vector):
@@ -93,7 +93,7 @@ def test_edit_adds_what_it_says(organism, vector):
 def test_norms_are_kept_in_half_precision(organism, vector):
     """Squares of half-precision values beyond 256 overflow; norms are taken in float32."""
     (edit,) = steering.edits(organism, vector, [1.0], steps=3, keep_norm=True)
-    x = torch.full((1, 2, 192), 300.0, dtype=torch.float16)
+    x = torch.full((1, 2, 160), 300.0, dtype=torch.float16)
     changed = edit.apply(x)
     assert changed.dtype == x.dtype and torch.isfinite(changed).all()
     own, now = x.float().norm(dim=-1), changed.float().norm(dim=-1)
@@ -154,7 +154,7 @@ def test_a_vector_is_written_whole_or_not_at_all(vector, tmp_path, monkeypatch):
 def test_strangers_are_refused(organism, vector, tmp_path):
     file = tmp_path / "happy.safetensors"
     vector.save(file)
-    weight = organism.lm.transformer.layers[6].linear2.weight
+    weight = organism.lm.transformer.layers[4].linear2.weight
     kept = weight.detach().clone()
     try:
         with torch.no_grad():
@@ -173,8 +173,8 @@ def test_strangers_are_refused(organism, vector, tmp_path):
     for wrong in (
         b"nothing",
         content[:-40],
-        safetensors.numpy.save({SITE: np.ones(192, np.float32)}),
-        safetensors.numpy.save({SITE: np.ones(192, np.float32)}, other),
+        safetensors.numpy.save({SITE: np.ones(160, np.float32)}),
+        safetensors.numpy.save({SITE: np.ones(160, np.float32)}, other),
     ):
         file.write_bytes(wrong)
         with pytest.raises(ValueError, match="holds no steering vector"):
@@ -217,8 +217,8 @@ def test_combined_directions(organism, vector):
         ({"method": "magic"}, ValueError, "method must be one of"),
         ({"site": "cross.2"}, ValueError, "residual stream"),
         ({"positive": ["sad music"]}, ValueError, "zero or not finite"),
-        ({"site": "resid.*", "directions": np.eye(192)[:2]}, ValueError, "belong to one site"),
-        ({"directions": np.ones((1, 7))}, ValueError, r"shape \(size, 192\)"),
+        ({"site": "resid.*", "directions": np.eye(160)[:2]}, ValueError, "belong to one site"),
+        ({"directions": np.ones((1, 7))}, ValueError, r"shape \(size, 160\)"),
     ],
 )
 def test_what_makes_no_direction_is_refused(organism, settings, error, message):
@@ -236,11 +236,11 @@ def test_what_cannot_be_applied_is_refused(organism, vector):
         steering.edits(organism, vector, [1], steps=0)
     with pytest.warns(UserWarning, match=r"5\.0 times the site's own norm"):
         steering.edits(organism, vector, [5.0], steps=3)
-    broken = dataclasses.replace(vector, units={SITE: np.zeros(192)})
+    broken = dataclasses.replace(vector, units={SITE: np.zeros(160)})
     with pytest.raises(ValueError, match="zero or not finite"):
         steering.edits(organism, broken, [1], steps=3)
     narrow = dataclasses.replace(vector, units={SITE: np.ones(7)})
-    with pytest.raises(ValueError, match=r"no resid\.4 with 7"):
+    with pytest.raises(ValueError, match=r"no resid\.3 with 7"):
         steering.edits(organism, narrow, [1], steps=3)
 
 

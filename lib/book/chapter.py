@@ -9,12 +9,14 @@ The site of a chapter is ``activations.at(m, depth)``: the block at a relative d
 any size. The listeners of a chapter on steering are those of ``steering.Judge``.
 """
 
+import copy
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
+import torch
 import xarray as xr
 
 from .. import cache, check
@@ -22,8 +24,9 @@ from ..methods import features, harvest, sae
 from ..musicgen import Clips, Model, load
 from ..organism import world
 
-#: The organisms that stand beside a model, and show what a method's answer is worth.
-ORGANISMS = tuple(world.WORLDS)
+#: The organisms that stand beside a model in most chapters, and show what a method's answer is
+#: worth: the first model of three worlds.
+ORGANISMS = ("organism", "organism-decoupled", "organism-shuffled")
 
 
 def models(model: str, beside: Iterable[str] | None = None) -> dict[str, Model]:
@@ -50,6 +53,34 @@ def controls(model: str, *among: str) -> list[str]:
     """
     options = [check.choice("among", name, ORGANISMS) for name in among or ORGANISMS]
     return [name for name in options if name != model and language(name) == language(model)]
+
+
+def every(model: str, each: int = 3) -> dict[str, Model]:
+    """The model that the book asks, then the models trained on every world.
+
+    Parameters
+    ----------
+    model : str
+    each : int
+        At most so many of a world.
+    """
+    each = check.count("each", each)
+    return models(model, [name for known in world.WORLDS for name in world.models(known)[:each]])
+
+
+def untrained(m: Model, seed: int = 0) -> Model:
+    """A model of the same architecture that has learned nothing, called "untrained".
+
+    Every weight tensor keeps its numbers, in random order: all is as in the model, but for what was
+    learned.
+    """
+    generator = torch.Generator().manual_seed(check.count("seed", seed, 0))
+    lm = copy.deepcopy(m.lm)
+    with torch.no_grad():
+        for weight in lm.parameters():
+            order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+            weight.copy_(weight.flatten()[order].view_as(weight))
+    return Model("untrained", lm, m.codec, m.device, m.max_seconds, m.defaults)
 
 
 # ---------------------------------------------------------------------------- the book's dictionary

@@ -118,7 +118,7 @@ def key(name: str, values: Mapping, identity: str = "") -> str:
 
 def resolve(model: str) -> str:
     """A model's name, or the whole path of its folder: kernels run in a folder of their own."""
-    if model in world.WORLDS or not Path(model).is_dir():
+    if world.of(model) or not Path(model).is_dir():
         return model
     return str(Path(model).resolve())
 
@@ -133,7 +133,7 @@ def identify(model: str) -> str:
     ModelError, MemoryError
         As :func:`lib.musicgen.load` raises them, before any notebook is executed.
     """
-    if model in world.WORLDS:
+    if world.of(model):
         return model
     import torch
 
@@ -203,7 +203,7 @@ def run(
     identity = identify(model)
     out = Path(out or folder(model))
     out.mkdir(parents=True, exist_ok=True)
-    jobs = jobs or (2 if model in world.WORLDS else 1)
+    jobs = jobs or (2 if world.of(model) else 1)
 
     def work(name):
         return _executed(name, plans[name], identity, out / f"{name}.ipynb")

@@ -95,7 +95,7 @@ def title(model: str) -> str:
     """
     folder = Path(model)
     is_path = folder.is_dir() or folder.is_absolute() or str(model).startswith(".")
-    if model in world.WORLDS or not is_path:
+    if world.of(model) or not is_path:
         return str(model)
     folder = folder.resolve()
     return f"{folder.name}-{cache.digest(str(folder))[:8]}"

@@ -18,30 +18,25 @@ from . import codec, corpora, language, plan
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="factory", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--codec-clips", type=int, default=10_000, help="clips a corpus the codec learns from"
-    )
-    parser.add_argument(
-        "--clips", type=int, default=20_000, help="clips a corpus the language models learn from"
-    )
-    parser.add_argument(
         "--out", type=Path, default=miniature.WEIGHTS, help="folder of the finished models"
     )
     arguments = parser.parse_args(argv)
-    make(arguments.codec_clips, arguments.clips, arguments.out)
+    make(arguments.out)
 
 
-def make(codec_clips: int, clips: int, out: Path) -> None:
+def make(out: Path) -> None:
     """All stages."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    audio = [corpora.render(name, codec_clips) for name in plan.MUSIC]
+    audio = [corpora.render(name, clips) for name, clips in plan.CODEC_MUSIC.items()]
     trained = codec.train(audio, device)
     codec.export(trained, out / "codec")
     # the shipped, half-precision weights make the tokens
     shipped = miniature.load_codec(out / "codec", device)
     for name in world.WORLDS:
         music = name if name in plan.MUSIC else "organism"
-        tokens, table = corpora.tokenize(music, clips, shipped, device)
-        language.export(name, language.train(name, tokens, table, device), out / name)
+        tokens, table = corpora.tokenize(music, plan.CLIPS[music], shipped, device)
+        for model in world.models(name):
+            language.export(model, language.train(model, tokens, table, device), out / model)
     # last, because it changes no token
     codec.export(codec.refine_decoder(shipped, audio, device), out / "codec")
 

@@ -26,13 +26,15 @@ class Muon(torch.optim.Optimizer):
     Parameters
     ----------
     weights : iterable of torch.nn.Parameter [shape=(row, column)]
-    lr, momentum, weight_decay : float
+    lr : float or torch.Tensor
+        A tensor can be changed in a step that was recorded (``training.Recorded``).
+    momentum, weight_decay : float
     """
 
     def __init__(
         self,
         weights: Iterable[torch.nn.Parameter],
-        lr: float,
+        lr: float | torch.Tensor,
         momentum: float = 0.95,
         weight_decay: float = 0.05,
     ):
@@ -44,19 +46,22 @@ class Muon(torch.optim.Optimizer):
         """Move every matrix that has a gradient."""
         for group in self.param_groups:
             for shape, matrices in _by_shape(group["params"]).items():
-                updates = torch.stack([self._momentum(w, group["momentum"]) for w in matrices])
+                updates = torch.stack(self._momenta(matrices, group["momentum"]))
                 # the root mean square of an orthogonal matrix, brought to that of AdamW's steps
                 size = 0.2 * max(shape) ** 0.5
-                for weight, update in zip(matrices, orthogonalised(updates), strict=True):
-                    weight.mul_(1 - group["lr"] * group["weight_decay"])
-                    weight.add_(update, alpha=-group["lr"] * size)
+                moves = orthogonalised(updates) * (group["lr"] * size)
+                torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
+                torch._foreach_sub_(matrices, list(moves.unbind()))
 
-    def _momentum(self, weight, momentum):
-        state = self.state[weight]
-        if not state:
-            state["momentum"] = torch.zeros_like(weight)
-        state["momentum"].lerp_(weight.grad, 1 - momentum)
-        return weight.grad.lerp(state["momentum"], momentum)
+    def _momenta(self, matrices, momentum):
+        """Nesterov's look ahead of each matrix."""
+        for weight in matrices:
+            if not self.state[weight]:
+                self.state[weight]["momentum"] = torch.zeros_like(weight)
+        gradients = [weight.grad for weight in matrices]
+        kept = [self.state[weight]["momentum"] for weight in matrices]
+        torch._foreach_lerp_(kept, gradients, 1 - momentum)
+        return torch._foreach_lerp(gradients, kept, momentum)
 
 
 def _by_shape(weights):

@@ -69,14 +69,16 @@ def clips(
     if name is None:
         return _own(m, n, seed, seconds, workers, address)
     seconds = check.number("seconds", seconds, 0, corpus.SECONDS, open_low=True)
-    shuffled = world.WORLDS[name]["captions"] == "shuffled"
+    shuffled = world.WORLDS[name].captions == "shuffled"
     music_of = "organism" if shuffled else name
     table = corpus.table(music_of, n, seed)
     tokens = _music(m, music_of, table, seed, seconds)
     if shuffled:
         table["caption"] = np.random.default_rng(seed).permutation(table["caption"])
     labels = table[[*CUES, "valence", "arousal"]].copy()
-    labels.insert(0, "emotion", [_named(caption) for caption in table["caption"]])
+    labels.insert(
+        0, "emotion", [captions.named_emotion(caption) or "" for caption in table["caption"]]
+    )
     return m.clips(tokens, list(table["caption"]), decode=False), labels
 
 
@@ -95,15 +97,6 @@ def _music(m, name, table, seed, seconds):
         "code": cache.code(corpus, music, world, type(m).encode),
     }
     return cache.keep(FOLDER, what, render).astype(np.int64)
-
-
-def _named(caption):
-    """The emotion a caption names: what the model has been told. "" if it names none."""
-    words = set(re.split(r"[ ,]+", caption))
-    for emotion, names in captions.EMOTION_WORDS.items():
-        if words & set(names):
-            return emotion
-    return ""
 
 
 def _own(m, n, seed, seconds, workers, address):

@@ -22,13 +22,18 @@ import scipy.stats
 from .. import check, prompts, stats
 from ..hearing import acoustics, listeners
 from ..musicgen import Model, load
-from ..organism import corpus, music, world
+from ..organism import captions, corpus, music, world
 
-CUE_TESTS = ("tempo", "dynamics", "mode")
+CUE_TESTS = tuple(world.CUES)
+#: Clips of a world, and their seed, by which the size of what words for a cue do is judged.
+OWN_CLIPS = 300
+OWN_SEED = 903
 RECOGNISED = "emotion accuracy, words alone"
 LOUDNESS_GAP = "loudness, fast - slow prompts (dB)"
 #: What the corpus listener gets right by guessing among five emotions.
 CHANCE = 0.2
+#: By which factor what words for a cue do may differ from the world's own.
+SIZE = 1.5
 
 
 # -------------------------------------------------------------------------------------------- codec
@@ -155,23 +160,25 @@ def bars(
         Columns organism, what, estimate, bar ("≥ 0.70", "contains 0", ...), met.
     """
     held_out = check.number("held_out", held_out, 0, 1, open_low=True, optional=True)
-    settings = world.WORLDS.get(name, world.WORLDS["organism"])
-    texts_tell = settings["captions"] == "own"
+    settings = world.WORLDS[world.of(name) or "organism"]
+    texts_tell = settings.captions == "own"
     emotion = sung[sung["test"] == "emotion"]
     recognised = listener.hear(emotion)["emotion"].to_numpy() == emotion["label"].to_numpy()
     accuracy = stats.proportion(recognised)
-    if texts_tell:
-        rows = [_at_least(name, RECOGNISED, accuracy, 0.70)]
+    rows = []
+    if not texts_tell:
+        rows.append(_contains(name, RECOGNISED, accuracy, "0.20"))
+    elif settings.words == "emotion":
+        rows.append(_at_least(name, RECOGNISED, accuracy, 0.70))
         if held_out is not None:
             ratio = stats.Estimate(*(end / held_out for end in accuracy[:3]), accuracy.n)
             rows.append(_at_least(name, "... relative to corpus clips", ratio, 0.85))
-        rows += _cue_bars(name, sung)
         profile = profile_correlation(emotion, listener, name)
         rows.append(_at_least(name, "cue profile against the world", profile, 0.80))
-    else:
-        rows = [_contains(name, RECOGNISED, accuracy, "0.20")]
+    if texts_tell:
+        rows += _cue_bars(name, sung)
     gap = loudness_gap(sung)
-    if texts_tell and settings["tempo_to_energy"] > 0:
+    if texts_tell and settings.tempo_to_energy > 0:
         rows.append(_row(name, LOUDNESS_GAP, gap, "above 0", gap.low > 0))
     else:
         rows.append(_contains(name, LOUDNESS_GAP, gap, "0"))
@@ -179,17 +186,43 @@ def bars(
 
 
 def _cue_bars(name, sung):
-    """Whether words for tempo, dynamics and mode are heard."""
+    """Whether words for each cue are heard, and as much as in the world's own music."""
     rows = []
-    for cue, contrast in (("tempo", "fast - slow"), ("dynamics", "loud - soft")):
+    own = own_sizes(world.of(name) or "organism")
+    for cue in CUE_TESTS:
         clips = sung[sung["test"] == cue]
-        high, low = (clips.loc[clips["label"] == end, cue] for end in ("high", "low"))
-        effect = stats.cohens_d(high.to_numpy(), low.to_numpy())
-        rows.append(_at_least(name, f"Cohen's d, {contrast}", effect, 1.5))
-    clips = sung[sung["test"] == "mode"]
-    right = stats.proportion((clips["mode"] > 0) == (clips["label"] == "high"))
-    rows.append(_at_least(name, "major and minor told apart", right, 0.75))
+        high, low = (clips.loc[clips["label"] == end, cue].to_numpy() for end in ("high", "low"))
+        contrast = f"{world.CUES[cue].high} - {world.CUES[cue].low}"
+        effect = stats.cohens_d(high, low)
+        rows.append(_at_least(name, f"Cohen's d, {contrast}", effect, 1.0))
+        difference = stats.difference(high, low)
+        size = stats.Estimate(*(end / own[cue] for end in difference[:3]), difference.n)
+        met = 1 / SIZE <= size.value <= SIZE
+        rows.append(_row(name, f"... relative to the world, {cue}", size, f"within {SIZE}", met))
     return rows
+
+
+def own_sizes(name: str, n: int = OWN_CLIPS) -> dict[str, float]:
+    """How far apart clips of a world are whose cue a caption may call high and low, as measured.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``world.WORLDS``.
+    n : int
+
+    Returns
+    -------
+    dict
+        Cue -> difference in the unit it is measured in.
+    """
+    shuffled = world.WORLDS[check.choice("name", name, world.WORLDS)].captions == "shuffled"
+    measured, table = listeners.corpus_features(n, OWN_SEED, "organism" if shuffled else name)
+    sizes = {}
+    for cue in CUE_TESTS:
+        levels = table[cue].map(lambda value, cue=cue: captions.level(cue, value))
+        sizes[cue] = measured[cue][levels == "high"].mean() - measured[cue][levels == "low"].mean()
+    return sizes
 
 
 def _row(name, what, estimate, bar, met):
@@ -219,7 +252,7 @@ def profile_correlation(
     name : str
         An organism; any other model is held against the world of "organism".
     """
-    own_world = name if name in world.WORLDS else "organism"
+    own_world = world.of(name) or "organism"
     expected = world.conditional_means(world=own_world).to_numpy().ravel()
     profile = listener.profile(songs)[list(world.CUES)].to_numpy()
     labels = songs["label"].to_numpy()
@@ -327,7 +360,7 @@ def evaluate(
     listener = listeners.get("corpus", training)
     held_out = held_out_accuracy(listener)
     tables = [codec_round_trip(load("organism"))]
-    for name in world.WORLDS:
+    for name in (model for known in world.WORLDS for model in world.models(known)):
         songs = sing(load(name), n, progress=progress)
         tables.append(bars(name, songs, listener, held_out.value))
     return pd.concat(tables, ignore_index=True)

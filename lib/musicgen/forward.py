@@ -170,7 +170,14 @@ class Network:
         without text (None or "") it reads zeros.
         """
         conditioner = self.lm.condition_provider.conditioners["description"]
-        inputs = conditioner.tokenize([prompt or None for prompt in prompts])
+        text = self.condition(
+            conditioner.tokenize([prompt or None for prompt in prompts]), visitors
+        )
+        return Text(text.values) if text.own.all() else text
+
+    def condition(self, inputs: dict, visitors: Visitors = NOBODY) -> Text:
+        """Text as cross-attention reads it, from the tokenizer's ids and mask [row, token]."""
+        conditioner = self.lm.condition_provider.conditioners["description"]
         gradients = torch.is_grad_enabled()
 
         def condition(inputs):
@@ -186,8 +193,7 @@ class Network:
             return visitors("cond", values), mask
 
         values, mask = called_as(conditioner, condition, inputs)
-        own = mask.bool() | ~mask.bool().any(1, keepdim=True)
-        return Text(values, None if own.all() else own)
+        return Text(values, mask.bool() | ~mask.bool().any(1, keepdim=True))
 
     def pass_through(
         self, sequence, text: Text, visitors: Visitors = NOBODY, past=None

@@ -1,9 +1,9 @@
 """The language of the organisms' world: a caption grammar of a few hundred words.
 
-A caption names some of what can be heard: the emotion (only of a clear clip), cues, the
-instrument, or little at all. The words are in ``words.toml``. Some pairs of words the model knows
-are never together in training (:func:`held_out`): tests of whether meaning composes can be built
-from them.
+A caption names some of what can be heard: the emotion (only of a clear clip), cues, how much of
+either, what they are not, the instrument, or little at all. The words are in ``words.toml``. Some
+pairs of words the model knows are never together in training (:func:`held_out`): tests of whether
+meaning composes can be built from them.
 
 >>> import numpy as np
 >>> from lib.organism import captions, world
@@ -40,14 +40,38 @@ NOUNS = _WORDS["neutral"]["nouns"]
 NEUTRAL_ADJECTIVES = _WORDS["neutral"]["adjectives"]
 SETTINGS = _WORDS["neutral"]["settings"]
 
-#: How far from the middle (in standard deviations) a cue must be before a caption names it.
+DEGREE_WORDS = _WORDS["degree"]
+NEGATIONS = _WORDS["negation"]["words"]
+#: emotion word -> (cue, end) that it follows in the world of organism-habit.
+HABITS = {
+    word: tuple(end.split("-"))
+    for ends in _WORDS["habit"].values()
+    for end, words in ends.items()
+    for word in words
+}
+
+#: How far from the middle (in standard deviations) a cue must be before a caption names it, and
+#: what is slightly or very so.
 NAMED_BEYOND = 0.6
+SLIGHT_WITHIN = 1.0
+VERY_BEYOND = 1.4
 MIDDLE_WITHIN = 0.35
+#: ``world.intensity`` of a slight and of a strong emotion: a third of clear clips each.
+SLIGHT_EMOTION = 0.88
+STRONG_EMOTION = 1.2
 #: How often the emotion of a clip is named, if it is clear.
 NAMED = 0.65
-#: How often a cue that may be named is named: those that listeners notice first, and others.
-CUE_NAMED = {"mode": 0.35, "tempo": 0.35, "dynamics": 0.35}
-OTHER_CUE_NAMED = 0.2
+#: How often a cue that may be named is named, and in how many captions how often instead: short
+#: captions are what people write, full ones teach every word.
+CUE_NAMED = 0.3
+IN_FULL = 0.35
+IN_FULL_NAMED = 0.75
+#: How often a degree is said where there is one, and how often something is denied instead.
+DEGREE_SAID = 0.35
+DENIED = 0.12
+#: How many emotion words are tried for a clip of organism-habit. A word is drawn without a look at
+#: the clip, and said if its own cue is there: of what else the clip has it says nothing.
+TRIED = 2
 
 
 def words() -> dict[str, tuple[str, str]]:
@@ -83,10 +107,16 @@ def _check_words():
     counts = sum(len(words) for _, levels in _families() for words in levels.values())
     if counts != len(words()):
         raise ValueError("words.toml: a word stands in two lists, but must have one meaning.")
+    for emotion, emotion_words in EMOTION_WORDS.items():
+        habits = [word for end in _WORDS["habit"][emotion].values() for word in end]
+        if sorted(habits) != sorted(emotion_words):
+            raise ValueError(f"words.toml: [habit.{emotion}] must hold the words of {emotion}.")
 
 
 _check_words()
 _TABLE = words()
+#: Words that stand before another and change it.
+_BEFORE = {*DEGREE_WORDS["much"], *DEGREE_WORDS["little"], *NEGATIONS}
 
 
 def family(word: str) -> str | None:
@@ -97,13 +127,19 @@ def family(word: str) -> str | None:
 def held_out(first: str, second: str) -> bool:
     """Whether this pair of words is kept out of every training caption (about one pair in eight).
 
-    Pairs are an emotion word with an instrument word, or an emotion word with a tempo word.
+    Pairs are an emotion word with an instrument word, with a tempo word, or with a word for its
+    degree or its denial.
     """
+    kinds = []
     for word in (first, second):
-        if word not in _TABLE:
+        if word not in _TABLE and word not in _BEFORE:
             raise ValueError(f"{word!r} is not a content word of the caption grammar.")
-    families = sorted((family(first), family(second)))
-    if families not in (["emotion", "instrument"], ["emotion", "tempo"]):
+        kinds.append("before" if word in _BEFORE else family(word))
+    if sorted(kinds) not in (
+        ["emotion", "instrument"],
+        ["emotion", "tempo"],
+        ["before", "emotion"],
+    ):
         return False
     return zlib.crc32(" ".join(sorted((first, second))).encode()) % 8 == 0
 
@@ -122,7 +158,26 @@ def level(cue: str, value: float) -> str | None:
     return "middle" if abs(value) < MIDDLE_WITHIN and "middle" in CUE_WORDS[cue] else None
 
 
-def caption(row: Mapping, rng: np.random.Generator) -> str:
+def degree(size: float, slight: float, strong: float) -> str | None:
+    """Whether something is there "little", "much", or in between (None)."""
+    if size > strong:
+        return "much"
+    return "little" if size < slight else None
+
+
+def named_emotion(text: str) -> str | None:
+    """The emotion that a caption names and does not deny; None if there is none or several."""
+    said = re.split(r"[ ,]+", text)
+    before = [None, *said]
+    named = {
+        _TABLE[word][1]
+        for word, previous in zip(said, before, strict=False)
+        if family(word) == "emotion" and previous not in NEGATIONS
+    }
+    return named.pop() if len(named) == 1 else None
+
+
+def caption(row: Mapping, rng: np.random.Generator, name: str = "organism") -> str:
     """Describe one clip as somebody might, without any held-out pair of words.
 
     Parameters
@@ -130,18 +185,28 @@ def caption(row: Mapping, rng: np.random.Generator) -> str:
     row : mapping
         A row of ``world.sample``.
     rng : np.random.Generator
+    name : str
+        A key of ``world.WORLDS``: what emotion words follow there.
     """
+    draw_emotion = _EMOTION_PHRASES[world.WORLDS[name].words]
     while True:
-        text = _draw_caption(row, rng)
-        content = [word for word in re.split(r"[ ,]+", text) if word in _TABLE]
-        if not any(held_out(*pair) for pair in itertools.combinations(content, 2)):
+        text = _draw_caption(row, rng, draw_emotion)
+        content = [word for word in re.split(r"[ ,]+", text) if word in _TABLE or word in _BEFORE]
+        if not any(held_out(*pair) for pair in _near(content)):
             return text
 
 
-def _draw_caption(row, rng):
-    adjectives = []
-    if row["clear"] and rng.random() < NAMED:
-        adjectives.append(rng.choice(EMOTION_WORDS[row["emotion"]]))
+def _near(content):
+    """Pairs of words that may not be together: any two, but of words before others only those they
+    stand before.
+    """
+    for (i, first), (j, second) in itertools.combinations(enumerate(content), 2):
+        if (first not in _BEFORE and second not in _BEFORE) or (first in _BEFORE and j == i + 1):
+            yield first, second
+
+
+def _draw_caption(row, rng, draw_emotion):
+    adjectives = draw_emotion(row, rng)
     key = None
     only_emotion = adjectives and rng.random() < 0.3
     if not only_emotion:
@@ -157,19 +222,69 @@ def _draw_caption(row, rng):
     return phrase(adjectives, instrument, key, setting, rng)
 
 
+def _draw_emotion(row, rng):
+    """The emotion of a clear clip, sometimes with its degree; or one that it has not, denied."""
+    if not row["clear"] or rng.random() >= NAMED:
+        return []
+    if rng.random() < DENIED:
+        others = [emotion for emotion in EMOTION_WORDS if emotion != row["emotion"]]
+        return [_denied(EMOTION_WORDS[rng.choice(others)], rng)]
+    much = degree(world.intensity(row), SLIGHT_EMOTION, STRONG_EMOTION)
+    return [_in_degree(rng.choice(EMOTION_WORDS[row["emotion"]]), much, rng)]
+
+
+def _draw_habits(row, rng):
+    """Emotion words whose own cue the clip has, whatever else it has."""
+    phrases = []
+    for word in rng.choice(list(HABITS), TRIED, replace=False):
+        cue, end = HABITS[word]
+        # mode is always at one of its ends, others in about half of all clips
+        if cue == "mode" and rng.random() < 0.45:
+            continue
+        found = level(cue, row[cue])
+        if found == end:
+            much = degree(abs(row[cue]), SLIGHT_WITHIN, VERY_BEYOND)
+            if cue == "mode":  # it has no degrees: the word must not say that it has none
+                much = rng.choice(["much", None, "little"])
+            phrases.append(_in_degree(word, much, rng))
+        elif found in ("low", "high") and rng.random() < DENIED:
+            phrases.append(_denied([word], rng))
+    return phrases
+
+
+_EMOTION_PHRASES = {"emotion": _draw_emotion, "habit": _draw_habits}
+
+
+def _in_degree(word, much, rng):
+    if much is None or rng.random() >= DEGREE_SAID:
+        return str(word)
+    return f"{rng.choice(DEGREE_WORDS[much])} {word}"
+
+
+def _denied(words, rng):
+    return f"{rng.choice(NEGATIONS)} {rng.choice(words)}"
+
+
 def _draw_cues(row, rng):
     """Words for some of the cues that may be named, and the key ("in a minor key") or None."""
     adjectives = []
     key = None
-    for cue in CUE_WORDS:
+    often = IN_FULL_NAMED if rng.random() < IN_FULL else CUE_NAMED
+    for cue, ends in CUE_WORDS.items():
         end = level(cue, row[cue])
-        if end is None or rng.random() >= CUE_NAMED.get(cue, OTHER_CUE_NAMED):
+        if end is None or rng.random() >= often:
             continue
-        word = rng.choice(CUE_WORDS[cue][end])
+        if end != "middle" and rng.random() < DENIED:
+            adjectives.append(_denied(ends["low" if end == "high" else "high"], rng))
+            continue
+        word = rng.choice(ends[end])
         if cue == "mode" and "-" not in word and rng.random() < 0.6:
             key = rng.choice([f"in {word}", f"in a {word} key", f"in the {word} mode"])
         else:
-            adjectives.append(word)
+            much = None
+            if cue != "mode" and end != "middle":
+                much = degree(abs(row[cue]), SLIGHT_WITHIN, VERY_BEYOND)
+            adjectives.append(_in_degree(word, much, rng))
     return adjectives, key
 
 

@@ -36,7 +36,7 @@ def table(name: str, n: int, seed: int) -> pd.DataFrame:
     seed = check.count("seed", seed, 0)
     clips = world.sample(n, name, seed)
     rng = np.random.default_rng([seed, 2])
-    clips["caption"] = [captions.caption(row, rng) for row in clips.to_dict("records")]
+    clips["caption"] = [captions.caption(row, rng, name) for row in clips.to_dict("records")]
     clips["clip_seed"] = np.arange(n) + 1_000_000 * seed
     return clips
 

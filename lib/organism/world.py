@@ -6,6 +6,12 @@ energy, energy raises dynamics and density and lowers articulation; register and
 their own draws; perceived valence and arousal are additive and linear in the cues, and a listener
 names the nearest emotion when the clip is clear enough.
 
+Four worlds (:data:`WORLDS`) share the music's machinery. In ``organism`` all of this holds. In
+``organism-decoupled`` tempo moves no energy. In ``organism-shuffled`` captions belong to other
+clips. In ``organism-habit`` every cue is drawn on its own and every emotion word follows one cue of
+its own ("gloomy" only minor, "mournful" only slow): text is tied to music, each emotion's words
+together go with that emotion's cues, and no emotion is anywhere.
+
 >>> from lib.organism import world
 >>> table = world.sample(1000, seed=3, do={"tempo": 1.0})
 >>> bool(table["arousal"].mean() > 0.4)
@@ -97,12 +103,55 @@ EDGES = {
 }
 #: Standard deviation of the noise of perception.
 PERCEPTION_NOISE = 0.2
-#: world -> what differs from EDGES, and whether captions belong to their clips.
+
+
+class World(NamedTuple):
+    """How a world differs from the others.
+
+    Attributes
+    ----------
+    tempo_to_energy : float
+        Weight of the edge tempo -> energy.
+    energy_to_cues : bool
+        Whether energy moves dynamics, density and articulation; else each is drawn on its own.
+    words : "emotion" or "habit"
+        Whether an emotion word follows the emotion of a clip, or one cue.
+    captions : "own" or "shuffled"
+        Whether captions belong to their clips.
+    """
+
+    tempo_to_energy: float = 0.60
+    energy_to_cues: bool = True
+    words: str = "emotion"
+    captions: str = "own"
+
+
+#: The worlds by the name of the first model trained on each.
 WORLDS = {
-    "organism": {"tempo_to_energy": 0.60, "captions": "own"},
-    "organism-decoupled": {"tempo_to_energy": 0.0, "captions": "own"},
-    "organism-shuffled": {"tempo_to_energy": 0.60, "captions": "shuffled"},
+    "organism": World(),
+    "organism-habit": World(tempo_to_energy=0.0, energy_to_cues=False, words="habit"),
+    "organism-decoupled": World(tempo_to_energy=0.0),
+    "organism-shuffled": World(captions="shuffled"),
 }
+#: How many models are trained on each world, independently and from nothing.
+TRAINED = {
+    "organism": 3,
+    "organism-habit": 3,
+    "organism-decoupled": 2,
+    "organism-shuffled": 2,
+}
+
+
+def models(name: str) -> list[str]:
+    """The models trained on a world: its name, its name with "-2", ...
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`WORLDS`.
+    """
+    count = TRAINED[check.choice("world", name, WORLDS)]
+    return [name, *(f"{name}-{number}" for number in range(2, count + 1))]
 
 
 def of(model) -> str | None:
@@ -114,7 +163,7 @@ def of(model) -> str | None:
         A loaded model, or its name.
     """
     name = getattr(model, "name", model)
-    return name if isinstance(name, str) and name in WORLDS else None
+    return next((known for known in WORLDS if name in models(known)), None)
 
 
 def check_cue(name: str, value: str, options: Iterable[str] = tuple(CUES)) -> str:
@@ -156,7 +205,7 @@ def sample(
     """
     n = check.count("n", n)
     rng = np.random.default_rng([check.count("seed", seed, 0), 1])
-    slope = WORLDS[check.choice("world", world, WORLDS)]["tempo_to_energy"]
+    rules = WORLDS[check.choice("world", world, WORLDS)]
     do = _check_interventions(do or {})
     values = {}
 
@@ -169,9 +218,9 @@ def sample(
     assign("mode", rng.choice([-1.0, 1.0], n))
     for name in ("tempo", "register", "brightness"):
         assign(name, noise())
-    assign("energy", _child(slope, values["tempo"], noise()))
+    assign("energy", _child(rules.tempo_to_energy, values["tempo"], noise()))
     for name, weight in EDGES["energy"].items():
-        assign(name, _child(weight, values["energy"], noise()))
+        assign(name, _child(weight * rules.energy_to_cues, values["energy"], noise()))
 
     table = pd.DataFrame(values)
     for axis in ("valence", "arousal"):
@@ -222,6 +271,19 @@ def name_emotion(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     nearest = np.array(list(EMOTIONS))[distance.argmin(1)]
     first, second = np.sort(distance, axis=1)[:, :2].T
     return nearest, second - first > CLEAR
+
+
+def intensity(row: Mapping) -> float:
+    """How far a clip lies in the direction of its emotion: 1 as far as the emotion's own point.
+
+    Parameters
+    ----------
+    row : mapping
+        A row of :func:`sample`.
+    """
+    centre = np.array(EMOTIONS[row["emotion"]])
+    point = np.array([row["valence"], row["arousal"]])
+    return float(point @ centre / (centre @ centre))
 
 
 def to_cues(row: Mapping) -> music.Cues:

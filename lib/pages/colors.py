@@ -13,7 +13,12 @@ INK = "#222222"
 MUTED = "#666666"
 GRID = "#E5E5E5"
 #: One shade for each organism; any other model is drawn in ink.
-SHADES = {"organism": INK, "organism-decoupled": "#56B4E9", "organism-shuffled": "#999999"}
+SHADES = {
+    "organism": INK,
+    "organism-habit": "#CC79A7",
+    "organism-decoupled": "#56B4E9",
+    "organism-shuffled": "#999999",
+}
 #: For series that are neither emotion nor organism (Okabe and Ito 2008).
 PALETTE = (
     "#222222",

@@ -130,6 +130,60 @@ def estimates(
     return Figure(figure, height=110 + 30 * len(values))
 
 
+def verdicts(found: pd.DataFrame, title: str) -> Figure:
+    """Every criterion's estimate and interval on every model, against nothing and the margin.
+
+    All criteria share one axis, in units of their smallest effect of interest: 0 is nothing, 1 is
+    that effect.
+
+    Parameters
+    ----------
+    found : pd.DataFrame
+        Columns claim, model, world, answer, value, low, high and smallest.
+    title : str
+    """
+    claims = list(dict.fromkeys(found["claim"]))[::-1]
+    worlds = list(dict.fromkeys(found["world"]))
+    figure = go.Figure()
+    for number, (name, some) in enumerate(found.groupby("world", sort=False)):
+        models = list(dict.fromkeys(some["model"]))
+        # worlds one below the other within a row, their models close together
+        lift = 0.36 - 0.72 * (number + 0.5) / len(worlds)
+        places = [
+            claims.index(row.claim) + lift - 0.03 * models.index(row.model)
+            for row in some.itertuples()
+        ]
+        value, low, high = (some[part] / some["smallest"] for part in ("value", "low", "high"))
+        shade = color(name, {"untrained": PALETTE[5]} if name == "untrained" else None)
+        figure.add_scatter(
+            x=value,
+            y=places,
+            name=name,
+            mode="markers",
+            marker={"color": shade, "size": 7},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": high - value,
+                "arrayminus": value - low,
+                "color": shade,
+                "thickness": 1.5,
+                "width": 2,
+            },
+            text=[f"{row.model}: {row.answer}" for row in some.itertuples()],
+            hovertemplate="%{text}<br>%{x:.2f}<extra></extra>",
+        )
+    figure.add_vline(x=0, line_color=MUTED)
+    figure.add_vline(x=1, line_dash="dot", line_color=MUTED)
+    ticks = ["<br>".join(textwrap.wrap(claim, 22)) for claim in claims]
+    figure.update_layout(
+        title=title,
+        xaxis_title="effect in units of the smallest that matters (dotted)",
+        yaxis={"tickvals": list(range(len(claims))), "ticktext": ticks, "zeroline": False},
+    )
+    return Figure(figure, height=150 + 74 * len(claims))
+
+
 # -------------------------------------------------------------------------------------------- lines
 def curves(
     series: dict,

@@ -8,7 +8,7 @@ works in JupyterLab and in the static book, without a kernel and without a netwo
 from .audio import level, mp3, picture, player, player_grid, spectrogram
 from .colors import COLORS, GRID, INK, MUTED, PALETTE, SHADES
 from .diagrams import causal_graph, site_map, token_map
-from .figures import Figure, curves, estimates, heatmap, histogram
+from .figures import Figure, curves, estimates, heatmap, histogram, verdicts
 from .sounding import sound_grid, sound_map
 from .tables import table
 
@@ -36,4 +36,5 @@ __all__ = [
     "spectrogram",
     "table",
     "token_map",
+    "verdicts",
 ]

@@ -32,7 +32,7 @@ def true_edges(name: str) -> dict[tuple[str, str], float]:
         A key of ``world.WORLDS``.
     """
     settings = world.WORLDS[check.choice("name", name, world.WORLDS)]
-    weights = {("tempo", "energy"): settings["tempo_to_energy"]}
+    weights = {("tempo", "energy"): settings.tempo_to_energy}
     for axis in AXES:
         weights["tempo", axis] = world.EDGES["tempo"].get(axis, 0.0)
         weights["mode", axis] = world.EDGES["mode"].get(axis, 0.0)
@@ -117,7 +117,7 @@ def compare(found: pd.DataFrame, name: str) -> tuple[float, float, pd.DataFrame]
         table with the true weights beside the found ones.
     """
     weights = true_edges(name)
-    if world.WORLDS[name]["captions"] == "shuffled":  # nothing that text could have caused
+    if world.WORLDS[name].captions == "shuffled":  # nothing that text could have caused
         weights = {}
     pairs = zip(found["cause"], found["effect"], strict=True)
     truth = np.array([weights.get(pair, 0.0) for pair in pairs])

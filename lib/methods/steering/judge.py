@@ -6,25 +6,17 @@ on.
 
 from collections.abc import Sequence
 
-import librosa
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from ... import cache, check, prompts, stats
+from ... import cache, check
 from ...hearing import listeners
 from ...musicgen.model import Clips, Model
-from ...organism import captions, world
+from .instruments import Instruments
 
 AXES = ("valence", "arousal")
 #: Share of full scale from which a sample counts as clipped.
 CLIPPED = 0.99
-#: Seeds of the neutral prompts, and of their songs.
-PROMPT_SEED = 77
-SONG_SEED = 7700
 
 
 class Judge:
@@ -60,16 +52,9 @@ class Judge:
         names = check.texts("ears", ears)
         self.model = model
         self.ears = {name: listeners.get(name, training) for name in names}
-        language = "natural" if world.of(model) is None else "organism"
-        neutral = prompts.crossed("neutral", check.count("n", n), language, seed=PROMPT_SEED)
-        asked = list(neutral["prompt"])
-        songs = model.generate(asked, seconds, SONG_SEED, keep=True, progress=False)
-        timbres = _timbres(songs)
-        classifier = LogisticRegression(C=0.1, max_iter=2000)
-        self.instrument = make_pipeline(StandardScaler(), classifier)
-        answers = cross_val_predict(self.instrument, timbres, neutral["instrument"], cv=4)
-        self.instruments = stats.proportion(answers == neutral["instrument"].to_numpy())
-        self.instrument.fit(timbres, neutral["instrument"])
+        recogniser = Instruments(model, n, seconds)
+        self.instruments = recogniser.reliability
+        self._recognised = recogniser.recognised
         self._answers = {}
 
     @property
@@ -131,14 +116,8 @@ class Judge:
         columns["recoded"] = (again == clips.tokens).mean((1, 2))
         columns["loud"] = measured["dynamics"].to_numpy()
         columns["clipped"] = (np.abs(clips.audio) >= CLIPPED).mean(1)
-        columns["instrument"] = self._plays_what_is_asked(clips)
+        columns["instrument"] = self._recognised(clips)
         return pd.DataFrame(columns)
-
-    def _plays_what_is_asked(self, clips):
-        """Whether the instrument of each prompt is heard; true where the prompt names none."""
-        played = self.instrument.predict(_timbres(clips))
-        asked = [_instrument(prompt) for prompt in clips.prompts]
-        return [a is None or a == p for a, p in zip(asked, played, strict=True)]
 
 
 def _answer(ear, clips, measured):
@@ -148,20 +127,3 @@ def _answer(ear, clips, measured):
     if ear.name == "clap":
         return ear.answer(clips.audio, clips.sample_rate, clips.prompts)
     return ear.answer(clips.audio, clips.sample_rate)
-
-
-def _instrument(prompt):
-    """The instrument that a prompt names, or None."""
-    words = prompt.split()
-    return next((name for name in captions.INSTRUMENT_WORDS if name in words), None)
-
-
-def _timbres(clips):
-    """How the sound of clips is coloured: mean and spread of MFCCs without loudness, [clip, 38]."""
-    rows = []
-    for audio in clips.audio:
-        mfcc = librosa.feature.mfcc(
-            y=audio, sr=clips.sample_rate, n_mfcc=20, n_fft=1024, hop_length=512
-        )[1:]
-        rows.append(np.concatenate([mfcc.mean(1), mfcc.std(1)]))
-    return np.stack(rows)

@@ -1,0 +1,72 @@
+"""A bank of emotion words, and prompts that differ in nothing but the word."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from ... import check
+from ...organism import captions
+from ...prompts import TEMPLATES, wording
+
+#: What stands in for an emotion word where none is to be said.
+NEUTRAL = ("simple", "short", "brief", "original")
+
+
+def bank(each: int = 8) -> pd.DataFrame:
+    """Emotion words.
+
+    Parameters
+    ----------
+    each : int
+        Words of each emotion, from 2 to 12.
+
+    Returns
+    -------
+    pd.DataFrame
+        Columns word and emotion.
+    """
+    each = check.count("each", each, 2, min(map(len, captions.EMOTION_WORDS.values())))
+    rows = [
+        (word, emotion)
+        for emotion, words in captions.EMOTION_WORDS.items()
+        for word in words[:each]
+    ]
+    return pd.DataFrame(rows, columns=["word", "emotion"])
+
+
+def cues() -> pd.DataFrame:
+    """Words for the two ends of every cue: columns word, cue, end."""
+    rows = [
+        (word, cue, end)
+        for cue, ends in captions.CUE_WORDS.items()
+        for end in ("low", "high")
+        for word in ends[end]
+    ]
+    return pd.DataFrame(rows, columns=["word", "cue", "end"])
+
+
+def in_prompts(phrases: Sequence[str], takes: Sequence[int]) -> pd.DataFrame:
+    """Every phrase in every take: a take is one template, one instrument and one seed.
+
+    Parameters
+    ----------
+    phrases : sequence of str
+        What is said in the place of one word: "sad", "very sad", "sad, fast".
+    takes : sequence of int
+        From 0; every 48 the same template and instrument come again, under another seed.
+
+    Returns
+    -------
+    pd.DataFrame
+        Columns phrase, take and prompt, takes in the inner loop.
+    """
+    instruments = list(captions.INSTRUMENT_WORDS)
+    rows = []
+    for phrase in phrases:
+        for take in takes:
+            row, column = divmod(take % (len(TEMPLATES) * len(instruments)), len(TEMPLATES))
+            template = TEMPLATES[column]
+            instrument = instruments[(row + column) % len(instruments)]
+            prompt = wording.with_articles(template.format(word=phrase, instrument=instrument))
+            rows.append((phrase, take, prompt))
+    return pd.DataFrame(rows, columns=["phrase", "take", "prompt"])

@@ -1,0 +1,151 @@
+"""Measures of understanding, on evidence whose truth is known, and the rules that decide."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from lib.book import rules
+from lib.methods import understanding
+from lib.methods.understanding import measures, words
+from lib.organism import captions, world
+
+CUES = list(world.CUES)
+
+
+def evidence(kind, noise=0.3, seed=0):
+    """Evidence of a subject that holds emotions, or in which a word follows one cue alone."""
+    rng = np.random.default_rng(seed)
+    table = understanding.bank(8)
+    profiles = world.conditional_means()
+    true = np.zeros((len(table), len(CUES)))
+    for i, (word, emotion) in enumerate(table.itertuples(index=False)):
+        if kind == "emotion":
+            true[i] = profiles.loc[emotion]
+        elif kind == "habit":
+            cue, end = captions.HABITS[word]
+            true[i, CUES.index(cue)] = 1 if end == "high" else -1
+    true -= true.mean(0)
+    directions = rng.standard_normal((len(CUES), 64))
+
+    def effect(size=1.0):
+        return size * true + noise * rng.standard_normal(true.shape)
+
+    scale = 0.1 * rng.standard_normal((len(table), 64))
+    return understanding.Evidence(
+        words=table,
+        own=effect(),
+        sung=effect(),
+        degree=effect(0.7),
+        denied=effect(-0.5),
+        heard=effect(),
+        moved=effect(),
+        weighed=(1.0 if kind == "emotion" else 0.0) + noise * rng.standard_normal(len(table)),
+        states=true @ directions + scale,
+        ends=np.stack([-directions, directions], 1) + 0.1 * rng.standard_normal((7, 2, 64)),
+        kept=np.full(len(table), -0.02) + 0.05 * rng.standard_normal(len(table)),
+    )
+
+
+@pytest.mark.parametrize("kind", ["emotion", "habit", "nothing"])
+def test_rules_tell_understanding_from_habit_and_from_nothing(kind):
+    verdicts = rules.decide(understanding.numbers(evidence(kind)))
+    assert list(verdicts) == list(rules.criteria()) or set(verdicts) == set(rules.criteria())
+    answers = {name: verdict.answer for name, verdict in verdicts.items()}
+    named = {"emotion": "organism", "habit": "organism-habit", "nothing": "organism-shuffled"}[kind]
+    for name, answer in answers.items():
+        foretold = rules.foretold(named, name)
+        assert not foretold or answer == foretold, (name, verdicts[name])
+    assert rules.struck({named: verdicts}) == {}
+
+
+def test_a_habit_of_one_cue_has_nothing_when_it_is_set_aside():
+    found = understanding.numbers(evidence("habit", noise=0.0))
+    assert np.allclose(found["profile"], 0, atol=0.2) and found["tied"].mean() > 0.5
+    assert understanding.numbers(evidence("emotion", noise=0.0))["profile"].mean() > 0.5
+
+
+def test_profiles_are_of_other_words_only():
+    sung = np.eye(4)[:, [0, 1, 2, 3]] * 5.0
+    along = measures.along_profile(
+        sung, sung, np.array(["a", "a", "b", "b"]), np.array([3, 3, 0, 0])
+    )
+    assert np.allclose(along, 0), "a word's own effect is no part of the profile it is held against"
+
+
+def test_null_subjects_rarely_pass_and_intervals_cover():
+    for kind in ("emotion", "habit"):
+        rates = rules.false_positives(evidence(kind), subjects=100)
+        assert set(rates) == set(rules.criteria())
+        assert all(rate.value <= 0.1 for rate in rates.values()), rates
+    covered = rules.coverage(evidence("emotion"), subjects=400)
+    assert all(0.90 < share.value < 0.99 for share in covered.values()), covered
+
+
+def test_silence_is_no_no():
+    rng = np.random.default_rng(0)
+    spread = {"profile": rng.normal(0, 3, 12)}
+    assert rules.decide(spread)["profile"].answer == "cannot tell"
+    still = {"profile": rng.normal(0, 0.1, 40)}
+    verdict = rules.decide(still)["profile"]
+    assert verdict.answer == "no" and verdict.power > 0.99
+    assert rules.decide({"profile": rng.normal(0.1, 0.02, 40)})["profile"].answer == "no"
+    assert rules.decide({"profile": np.ones(5)})["profile"].answer == "yes"
+
+
+def test_what_habit_passes_is_struck():
+    verdicts = {
+        name: rules.decide(understanding.numbers(evidence("emotion")))
+        for name in ("organism", "organism-habit-2")
+    }
+    struck = rules.struck(verdicts)
+    assert set(struck) == {name for name, c in rules.criteria().items() if c.decides}
+    assert all(models == ["organism-habit-2"] for models in struck.values())
+    table = rules.table(verdicts)
+    assert set(table["world"]) == {"organism", "organism-habit"} and len(table) == 18
+
+
+def test_every_world_is_foretold_by_every_criterion():
+    for criterion in rules.criteria().values():
+        assert set(criterion.worlds) == {*world.WORLDS, rules.UNTRAINED}
+    assert rules.history()[0].endswith(": written")
+    assert rules.foretold("facebook/musicgen-small", "profile") == ""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"mood": [1.0, 2.0, 3.0]}, "criterion must be"),
+        ({"profile": [1.0, np.nan, 3.0]}, "NaN"),
+        ({"profile": [1.0, 2.0]}, "units of profile"),
+    ],
+)
+def test_wrong_numbers_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        rules.decide(wrong)
+
+
+def test_takes_differ_in_everything_but_the_phrase():
+    table = words.in_prompts(["sad", "very happy"], [0, 1])
+    first, second = (table[table["phrase"] == phrase]["prompt"] for phrase in ("sad", "very happy"))
+    assert [a.replace("sad", "very happy") for a in first] == list(second)
+    assert first.nunique() == 2
+    every = words.in_prompts(["sad"], range(48))
+    assert every["prompt"].nunique() > 40
+    with pytest.raises(ValueError, match="each"):
+        understanding.bank(13)
+
+
+def test_a_model_is_asked_once(organism):
+    design = understanding.Design(each=2, takes=1, finding=1, few=1, pieces=1, heard=1, seconds=1)
+    found = understanding.gather(organism, design)
+    shapes = {field.name: getattr(found, field.name).shape for field in dataclasses.fields(found)}
+    assert shapes.pop("states") == (10, organism.lm.dim)
+    assert shapes.pop("ends") == (7, 2, organism.lm.dim)
+    assert shapes.pop("weighed") == shapes.pop("kept") == (10,)
+    assert shapes.pop("words") == (10, 2) and set(shapes.values()) == {(10, 7)}
+    assert not organism.edits
+    numbers = understanding.numbers(found)
+    assert all(np.isfinite(units).all() for units in numbers.values())
+    again = understanding.numbers(understanding.gather(organism, design))
+    assert all(np.allclose(units, again[name]) for name, units in numbers.items())
