@@ -3,7 +3,7 @@
 # make lab       JupyterLab with the notebooks, executed
 # make notebooks execute what changed (MODEL=facebook/musicgen-small for another model)
 # make bench     measure speed against named baselines
-# make organisms make the model organisms from nothing (about three hours on 2 cores)
+# make organisms make the model organisms from nothing (ten minutes on a large GPU, more than a day on 2 cores)
 PYTHON ?= python3
 MODEL ?= organism
 VENV := .venv

@@ -53,8 +53,9 @@ models = chapter.models(model)
 # dynamics and note density and lowers articulation (high is legato, low is staccato, as energetic
 # music is played); register and brightness have draws of their own; perceived
 # valence and arousal add up the cues, with noise; and a listener names the nearest emotion if the
-# clip is clear. The order of the weights follows Eerola, Friberg and Bresin (2013), who found cues
-# additive and mostly linear; their exact size is this world's own choice (sources in
+# clip is clear. That cues are additive and mostly linear, with mode and tempo first, follows Eerola,
+# Friberg and Bresin (2013); the size of the weights is this world's own choice, and so is it that
+# register, third for their listeners, weighs less than dynamics (sources in
 # `lib/organism/world.py`). In `organism-decoupled` the arrow from tempo to energy is missing.
 
 # %%
@@ -220,7 +221,7 @@ show.estimates(
 # %% [markdown]
 # ## What it means
 #
-# The three organisms bracket every later claim. A method that finds emotion in `organism` has seen
+# These organisms bracket every later claim. A method that finds emotion in `organism` has seen
 # something that is there; one that finds it in `organism-shuffled` has made it up; one that finds
 # tempo → energy in `organism-decoupled` has mistaken a correlation for a cause. Rows marked ✗ are
 # bars that are not met; they stay in the table, and later chapters must not lean on them.

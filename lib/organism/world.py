@@ -29,8 +29,9 @@ Sources
 - Emotions as points on valence x arousal: Russell 1980, Journal of Personality and Social
   Psychology 39(6).
 
-The order of the weights follows these sources; their exact size is this world's own choice, and
-what a method finds is judged against the choice.
+Mode and tempo weigh most here, too; register weighs less than dynamics, unlike in these sources.
+The size of the weights is this world's own choice, and what a method finds is judged against the
+choice.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
