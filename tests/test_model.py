@@ -6,7 +6,7 @@ import released
 import torch
 
 from lib import activations, cache, model
-from lib.musicgen import miniature, sampling
+from lib.musicgen import loading, miniature, sampling
 from lib.organism import music, world
 
 
@@ -235,7 +235,7 @@ def test_shipped_weights_are_small_and_documented():
     assert sum(p.stat().st_size for p in files) < 120e6
     assert not [p for p in files if p.suffix in (".bin", ".pt", ".pkl")]
     trained = [each for name in world.WORLDS for each in world.models(name)]
-    assert sorted(trained) == model.shipped()
+    assert sorted(trained) == loading.shipped()
     for folder in ("codec", *trained):
         assert (miniature.WEIGHTS / folder / "config.json").exists()
     card = (miniature.WEIGHTS / "README.md").read_text()

@@ -14,6 +14,8 @@ from . import songs, words
 
 #: Levels of a cue in standard deviations, low and high.
 ENDS = (-1.2, 1.2)
+#: Takes of the neutral songs whose spread is the unit of effects.
+NEUTRAL_TAKES = range(100, 112)
 #: First takes of the pieces over which states are read, and of songs that a state is added to.
 STATE_TAKES = 500
 OWN_TAKES = 1000
@@ -114,7 +116,10 @@ class _Asking:
         self.takes = range(first, first + design.takes)
         # further takes, of which a few
         self.few = range(first + design.takes, first + design.takes + design.few)
-        self.neutral = self._sing(words.NEUTRAL, range(100, 112)).reshape(-1, len(songs.CUES))
+        neutral = self._sing(words.NEUTRAL, NEUTRAL_TAKES).reshape(-1, len(songs.CUES))
+        spread = neutral.std(0)
+        # a cue that no neutral song varies in is measured in its own unit
+        self.spread = np.where(spread > 0, spread, 1.0)
 
     def all(self):
         states, ends = self._states()
@@ -139,7 +144,7 @@ class _Asking:
     def _effect(self, cues):
         """What each word changes that others do not: [word, take, cue] -> [word, cue]."""
         means = cues.mean(1)
-        return (means - means.mean(0)) / self.neutral.std(0)
+        return (means - means.mean(0)) / self.spread
 
     def _degree(self):
         much, little = (captions.DEGREE_WORDS[kind][0] for kind in ("much", "little"))
@@ -162,7 +167,7 @@ class _Asking:
         return fast - slow
 
     def _energy(self, phrases, takes):
-        cues = self._sing(phrases, takes) / self.neutral.std(0)
+        cues = self._sing(phrases, takes) / self.spread
         loud, legato = (songs.CUES.index(cue) for cue in ("dynamics", "articulation"))
         return (cues[..., loud] - cues[..., legato]) / np.sqrt(2)
 
