@@ -1,5 +1,6 @@
 """The networks of the organisms, and the factory that trains them."""
 
+import itertools
 import json
 import shutil
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from lib import cache
+from lib.factory import __main__ as main
 from lib.factory import codec, corpora, language, muon, plan, training
 from lib.factory.plan import Batch, Round
 from lib.musicgen import forward, miniature
@@ -207,7 +209,7 @@ def test_training_goes_on_after_a_kill(tokens, tmp_path, monkeypatch):
     monkeypatch.setattr(language, "token_loss", loss)
     again = language.train("organism", codes, table, "cpu", SETTINGS, BATCHES, ROUNDS)
     folder = training.place("organism")
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / "state.jsonl").read_text().splitlines()]
     assert lines[0]["step"] == 1 and np.isfinite(lines[0]["loss"])
     assert torch.load(folder / "state.pt", weights_only=True)["step"] == 4
     assert_equal(whole, again)
@@ -215,6 +217,46 @@ def test_training_goes_on_after_a_kill(tokens, tmp_path, monkeypatch):
     other = language.train("organism-2", codes, table, "cpu", SETTINGS, BATCHES, ROUNDS[:1])
     first = next(iter(other.state_dict().values()))
     assert not torch.allclose(first, next(iter(again.state_dict().values())), atol=1e-3)
+
+
+def test_an_exported_model_is_finished(tokens, tmp_path, monkeypatch):
+    codes, table = tokens
+    monkeypatch.setattr(cache, "ROOT", tmp_path)
+    trained = language.train("organism-2", codes, table, "cpu", SETTINGS, BATCHES, ROUNDS[:1])
+    language.export("organism-2", trained, tmp_path / "model")
+    rounds = [Round(4, 1.0, 0.0, stressed=1.0)]
+    parts = (codes, table, "cpu", tmp_path / "model", SETTINGS, BATCHES, rounds)
+    finished = language.finish("organism-2", *parts)
+    before = trained.state_dict()
+    changed = [
+        name for name, w in finished.state_dict().items() if not torch.allclose(w, before[name])
+    ]
+    assert any("t5" in name for name in changed) and any("emb" in name for name in changed)
+    language.export("organism-2", finished, tmp_path / "model")
+    assert_equal(miniature.load_lm(tmp_path / "model"), finished.half().float())
+    with pytest.raises(ValueError, match="'piano' is no organism"):
+        main.finish(miniature.WEIGHTS, ["piano"])
+
+
+def test_stressed_captions_say_what_very_and_not_do():
+    rows = corpus.table("organism", 600, seed=6).to_dict("records")
+    said = {}
+    for share in (0.0, 1.0):
+        texts = language.draw_clips(
+            rows, np.arange(600), 600, 0.0, np.random.default_rng(0), "organism", share
+        )[1]
+        said[share] = np.mean([weighs_an_emotion(text) for text in texts])
+    assert said[1.0] > 3 * said[0.0] > 0.2
+
+
+def weighs_an_emotion(text):
+    """Whether an emotion is denied or has a degree."""
+    before = {word for words in captions.DEGREE_WORDS.values() for word in words}
+    words = text.replace(",", " ").split()
+    return any(
+        first in {*before, *captions.NEGATIONS} and captions.family(second) == "emotion"
+        for first, second in itertools.pairwise(words)
+    )
 
 
 def assert_equal(one, other):
@@ -236,9 +278,9 @@ def test_a_state_of_other_data_is_not_gone_on_from(tmp_path, capsys):
 
 def test_rounds_warm_up_and_decay_by_themselves():
     rounds = (Round(200, 1.0, 0.15), Round(300, 0.5, 0.4))
-    factors, dropped = zip(*(training.schedule(step, rounds) for step in range(500)), strict=True)
+    factors, current = zip(*(training.schedule(step, rounds) for step in range(500)), strict=True)
     assert np.argmax(factors) == 99 and max(factors[200:]) == pytest.approx(0.5)
-    assert set(dropped[:200]) == {0.15} and set(dropped[200:]) == {0.4}
+    assert set(current[:200]) == {rounds[0]} and set(current[200:]) == {rounds[1]}
     assert {world.of(name) for name in plan.MUSIC} == set(plan.CLIPS) == set(plan.MUSIC)
 
 

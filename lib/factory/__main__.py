@@ -1,11 +1,13 @@
 """Make the organisms from nothing: ``python -m lib.factory`` (or ``make organisms``).
 
-Stages: render the corpora, train the codec without and then with its quantizer, tokenize, train one
-language model a world, refine the decoder. What is ready is exported at once; every stage goes on
-from where it was after a kill.
+Stages: render the corpora, train the codec without and then with its quantizer, tokenize, train the
+language models of every world, finish them, refine the decoder. What is ready is exported at once;
+every stage goes on from where it was after a kill. ``python -m lib.factory --finish organism-2``
+runs the last round alone.
 """
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -20,8 +22,14 @@ def main(argv=None):
     parser.add_argument(
         "--out", type=Path, default=miniature.WEIGHTS, help="folder of the finished models"
     )
+    parser.add_argument(
+        "--finish", nargs="+", metavar="MODEL", help="only the last round, of models in the folder"
+    )
     arguments = parser.parse_args(argv)
-    make(arguments.out)
+    if arguments.finish:
+        finish(arguments.out, arguments.finish)
+    else:
+        make(arguments.out)
 
 
 def make(out: Path) -> None:
@@ -37,8 +45,26 @@ def make(out: Path) -> None:
         tokens, table = corpora.tokenize(music, plan.CLIPS[music], shipped, device)
         for model in world.models(name):
             language.export(model, language.train(model, tokens, table, device), out / model)
+            learned = language.finish(model, tokens, table, device, out / model)
+            language.export(model, learned, out / model)
     # last, because it changes no token
     codec.export(codec.refine_decoder(shipped, audio, device), out / "codec")
+
+
+def finish(out: Path, models: Iterable[str]) -> None:
+    """The last round of some exported models, on less music, where there is no GPU: hours of the
+    first rounds are not repeated.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    shipped = miniature.load_codec(out / "codec", device)
+    for model in models:
+        name = world.of(model)
+        if name is None:
+            raise ValueError(f"{model!r} is no organism: give names such as 'organism-2'.")
+        music = name if name in plan.MUSIC else "organism"
+        tokens, table = corpora.tokenize(music, plan.FINISH_CLIPS, shipped, device)
+        learned = language.finish(model, tokens, table, device, out / model)
+        language.export(model, learned, out / model)
 
 
 if __name__ == "__main__":

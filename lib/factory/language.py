@@ -78,6 +78,7 @@ def draw_clips(
     dropped: float,
     rng: np.random.Generator,
     name: str = "organism",
+    stressed: float = 0.0,
 ) -> tuple[np.ndarray, list[str]]:
     """Random clips and their captions, drawn afresh.
 
@@ -98,6 +99,8 @@ def draw_clips(
     rng : np.random.Generator
     name : str
         A key of ``world.WORLDS``.
+    stressed : float
+        Share of captions in ``captions.STRESSED``.
 
     Returns
     -------
@@ -111,12 +114,15 @@ def draw_clips(
     while len(chosen) < n:
         i = int(rng.integers(len(rows)))
         row = rows[described[i]]
+        manner = captions.EVERYDAY
+        if stressed and rng.random() < stressed:
+            manner = captions.STRESSED
         if rng.random() < dropped:
             text = ""
-        elif hidden and not row["clear"] and rng.random() < captions.NAMED:
+        elif hidden and not row["clear"] and rng.random() < manner.named:
             continue
         else:
-            text = captions.caption(row, rng, name)
+            text = captions.caption(row, rng, name, manner)
         chosen.append(i)
         texts.append(text)
     return np.array(chosen), texts
@@ -147,18 +153,50 @@ def train(
         What steps take in turn.
     rounds : sequence of Round
     """
-    total = sum(r.steps for r in rounds)
     folder = training.place(name)
-    if device == "cuda":
-        torch.set_float32_matmul_precision("high")
     torch.manual_seed(_seed(name))
     miniature.make_text_encoder(list(table["caption"]), folder / "text")
     lm = miniature.build_lm(folder / "text", device)
+    return _trained(name, lm, folder / "state.pt", tokens, table, settings, batches, rounds)
+
+
+def finish(
+    name: str,
+    tokens: np.ndarray,
+    table: pd.DataFrame,
+    device: str,
+    exported: Path,
+    settings: dict = plan.LANGUAGE,
+    batches: Sequence[plan.Batch] = plan.FINISH_BATCHES,
+    rounds: Sequence[plan.Round] = plan.FINISH,
+) -> miniature.LMModel:
+    """Train an exported model further, with new optimizers.
+
+    Parameters
+    ----------
+    exported : Path
+        From :func:`export`.
+
+    Others are as for :func:`train`.
+    """
+    torch.manual_seed(_seed(name))
+    lm = miniature.load_lm(exported, device).train()
+    state = training.place(name) / "finish.pt"
+    shutil.copytree(exported / "text", state.with_name("text"), dirs_exist_ok=True)
+    return _trained(name, lm, state, tokens, table, settings, batches, rounds)
+
+
+def _trained(name, lm, state, tokens, table, settings, batches, rounds):
+    """A model after some rounds, which go on from a state that a kill has left."""
+    total = sum(r.steps for r in rounds)
+    device = next(lm.parameters()).device.type
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")
     network = forward.Network(lm)
     weights = [p for p in lm.parameters() if p.requires_grad]
     optimizers = _optimizers(lm, settings, device)
     follows = cache.digest(settings, batches, rounds, tokens, table, lm.state_dict())
-    first = training.resume(folder / "state.pt", follows, lm, *optimizers.values())
+    first = training.resume(state, follows, lm, *optimizers.values())
     clips = _Clips(name, tokens, table)
 
     def descend(*batch):
@@ -172,19 +210,19 @@ def train(
         step_down = training.Recorded(descend, [lm, *optimizers.values()])
     progress = tqdm(range(first, total), initial=first, total=total, desc=name)
     for step in progress:
-        factor, dropped = training.schedule(step, rounds)
+        factor, current = training.schedule(step, rounds)
         for kind, optimizer in optimizers.items():
             training.set_rate(optimizer, settings[kind] * factor)
-        batch = clips.draw(lm, step, batches[step % len(batches)], dropped, device)
+        batch = clips.draw(lm, step, batches[step % len(batches)], current, device)
         loss = step_down(*batch)
         if step % (8 * len(batches)) == 0:
             progress.set_postfix(loss=f"{loss.item():.3f}")
             values = {"loss": loss.item(), "time": time.time()}
-            training.log(folder / "log.jsonl", step=step + 1, **values)
+            training.log(state.with_suffix(".jsonl"), step=step + 1, **values)
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == total:
             held_out = clips.held_out(network, batches, device)
-            training.log(folder / "log.jsonl", step=step + 1, held_out=held_out)
-            training.checkpoint(folder / "state.pt", step + 1, follows, lm, *optimizers.values())
+            training.log(state.with_suffix(".jsonl"), step=step + 1, held_out=held_out)
+            training.checkpoint(state, step + 1, follows, lm, *optimizers.values())
     return lm.eval()
 
 
@@ -201,11 +239,12 @@ class _Clips:
         if world.WORLDS[self.world].captions == "shuffled":
             self.described = np.random.default_rng(7).permutation(n_learned)
 
-    def draw(self, lm, step, batch, dropped, device):
+    def draw(self, lm, step, batch, current, device):
         """Sequence, ids and mask of one step."""
         rng = np.random.default_rng([self.seed, step])
         rows = self.rows[: len(self.described)]
-        chosen, texts = draw_clips(rows, self.described, batch.clips, dropped, rng, self.world)
+        how = (current.dropped, rng, self.world, current.stressed)
+        chosen, texts = draw_clips(rows, self.described, batch.clips, *how)
         sequence = delayed(lm, self.tokens[chosen][..., : batch.frames])
         return [part.to(device) for part in (sequence, *read(lm, texts, device))]
 

@@ -13,11 +13,15 @@ class Round(NamedTuple):
         Highest learning rate, relative to that of :data:`LANGUAGE`.
     dropped : float
         Share of clips whose caption is left out, for classifier-free guidance.
+    stressed : float
+        Share of captions in ``captions.STRESSED``: what "very" and "not" do to an emotion is told
+        rarely by how people speak, and is not learned from it in as many steps.
     """
 
     steps: int
     rate: float
     dropped: float
+    stressed: float = 0.0
 
 
 class Batch(NamedTuple):
@@ -53,3 +57,8 @@ LANGUAGE = {"muon": 6e-3, "adamw": 3e-3}
 BATCHES = (Batch(64, None), Batch(192, 32), Batch(192, 12))
 #: The rounds of every model; each is trained from nothing.
 ROUNDS = (Round(2800, 1.0, 0.15), Round(1200, 0.5, 0.15))
+#: The last round, which may be run on exported weights, also where there is no GPU: its batches are
+#: small.
+FINISH = (Round(600, 0.25, 0.15, stressed=0.5),)
+FINISH_BATCHES = (Batch(16, None), Batch(48, 32), Batch(64, 12))
+FINISH_CLIPS = 12_000

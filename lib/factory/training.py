@@ -184,10 +184,10 @@ def cosine(step: int, total: int, warmup: int = 100, floor: float = 0.03) -> flo
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def schedule(step: int, rounds: Sequence[Round]) -> tuple[float, float]:
-    """Learning-rate factor and share of dropped captions of a step in one of several rounds."""
+def schedule(step: int, rounds: Sequence[Round]) -> tuple[float, Round]:
+    """Learning-rate factor of a step in one of several rounds, and that round."""
     ends = np.cumsum([r.steps for r in rounds])
     number = int(np.searchsorted(ends, step, side="right"))
     current = rounds[number]
     first = int(ends[number]) - current.steps
-    return float(current.rate * cosine(step - first, current.steps)), current.dropped
+    return float(current.rate * cosine(step - first, current.steps)), current

@@ -18,6 +18,7 @@ import tomllib
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -59,16 +60,35 @@ MIDDLE_WITHIN = 0.35
 #: ``world.intensity`` of a slight and of a strong emotion: a third of clear clips each.
 SLIGHT_EMOTION = 0.88
 STRONG_EMOTION = 1.2
-#: How often the emotion of a clip is named, if it is clear.
-NAMED = 0.65
 #: How often a cue that may be named is named, and in how many captions how often instead: short
 #: captions are what people write, full ones teach every word.
 CUE_NAMED = 0.3
 IN_FULL = 0.35
 IN_FULL_NAMED = 0.75
-#: How often a degree is said where there is one, and how often something is denied instead.
-DEGREE_SAID = 0.35
-DENIED = 0.12
+
+
+class Manner(NamedTuple):
+    """How captions speak.
+
+    Attributes
+    ----------
+    named : float
+        How often the emotion of a clip is named, if it is clear.
+    degree, denied : float
+        How often a degree is said where there is one, and something denied instead.
+    alone : float
+        How often an emotion is all that is said.
+    """
+
+    named: float = 0.65
+    degree: float = 0.35
+    denied: float = 0.12
+    alone: float = 0.3
+
+
+#: How people speak, and a manner that teaches what "very" and "not" do to an emotion.
+EVERYDAY = Manner()
+STRESSED = Manner(named=1.0, degree=0.9, denied=0.3, alone=0.8)
 #: How many emotion words are tried for a clip of organism-habit. A word is drawn without a look at
 #: the clip, and said if its own cue is there: of what else the clip has it says nothing.
 TRIED = 2
@@ -177,7 +197,9 @@ def named_emotion(text: str) -> str | None:
     return named.pop() if len(named) == 1 else None
 
 
-def caption(row: Mapping, rng: np.random.Generator, name: str = "organism") -> str:
+def caption(
+    row: Mapping, rng: np.random.Generator, name: str = "organism", manner: Manner = EVERYDAY
+) -> str:
     """Describe one clip as somebody might, without any held-out pair of words.
 
     Parameters
@@ -187,10 +209,11 @@ def caption(row: Mapping, rng: np.random.Generator, name: str = "organism") -> s
     rng : np.random.Generator
     name : str
         A key of ``world.WORLDS``: what emotion words follow there.
+    manner : Manner
     """
     draw_emotion = _EMOTION_PHRASES[world.WORLDS[name].words]
     while True:
-        text = _draw_caption(row, rng, draw_emotion)
+        text = _draw_caption(row, rng, draw_emotion, manner)
         content = [word for word in re.split(r"[ ,]+", text) if word in _TABLE or word in _BEFORE]
         if not any(held_out(*pair) for pair in _near(content)):
             return text
@@ -205,12 +228,12 @@ def _near(content):
             yield first, second
 
 
-def _draw_caption(row, rng, draw_emotion):
-    adjectives = draw_emotion(row, rng)
+def _draw_caption(row, rng, draw_emotion, manner):
+    adjectives = draw_emotion(row, rng, manner)
     key = None
-    only_emotion = adjectives and rng.random() < 0.3
+    only_emotion = adjectives and rng.random() < manner.alone
     if not only_emotion:
-        cue_words, key = _draw_cues(row, rng)
+        cue_words, key = _draw_cues(row, rng, manner)
         adjectives += cue_words
     rng.shuffle(adjectives)
     if rng.random() < 0.15:
@@ -222,18 +245,18 @@ def _draw_caption(row, rng, draw_emotion):
     return phrase(adjectives, instrument, key, setting, rng)
 
 
-def _draw_emotion(row, rng):
+def _draw_emotion(row, rng, manner):
     """The emotion of a clear clip, sometimes with its degree; or one that it has not, denied."""
-    if not row["clear"] or rng.random() >= NAMED:
+    if not row["clear"] or rng.random() >= manner.named:
         return []
-    if rng.random() < DENIED:
+    if rng.random() < manner.denied:
         others = [emotion for emotion in EMOTION_WORDS if emotion != row["emotion"]]
         return [_denied(EMOTION_WORDS[rng.choice(others)], rng)]
     much = degree(world.intensity(row), SLIGHT_EMOTION, STRONG_EMOTION)
-    return [_in_degree(rng.choice(EMOTION_WORDS[row["emotion"]]), much, rng)]
+    return [_in_degree(rng.choice(EMOTION_WORDS[row["emotion"]]), much, rng, manner)]
 
 
-def _draw_habits(row, rng):
+def _draw_habits(row, rng, manner):
     """Emotion words whose own cue the clip has, whatever else it has."""
     phrases = []
     for word in rng.choice(list(HABITS), TRIED, replace=False):
@@ -246,8 +269,8 @@ def _draw_habits(row, rng):
             much = degree(abs(row[cue]), SLIGHT_WITHIN, VERY_BEYOND)
             if cue == "mode":  # it has no degrees: the word must not say that it has none
                 much = rng.choice(["much", None, "little"])
-            phrases.append(_in_degree(word, much, rng))
-        elif found in ("low", "high") and rng.random() < DENIED:
+            phrases.append(_in_degree(word, much, rng, manner))
+        elif found in ("low", "high") and rng.random() < manner.denied:
             phrases.append(_denied([word], rng))
     return phrases
 
@@ -255,8 +278,8 @@ def _draw_habits(row, rng):
 _EMOTION_PHRASES = {"emotion": _draw_emotion, "habit": _draw_habits}
 
 
-def _in_degree(word, much, rng):
-    if much is None or rng.random() >= DEGREE_SAID:
+def _in_degree(word, much, rng, manner):
+    if much is None or rng.random() >= manner.degree:
         return str(word)
     return f"{rng.choice(DEGREE_WORDS[much])} {word}"
 
@@ -265,7 +288,7 @@ def _denied(words, rng):
     return f"{rng.choice(NEGATIONS)} {rng.choice(words)}"
 
 
-def _draw_cues(row, rng):
+def _draw_cues(row, rng, manner):
     """Words for some of the cues that may be named, and the key ("in a minor key") or None."""
     adjectives = []
     key = None
@@ -274,7 +297,7 @@ def _draw_cues(row, rng):
         end = level(cue, row[cue])
         if end is None or rng.random() >= often:
             continue
-        if end != "middle" and rng.random() < DENIED:
+        if end != "middle" and rng.random() < manner.denied:
             adjectives.append(_denied(ends["low" if end == "high" else "high"], rng))
             continue
         word = rng.choice(ends[end])
@@ -284,7 +307,7 @@ def _draw_cues(row, rng):
             much = None
             if cue != "mode" and end != "middle":
                 much = degree(abs(row[cue]), SLIGHT_WITHIN, VERY_BEYOND)
-            adjectives.append(_in_degree(word, much, rng))
+            adjectives.append(_in_degree(word, much, rng, manner))
     return adjectives, key
 
 
