@@ -1,14 +1,14 @@
 """Estimates with intervals: every number the book reports goes through here.
 
 Intervals are 95 % unless said otherwise. Resampling takes whole groups (clips, prompts, word
-families), never rows that belong together. Bootstrap intervals are bias-corrected and accelerated
-(BCa: Efron 1987, Journal of the American Statistical Association 82; Efron and Tibshirani 1993,
-chapter 14), as ``scipy.stats.bootstrap`` computes them: unlike plain percentiles, they stay honest
-for skewed data and few units.
+families), never rows that belong together. Means have Student's t interval, differences of means
+Welch's, shares Wilson's. What has no such formula has a bootstrap interval, bias-corrected and
+accelerated (BCa: Efron 1987, Journal of the American Statistical Association 82; Efron and
+Tibshirani 1993, chapter 14), as ``scipy.stats.bootstrap`` computes it.
 
 >>> from lib import stats
 >>> print(stats.mean([1.0, 2.0, 3.0, 4.0]))
-2.50 [1.50, 3.50], n = 4
+2.50 [0.45, 4.55], n = 4
 """
 
 import warnings
@@ -208,24 +208,63 @@ def _read_off(statistic, units, drawn, method, settings):
 
 
 # ---------------------------------------------------------------------------------------- estimates
-def mean(values) -> Estimate:
-    """Mean with a bootstrap interval over the first axis."""
-    return bootstrap(_means, _unit_means(values), many=True)
+def mean(values, level: float = 0.95) -> Estimate:
+    """Mean with Student's t interval over the first axis.
+
+    With 6 to 16 units a t interval holds the true mean as often as it says, also of skewed numbers;
+    a bootstrap, percentile or BCa, does so in 83 to 93 % (chapter 01 simulates it).
+
+    Parameters
+    ----------
+    values : array_like [shape=(n, ...)]
+        What lies behind the first axis is averaged before.
+    level : float
+
+    Raises
+    ------
+    ValueError
+        Fewer than two units.
+    """
+    units = _unit_means(values)
+    _two_units(len(units))
+    return _student(
+        float(units.mean()), float(scipy.stats.sem(units)), len(units) - 1, level, units
+    )
 
 
-def difference(a, b) -> Estimate:
-    """Mean of ``a`` minus mean of ``b`` with a bootstrap interval."""
-    return bootstrap(lambda x, y: _means(x) - _means(y), _unit_means(a), _unit_means(b), many=True)
+def difference(a, b, level: float = 0.95) -> Estimate:
+    """Mean of ``a`` minus mean of ``b`` with Welch's t interval (Welch 1947)."""
+    a = _unit_means(a)
+    b = _unit_means(b)
+    n = _two_units(len(a), len(b))
+    squares = np.array([scipy.stats.sem(a) ** 2, scipy.stats.sem(b) ** 2])
+    spread = squares**2 / (np.array([len(a), len(b)]) - 1)
+    freedom = squares.sum() ** 2 / spread.sum() if spread.sum() > 0 else n - 1
+    found = _student(float(a.mean() - b.mean()), float(np.sqrt(squares.sum())), freedom, level)
+    return found._replace(n=n)
+
+
+def _two_units(*lengths):
+    """The smallest of some numbers of units, of which an interval needs two."""
+    if min(lengths) < 2:
+        raise ValueError(
+            f"An interval needs at least two units in each sample. Got {min(lengths)}."
+        )
+    return min(lengths)
+
+
+def _student(value, error, freedom, level, units=()):
+    """A t interval; without spread, the value itself; NaN where the value is."""
+    if error <= ROUNDING * abs(value) or not np.isfinite(value):
+        return Estimate(value, value, value, len(units))
+    low, high = scipy.stats.t.interval(level, freedom, value, error)
+    return Estimate(value, float(low), float(high), len(units))
 
 
 def _unit_means(values):
     """One number a unit: what lies behind the first axis is averaged before resampling."""
     values = np.asarray(values)
     return values.reshape(len(values), -1).mean(1) if values.ndim > 1 else values
-
-
-def _means(x):
-    return x.mean(1)
 
 
 def cohens_d(a, b) -> Estimate:
@@ -272,6 +311,19 @@ def proportion(successes) -> Estimate:
         raise ValueError("A proportion needs at least one observation.")
     low, high = proportion_confint(successes.sum(), len(successes), method="wilson")
     return Estimate(float(successes.mean()), float(low), float(high), len(successes))
+
+
+def side(estimate: Estimate, of: float = 0.0) -> str:
+    """On which side of a number an interval lies: the answer of most exploratory findings.
+
+    Returns
+    -------
+    str
+        "above 0", "below 0", or "cannot tell from 0" where the interval holds it or is not known.
+    """
+    if estimate.low > of:
+        return f"above {of:g}"
+    return f"below {of:g}" if estimate.high < of else f"cannot tell from {of:g}"
 
 
 # ----------------------------------------------------------------------- within and between classes

@@ -7,15 +7,32 @@ import scipy.stats
 from lib import stats
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says():
+@pytest.mark.parametrize("n", [6, 12, 40])
+def test_the_interval_covers_the_truth_as_often_as_it_says(n):
     rng = np.random.default_rng(0)
-    found = [stats.mean(rng.normal(3, 1, 40)) for _ in range(200)]
-    assert 0.88 < np.mean([estimate.holds(3) for estimate in found]) < 0.99
+    means = [stats.mean(rng.normal(3, 1, n)) for _ in range(1000)]
+    assert 0.93 < np.mean([estimate.holds(3) for estimate in means]) < 0.97
+    gaps = [stats.difference(rng.normal(3, 1, n), rng.normal(1, 3, 9)) for _ in range(1000)]
+    assert 0.93 < np.mean([estimate.holds(2) for estimate in gaps]) < 0.97
 
 
-def test_the_interval_is_scipys():
+def test_intervals_of_means_are_scipys():
+    rng = np.random.default_rng(3)
+    x = rng.exponential(size=12)
+    y = rng.exponential(size=30)
+    theirs = scipy.stats.ttest_1samp(x, 0).confidence_interval(0.95)
+    assert stats.mean(x) == pytest.approx((x.mean(), *theirs, 12))
+    theirs = scipy.stats.ttest_ind(x, y, equal_var=False).confidence_interval(0.95)
+    assert stats.difference(x, y) == pytest.approx((x.mean() - y.mean(), *theirs, 12))
+
+
+def bootstrapped_mean(x):
+    return stats.bootstrap(lambda rows: rows.mean(1), x, many=True)
+
+
+def test_the_bootstrap_is_scipys():
     x = np.random.default_rng(3).exponential(size=30)
-    ours = stats.mean(x)
+    ours = bootstrapped_mean(x)
     theirs = scipy.stats.bootstrap((x,), np.mean, n_resamples=20_000, rng=1).confidence_interval
     percentile = scipy.stats.bootstrap(
         (x,), np.mean, n_resamples=20_000, method="percentile", rng=1
@@ -33,7 +50,8 @@ def test_resamples_one_by_one_are_those_taken_together():
         return a.mean() - b.mean()
 
     one_by_one = stats.bootstrap(gap, x, y)
-    assert one_by_one == pytest.approx(stats.difference(x, y), rel=1e-9)
+    together = stats.bootstrap(lambda a, b: a.mean(1) - b.mean(1), x, y, many=True)
+    assert one_by_one == pytest.approx(together, rel=1e-9)
 
 
 def test_what_lies_behind_the_first_axis_is_not_resampled():
@@ -77,8 +95,10 @@ def test_correlations():
     ("estimate", "expected"),
     [
         (lambda: stats.mean([0.1] * 7), (0.1, 0.1, 0.1)),
-        (lambda: stats.mean([1, 1, 1, 1, 1, 9]), (14 / 6, 1, 19 / 3)),
-        (lambda: stats.mean([1.0, 2.0]), (1.5, 1, 2)),
+        (lambda: stats.mean([1.0, 2.0]), (1.5, -4.85, 7.85)),
+        (lambda: bootstrapped_mean([0.1] * 7), (0.1, 0.1, 0.1)),
+        (lambda: bootstrapped_mean([1, 1, 1, 1, 1, 9]), (14 / 6, 1, 19 / 3)),
+        (lambda: bootstrapped_mean([1.0, 2.0]), (1.5, 1, 2)),
         (lambda: stats.difference([1, 1, 1], [2, 2]), (-1, -1, -1)),
         (lambda: stats.cohens_d([1, 1, 1], [1, 1, 1]), (0, 0, 0)),
         (lambda: stats.correlation(np.arange(9), -np.arange(9)), (-1, -1, -1)),
@@ -107,7 +127,7 @@ def test_resamples_without_a_class_do_not_count():
 
 
 def test_many_units_take_no_time_that_grows_with_their_square():
-    found = stats.mean(np.random.default_rng(0).normal(size=30_000))
+    found = bootstrapped_mean(np.random.default_rng(0).normal(size=30_000))
     assert found.high - found.low == pytest.approx(2 * 1.96 / 30_000**0.5, rel=0.1)
 
 
