@@ -5,7 +5,16 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from lib.book import rules
 from lib.methods import features
+from lib.methods.sae import bases
+
+FAMILIES = np.repeat([f"{name}{i}" for name in "abcde" for i in range(8)], 4)
+CLASSES = np.array([family[0] for family in FAMILIES])
+
+
+def one_hot(labels):
+    return (np.asarray(labels)[:, None] == np.unique(labels)) * 1.0
 
 
 @pytest.fixture
@@ -103,6 +112,21 @@ def test_selective_finds_the_one_and_is_silent_elsewhere(world):
         features.selective(activity, [None] * 600, group)
 
 
+def test_counts_stand_beside_those_of_other_directions(world):
+    """Where classes are a direction of the space, many directions tell them; copies count once."""
+    activity, classes, _, group = world
+    copies = np.concatenate([activity, activity[:, :1], 2 * activity[:, :1]], 1)
+    few = np.random.default_rng(0).normal(size=(600, 3)) + 3 * one_hot(classes)
+    mixed = few @ np.random.default_rng(1).normal(size=(3, 60))
+    bases_of_it = {"sae": copies, "random": mixed}
+    directions = {"sae": np.eye(42), "random": np.eye(60)}
+    table = features.counts(bases_of_it, directions, classes, group, 100).set_index("basis")
+    assert list(table["features"]) == [42, 60]
+    assert table.loc["sae"].to_list() == [42, 3, 1, 1]
+    assert table.loc["random", "selective"] > 20 and table.loc["random", "classes"] == 3
+    assert 3 <= table.loc["random", "distinct"] < table.loc["random", "selective"]
+
+
 def test_groups_matter():
     """Clips of one prompt resemble one another: taken for independent, noise looks selective."""
     rng = np.random.default_rng(3)
@@ -111,6 +135,147 @@ def test_groups_matter():
     activity = rng.normal(size=(9, 50))[group] + 0.3 * rng.normal(size=(540, 50))
     assert features.selective(activity, classes)["selective"].sum() > 10
     assert features.selective(activity, classes, group)["selective"].sum() == 0
+
+
+# ----------------------------------------------------------------------- beside other directions
+def rotated(x, seed=0):
+    """The same space, seen along other directions."""
+    square = np.random.default_rng(seed).normal(size=(x.shape[1], x.shape[1]))
+    return x @ np.linalg.qr(square)[0]
+
+
+def test_excess_finds_what_only_one_basis_has_as_one_thing():
+    """Every class has a feature of its own; the other bases mix it with thirty larger ones."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([one_hot(CLASSES), rng.normal(size=(len(CLASSES), 30))], 1)
+    x[:, :5] += 0.3 * rng.normal(size=(len(CLASSES), 5))
+    table = features.excess({"sae": x, "turned": rotated(x), "noise": x[:, 5:]}, CLASSES, FAMILIES)
+    assert list(table) == ["class", "sae", "turned", "noise", "excess"] and len(table) == 40
+    assert table["sae"].mean() > 0.9 and abs(table["noise"].mean() - 0.5) < 0.1
+    assert (table["excess"] == table["sae"] - table["turned"]).all()
+    assert rules.decide({"features": table["excess"]})["features"].answer == "yes"
+    turned = features.excess({"turned": rotated(x), "sae": x}, CLASSES, FAMILIES)
+    assert turned["excess"].mean() < -0.05
+    falls = features.excess({"sae": -x, "turned": rotated(x)}, CLASSES, FAMILIES)
+    assert falls["sae"].mean() == pytest.approx(table["sae"].mean(), abs=0.02)
+
+
+def test_excess_is_nothing_where_every_direction_tells_the_class():
+    """As at a site that holds emotion: the first basis tells it well, and so do others."""
+    rng = np.random.default_rng(0)
+    x = rotated(3 * one_hot(CLASSES) + rng.normal(size=(len(CLASSES), 5)))
+    bases_of_it = {"sae": rotated(x, 1), "neurons": x, "random": rotated(x, 2)}
+    table = features.excess(bases_of_it, CLASSES, FAMILIES)
+    assert table["sae"].mean() > 0.75 and abs(table["excess"].mean()) < 0.05
+    assert (features.excess({"a": x, "b": x}, CLASSES, FAMILIES)["excess"] == 0).all()
+
+
+def test_excess_does_not_remember_families():
+    """A feature for each family tells it perfectly, and says nothing of families not chosen on."""
+    rng = np.random.default_rng(0)
+    x = one_hot(FAMILIES) + 0.1 * rng.normal(size=(len(FAMILIES), 40))
+    table = features.excess({"sae": x, "noise": rng.normal(size=x.shape)}, CLASSES, FAMILIES)
+    assert table["sae"].mean() == pytest.approx(0.5, abs=0.06)
+
+
+def test_excess_of_labels_dealt_at_random_passes_rarely():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(40, 30))
+    x = np.repeat(vectors, 4, 0) + rng.normal(size=(160, 30))
+    passed = 0
+    for seed in range(40):
+        dealt = np.repeat(np.random.default_rng(seed).permutation(np.repeat(list("abcde"), 8)), 4)
+        table = features.excess({"sae": x, "turned": rotated(x)}, dealt, FAMILIES, halvings=4)
+        passed += rules.interval(table["excess"]).low > 0
+    assert passed <= 5
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"activity": {"sae": np.ones((160, 3))}}, "nothing to compare with"),
+        (
+            {"activity": {"sae": np.ones((160, 3)), "b": np.ones((9, 3))}},
+            r"activity\['b'\] must be",
+        ),
+        ({"classes": np.roll(CLASSES, 2)}, "Every family must be of one class"),
+        ({"families": CLASSES}, "two families or more"),
+        ({"classes": np.full(160, "a")}, "Two classes or more"),
+        ({"classes": [None] * 160}, "classes has 160 missing"),
+        ({"halvings": 0}, "halvings must be an integer, 1 or more"),
+    ],
+)
+def test_excess_of_bad_input(given, message):
+    pair = {"sae": np.ones((160, 3)), "noise": np.ones((160, 3))}
+    arguments = {"activity": pair, "classes": CLASSES, "families": FAMILIES, **given}
+    with pytest.raises(ValueError, match=message):
+        features.excess(**arguments)
+
+
+def test_one_thing_counts_causes():
+    """Features for single causes against mixtures, and against single causes that are dense."""
+    rng = np.random.default_rng(0)
+    causes = pd.DataFrame(rng.normal(size=(800, 4)), columns=["tempo", "mode", "loud", "high"])
+    causes["loud"] = 0.8 * causes["tempo"] + 0.6 * causes["loud"]  # tempo moves loudness
+    values = causes.to_numpy()
+    sparse = np.maximum(values - 1, 0)
+    pair = values[:, [1, 3]].sum(1, keepdims=True)
+    noise = rng.normal(size=(800, 2))
+    activity = {
+        "sae": np.concatenate([sparse, np.maximum(noise - 1, 0)], 1),
+        "dense": values,
+        "pairs": np.concatenate([pair, -pair], 1),
+    }
+    directions = {name: np.eye(x.shape[1], 9) for name, x in activity.items()}
+    table = features.one_thing(activity, causes, directions).set_index("basis")
+    assert list(table["features"]) == [6, 4, 2] and list(table["answering"]) == [4, 4, 2]
+    assert table.loc["sae", "causes"].value < 1.3, "loudness is no tempo, though they go together"
+    assert table.loc["dense", "causes"].value < 1.3
+    assert table.loc["pairs", "causes"].value == pytest.approx(2, abs=0.15)
+    assert list(table["distinct"]) == [4, 4, 2]
+    silent = {"sae": np.maximum(noise - 1, 0), "dense": noise}
+    short = {name: np.eye(2, 9) for name in silent}
+    none = features.one_thing(silent, causes, short)
+    assert list(none["answering"]) == [0, 0] and none["causes"].isna().all()
+    gappy = causes.astype(object)
+    gappy.iloc[:300, 0] = None
+    part = features.one_thing({n: x[300:] for n, x in activity.items()}, causes[300:], directions)
+    pd.testing.assert_frame_equal(features.one_thing(activity, gappy, directions), part)
+
+
+def test_others_are_made_as_sparse():
+    rng = np.random.default_rng(0)
+    density = np.array([0.05, 0.2, 0.5])
+    cut = features._as_sparse(rng.normal(size=(1000, 50)), density, rng)
+    active = (cut > 0).mean(0)
+    assert (np.abs(active[:, None] - density).min(1) < 0.002).all() and len(set(active)) > 2
+
+
+def test_copies_are_one_feature():
+    x = np.random.default_rng(0).normal(size=(100, 3))
+    activity = np.column_stack([x[:, 0], x[:, 1], 2 * x[:, 0] + 1, -x[:, 1], x[:, 2]])
+    assert features.distinct(activity, np.eye(5)).tolist() == [0, 1, 4]
+    pointing = np.eye(5)
+    pointing[4] = [0.9, 0, 0, 0, 0.4]
+    assert features.distinct(activity, pointing).tolist() == [0, 1]
+    assert features.distinct(activity[:, :0], np.eye(5)[:0]).tolist() == []
+    with pytest.raises(ValueError, match="equally long"):
+        features.distinct(activity, np.eye(4))
+
+
+def test_directions_to_compare_with():
+    rng = np.random.default_rng(0)
+    acts = rng.normal(size=(500, 6)) * [1, 1, 1, 9, 1, 1]
+    found = bases.comparisons(acts, 20)
+    assert [len(vectors) for vectors in found.values()] == [6, 6, 20]
+    for vectors in found.values():
+        assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    assert abs(found["principal components"][0, 3]) > 0.99
+    assert (found["neurons"] == np.eye(6)).all()
+    again = bases.comparisons(acts, 20)["random directions"]
+    assert (found["random directions"] == again).all()
+    with pytest.raises(ValueError, match="n must be an integer, 1 or more"):
+        bases.comparisons(acts, 0)
 
 
 def test_recovery_scores_on_clips_that_did_not_choose(world):

@@ -98,6 +98,87 @@ def test_transfer():
     assert probes.transfer(X, Y, noise(7), Y).holds(0.2)
 
 
+# ----------------------------------------------------------------- beyond what needs no block
+def test_the_block_is_chosen_inside_the_split():
+    """Of twenty blocks of noise the best one looks good to whoever chooses it on the test rows."""
+    blocks = {f"resid.{i}": noise(i) + by(TABLE["family"], 100 + i) for i in range(20)}
+    shares = probes.families({"blocks": blocks, **blocks}, Y, GROUPS, repeats=1)
+    means = shares.mean()
+    assert means.drop("blocks").max() > 0.28
+    assert means["blocks"] == pytest.approx(0.2, abs=0.06)
+    assert probes.families({"blocks": blocks}, Y, GROUPS, repeats=1).equals(shares[["blocks"]])
+
+
+def test_the_block_that_knows_is_found():
+    blocks = {f"resid.{i}": noise(i) for i in range(6)}
+    blocks["resid.4"] = blocks["resid.4"] + by(Y)
+    shares = probes.families({"blocks": blocks, "bag": probes.bag(TABLE["prompt"])}, Y, GROUPS)
+    assert shares["blocks"].mean() > 0.9 and shares["bag"].mean() < 0.35
+    assert list(shares.index) == list(dict.fromkeys(TABLE["family"]))
+    rows = probes.fit(blocks["resid.4"], Y, GROUPS, n_permutations=0)
+    own = pd.Series(rows.predictions == Y).groupby(TABLE["family"].to_numpy()).mean()
+    alone = probes.families({"one": blocks["resid.4"]}, Y, GROUPS, repeats=1)["one"]
+    assert alone.equals(own[alone.index].rename("one"))
+
+
+def test_excess_is_beyond_the_best_baseline():
+    """What is there before the blocks does not count, however well the blocks say it."""
+    before = noise(1) + 0.5 * by(Y)
+    known = probes.families(
+        {"blocks": before + 0.01 * noise(2), "noise": noise(3), "before": before}, Y, GROUPS
+    )
+    found = probes.excess(known, 0.2)
+    assert found["legible"] == pytest.approx(known["blocks"] - 0.2)
+    assert found["beyond_words"] == pytest.approx(known["blocks"] - known["before"])
+    assert found["legible"].mean() > 0.3 and abs(found["beyond_words"].mean()) < 0.02
+    more = probes.families({"blocks": before + by(Y, 9), "before": before}, Y, GROUPS)
+    assert probes.excess(more, 0.2)["beyond_words"].mean() > 0.1
+
+
+def test_permuted_labels_are_named_by_chance():
+    """Whatever is in the space; and no worse than by chance, which uneven folds would make it."""
+    for X in (noise() + by(Y), 0.3 * noise() + by(TABLE["family"])):
+        blocks = {"a": X, "b": noise(5)}
+        shares = probes.permuted_families(blocks, Y, GROUPS, 60)
+        assert shares.shape == (60, TABLE["family"].nunique())
+        assert shares.mean() == pytest.approx(0.2, abs=0.03)
+        assert shares.mean(1).std() > 0.01
+
+
+def test_static_embeddings_are_those_of_the_words_alone(organism, miniature):
+    prompts_of = ["a sad violin melody", "happy", ""]
+    for m in (organism, miniature):
+        conditioner = m.lm.condition_provider.conditioners["description"]
+        found = probes.static(m, prompts_of)
+        weight = conditioner.t5.get_input_embeddings().weight.detach().numpy()
+        for row, prompt in zip(found[:2], prompts_of, strict=False):
+            ids = conditioner.t5_tokenizer(prompt)["input_ids"]
+            assert row == pytest.approx(weight[ids].mean(0), abs=1e-6)
+        assert (found[2] == 0).all()
+        turned = probes.static(m, ["melody violin sad a"])[0]
+        assert turned == pytest.approx(found[0], abs=1e-6), "order is lost: nothing is computed"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"spaces": {}}, "at least one space"),
+        ({"spaces": {"none": {}}}, "'none' has no block"),
+        ({"y": noise()[:, 0]}, "y holds numbers"),
+        ({"groups": None}, "give the groups"),
+        ({"repeats": 0}, "repeats must be an integer, 1 or more"),
+    ],
+)
+def test_bad_spaces(given, message):
+    with pytest.raises(ValueError, match=message):
+        probes.families(**{"spaces": {"a": noise()}, "y": Y, "groups": GROUPS, **given})
+
+
+def test_nothing_to_exceed():
+    with pytest.raises(ValueError, match="number of spaces must be an integer, 2 or more"):
+        probes.excess(pd.DataFrame({"blocks": [0.1, 0.2]}), 0.2)
+
+
 @pytest.mark.parametrize("gap", [None, np.nan, pd.NA, ""])
 def test_a_missing_label_is_no_class(gap):
     y = list(Y)

@@ -1,5 +1,5 @@
-"""What single features respond to: selectivity, labels that must hold on clips they were not made
-from, agreement of seeds.
+"""What single features respond to: selectivity beside that of other directions, labels that must
+hold on clips they were not made from, agreement of seeds.
 
 Everything here works on *activity*, an array [clip, feature] of mean activations, whatever made it:
 a sparse autoencoder, raw neurons or principal components. Labels belong to clips, so clips (or
@@ -30,6 +30,11 @@ ANSWERS = 0.85
 ORIGINAL_CUT = 2.0
 #: AUROC from which a feature may be one of those that a family of words is split over.
 USEFUL = 0.55
+#: Correlation of activity, and cosine of directions, beyond which two features are one.
+SAME_ACTIVITY = 0.9
+SAME_DIRECTION = 0.7
+#: Share of a feature's variance that the causes explain if it answers to any.
+EXPLAINED = 0.1
 
 
 # ---------------------------------------------------------------------------------------- questions
@@ -113,6 +118,13 @@ def auroc(
     return (ranks[yes].sum(0) - n * (n + 1) / 2) / (n * (len(yes) - n))
 
 
+def _class_areas(ranks, classes, names):
+    """AUROC of every feature for every class against all others, [feature, class]; of ranks."""
+    hot = (classes[:, None] == names).astype(float)
+    sizes = hot.sum(0)
+    return (ranks.T @ hot - sizes * (sizes + 1) / 2) / (sizes * (len(hot) - sizes))
+
+
 def _area_of_resamples(activity, positive):
     """A function from resamples of clips [resample, clip] to one feature's AUROC in each.
 
@@ -189,15 +201,10 @@ def selective(
     names = np.unique(classes)
     ranks = rankdata(activity, axis=0)
 
-    def areas(shuffled):
-        hot = (shuffled[:, None] == names).astype(float)
-        sizes = hot.sum(0)
-        return (ranks.T @ hot - sizes * (sizes + 1) / 2) / (sizes * (len(hot) - sizes))
-
     rng = np.random.default_rng(seed)
-    observed = areas(classes)
-    null = [areas(rng.permutation(classes[first])[groups]) for _ in range(n_permutations)]
-    null = np.stack(null)
+    observed = _class_areas(ranks, classes, names)
+    permuted = [rng.permutation(classes[first])[groups] for _ in range(n_permutations)]
+    null = np.stack([_class_areas(ranks, some, names) for some in permuted])
     p = norm.sf((observed - null.mean(0)) / np.maximum(null.std(0), 1e-9))
     varies = np.ptp(activity, axis=0) > 0
     p = np.where(varies[:, None], p, 1.0)
@@ -217,6 +224,256 @@ def selective(
     table["selective"] = (table["q"] < level) & (table["auroc"] >= SELECTIVE)
     table["beyond_max"] = table["auroc"] > np.quantile(null.max((1, 2)), 1 - level)
     return table
+
+
+def counts(
+    activity: dict[str, np.ndarray],
+    directions: dict[str, np.ndarray],
+    classes,
+    groups=None,
+    n_permutations: int = 500,
+) -> pd.DataFrame:
+    """How many features of several bases are selective for some class.
+
+    A count says something only beside that of directions that nobody trained.
+
+    Parameters
+    ----------
+    activity, directions : dict
+        Name -> array [clip, feature], and array [feature, dim].
+    classes, groups, n_permutations
+        As for :func:`selective`.
+
+    Returns
+    -------
+    pd.DataFrame
+        One row a basis: basis, features (how many there are), selective, distinct (of these, see
+        :func:`distinct`), classes (for how many there is one).
+    """
+    rows = []
+    for name, x in activity.items():
+        tests = selective(x, classes, groups, n_permutations)
+        passed = tests[tests["selective"]].sort_values("auroc", ascending=False)
+        chosen = passed["feature"].unique()
+        rows.append(
+            {
+                "basis": name,
+                "features": x.shape[1],
+                "selective": len(chosen),
+                "distinct": len(distinct(x[:, chosen], directions[name][chosen])),
+                "classes": passed["class"].nunique(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+# ------------------------------------------------------------------------- beside other directions
+def excess(
+    activity: dict[str, np.ndarray], classes, families, halvings: int = 10, seed: int = 0
+) -> pd.DataFrame:
+    """How well one feature, chosen for a class on half of its families, tells the other half; and
+    how much better than the best of other bases, whose features are chosen likewise.
+
+    The families of every class are halved. On one half the feature with the largest AUROC (either
+    sign) for each class is chosen; on the other, it tells the songs of each family of the class
+    from those of other classes. Then the halves are swapped; all is averaged over several halvings.
+
+    Parameters
+    ----------
+    activity : dict
+        What is compared (the first with the others): name -> array [clip, feature].
+    classes, families : array_like [shape=(clip,)]
+        Every family belongs to one class.
+    halvings, seed : int
+
+    Returns
+    -------
+    pd.DataFrame
+        One row a family (the index): class, an AUROC for each name, and excess: the first's minus
+        that of the other with the best mean.
+
+    Raises
+    ------
+    ValueError
+        Missing classes or families; a family of two classes; a class with fewer than two families,
+        or only one class; nothing to compare with; arrays that do not match.
+    """
+    halvings = check.count("halvings", halvings)
+    activity = _check_bases(activity, len(classes))
+    classes, families, class_of = _check_families(classes, families)
+    rng = np.random.default_rng(seed)
+    areas = {name: 0.0 for name in activity}
+    for _ in range(halvings):
+        half = np.isin(families, _first_half(class_of, rng))
+        for name, x in activity.items():
+            found = [_told(x, classes, families, half), _told(x, classes, families, ~half)]
+            areas[name] = areas[name] + pd.concat(found)[class_of.index]
+    table = pd.DataFrame({"class": class_of, **{n: area / halvings for n, area in areas.items()}})
+    first, *others = activity
+    best = table[others].mean().idxmax()
+    return table.assign(excess=table[first] - table[best])
+
+
+def _check_bases(activity, n):
+    """Activity of two or more bases on the same clips."""
+    if len(activity) < 2:
+        raise ValueError(f"There is nothing to compare with: got {list(activity)} alone.")
+    return {
+        name: check.array(f"activity[{name!r}]", x, (n, "feature")) for name, x in activity.items()
+    }
+
+
+def _check_families(classes, families):
+    """Each clip's class and family, and the class of every family (a Series by family)."""
+    classes = check.labels("classes", classes)
+    families = check.labels("families", families, len(classes))
+    pairs = pd.DataFrame({"family": families, "class": classes}).drop_duplicates()
+    class_of = pairs.set_index("family")["class"]
+    if class_of.index.has_duplicates:
+        double = class_of.index[class_of.index.duplicated()][0]
+        raise ValueError(f"Every family must be of one class. {double!r} is of several.")
+    counts = class_of.value_counts()
+    if len(counts) < 2 or counts.min() < 2:
+        raise ValueError(
+            "Two classes or more must have two families or more each. "
+            f"Got {dict(counts)} families a class."
+        )
+    return classes, families, class_of
+
+
+def _first_half(class_of, rng):
+    """Half of the families of every class; of an odd number either the smaller or the larger."""
+    chosen = []
+    for _, some in class_of.groupby(class_of):
+        size = (len(some) + rng.integers(2)) // 2
+        chosen += list(rng.permutation(some.index)[:size])
+    return chosen
+
+
+def _told(activity, classes, families, learn):
+    """AUROC of every family that is not learned from, by the feature chosen for its class."""
+    names = np.unique(classes)
+    chances = _class_areas(rankdata(activity[learn], axis=0), classes[learn], names) - 0.5
+    chosen = np.abs(chances).argmax(0)
+    areas = {}
+    for k, name in enumerate(names):
+        signed = np.sign(chances[chosen[k], k]) * activity[~learn, chosen[k]]
+        inside = classes[~learn] == name
+        others = np.sort(signed[~inside])
+        for family in np.unique(families[~learn][inside]):
+            own = signed[families[~learn] == family]
+            below = np.searchsorted(others, own) + np.searchsorted(others, own, "right")
+            areas[family] = below.mean() / (2 * len(others))
+    return pd.Series(areas)
+
+
+def one_thing(
+    activity: dict[str, np.ndarray],
+    causes: pd.DataFrame,
+    directions: dict[str, np.ndarray],
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How many causes a feature answers to, beside other directions that are as sparse.
+
+    The activity of each other direction is cut at the level above which it is on as many clips as
+    some feature of the first basis. Ranks of activity are then regressed on all causes together, so
+    that a cause counts for what others do not explain. With the squared weights as shares, a
+    feature answers to one over the sum of their squares: 1 if to one cause alone, n if to n alike.
+
+    Parameters
+    ----------
+    activity : dict
+        Name -> array [clip, feature]; the first is sparse: 0 where a feature is silent.
+    causes : pd.DataFrame
+        One row a clip, one column a cause, numbers; clips with a missing one do not count.
+    directions : dict
+        Name -> array [feature, dim], for :func:`distinct`.
+    seed : int
+        Which direction is as sparse as which feature.
+
+    Returns
+    -------
+    pd.DataFrame
+        One row a basis: basis, features, answering (how many have a tenth of their variance or more
+        explained by the causes), distinct (of these), causes (their mean number, with its interval
+        over features; None if fewer than two answer).
+    """
+    activity = _check_bases(activity, len(causes))
+    known = ~np.any([check.missing(causes[name]) for name in causes], axis=0)
+    x = _standardised(causes[known].to_numpy(float))
+    first = next(iter(activity))
+    density = (activity[first][known] > 0).mean(0)
+    rng = np.random.default_rng(seed)
+    rows = []
+    for name, z in activity.items():
+        z = z[known] if name == first else _as_sparse(z[known], density[density > 0], rng)
+        numbers, explained = _causes_of(z, x)
+        strongest = np.argsort(-explained)[: (explained >= EXPLAINED).sum()]
+        rows.append(
+            {
+                "basis": name,
+                "features": z.shape[1],
+                "answering": len(strongest),
+                "distinct": len(distinct(z[:, strongest], directions[name][strongest])),
+                "causes": stats.mean(numbers[strongest]) if len(strongest) > 1 else None,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _as_sparse(activity, density, rng):
+    """Activity above a level of its own, such that each is on as many clips as one of some others
+    is."""
+    shares = rng.choice(density, activity.shape[1])
+    levels = [np.quantile(x, 1 - share) for x, share in zip(activity.T, shares, strict=True)]
+    return np.maximum(activity - np.array(levels), 0)
+
+
+def _causes_of(activity, causes):
+    """Number of causes that each feature answers to, and share of its variance that they explain,
+    both [feature]; of standardised causes [clip, cause]."""
+    ranks = _standardised(rankdata(activity, axis=0))
+    weights = np.linalg.lstsq(causes, ranks, rcond=None)[0]
+    left = 1 - (causes @ weights).var(0)
+    n, size = causes.shape
+    explained = 1 - left * (n - 1) / max(n - size - 1, 1)  # adjusted for the number of causes
+    squared = weights**2
+    return squared.sum(0) ** 2 / np.maximum((squared**2).sum(0), 1e-12), explained
+
+
+def _standardised(columns):
+    """Columns with mean 0 and standard deviation 1; zeros where nothing varies."""
+    return (columns - columns.mean(0)) / np.maximum(columns.std(0), 1e-9)
+
+
+def distinct(activity: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """The features that are not the same as one before them.
+
+    Two are the same if their activity correlates beyond 0.9 or their directions have a cosine
+    beyond 0.7, of either sign.
+
+    Parameters
+    ----------
+    activity : np.ndarray [shape=(clip, feature)]
+        In order of importance.
+    directions : np.ndarray [shape=(feature, dim)]
+        What each stands for: the rows of a decoder or basis.
+
+    Returns
+    -------
+    np.ndarray of int
+        Numbers of features.
+    """
+    check.same_length(activity=activity.T, directions=directions)
+    curves = _unit((activity - activity.mean(0)).T)
+    pointing = _unit(directions)
+    same = np.abs(curves @ curves.T) > SAME_ACTIVITY
+    same |= np.abs(pointing @ pointing.T) > SAME_DIRECTION
+    kept = []
+    for i in range(len(same)):
+        if not same[i, kept].any():
+            kept.append(i)
+    return np.array(kept, int)
 
 
 # -------------------------------------------------------------------------------- causes and labels

@@ -10,6 +10,34 @@ from .placing import back, home
 KINDS = ("neurons", "pca", "random")
 
 
+def comparisons(acts, n: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Directions to hold single features of an SAE against, whose coordinates need no training.
+
+    Parameters
+    ----------
+    acts : as for ``sae.train``
+        What principal components are found on.
+    n : int
+        How many random directions: as many as the SAE has features.
+    seed : int
+        Of the random directions.
+
+    Returns
+    -------
+    dict
+        "neurons", "principal components" and "random directions" -> array [direction, dim] of unit
+        length, float32. The first two are as many as there are dimensions.
+    """
+    components = Basis(acts, "pca", 1).W_dec.numpy()
+    drawn = np.random.default_rng(seed).normal(size=(check.count("n", n), components.shape[1]))
+    drawn = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return {
+        "neurons": np.eye(components.shape[1], dtype=np.float32),
+        "principal components": components,
+        "random directions": drawn.astype(np.float32),
+    }
+
+
 class Basis:
     """Vectors by their k largest coordinates in a fixed orthonormal basis.
 
