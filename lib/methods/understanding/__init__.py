@@ -7,13 +7,44 @@ word's own strongest cue, is therefore set aside in every measure here.
 
 ``words`` (a bank of emotion words and the prompts around them) · ``songs`` (what they make the
 model sing, and the state they put it in) · ``evidence`` (all that is asked of a model) ·
-``measures`` (one number a word for each property)
+``measures`` (one number a word for each property) · ``truth`` (how large effects are in the
+world's own music)
 
 The rules by which numbers become yes, no or cannot tell are the book's (``lib/book/rules.toml``).
 """
 
-from .evidence import Design, Evidence, gather
-from .measures import numbers
+from .evidence import Design, Evidence, States, embedded, gather, hear, read
+from .measures import (
+    alike,
+    dealt,
+    fitted_places,
+    geometry,
+    numbers,
+    placed,
+    strongest_inside,
+    weighed_as_the_world,
+    without_strongest,
+)
+from .truth import sizes
 from .words import bank
 
-__all__ = ["Design", "Evidence", "bank", "gather", "numbers"]
+__all__ = [
+    "Design",
+    "Evidence",
+    "States",
+    "alike",
+    "bank",
+    "dealt",
+    "embedded",
+    "fitted_places",
+    "gather",
+    "geometry",
+    "hear",
+    "numbers",
+    "placed",
+    "read",
+    "sizes",
+    "strongest_inside",
+    "weighed_as_the_world",
+    "without_strongest",
+]

@@ -1,6 +1,9 @@
 """All that is asked of a model about its understanding of emotion words."""
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -8,12 +11,14 @@ from ... import check
 from ...musicgen import activations
 from ...musicgen.model import Model
 from ...organism import captions, music
+from .. import probes
 from ..causal import perception
 from ..steering.instruments import Instruments
 from . import songs, words
 
 #: Levels of a cue in standard deviations, low and high.
 ENDS = (-1.2, 1.2)
+END_NAMES = ("low", "high")
 #: Takes of the neutral songs whose spread is the unit of effects.
 NEUTRAL_TAKES = range(100, 112)
 #: First takes of the pieces over which states are read, and of songs that a state is added to.
@@ -79,7 +84,8 @@ class Evidence:
         Effects of the word alone, of "very" against "slightly", of "not", of the cue on the
         likelihood under the word (in typical sizes), and of the word's state added.
     weighed : np.ndarray [shape=(word,)]
-        How much less a tempo moves energy beside the word than beside a neutral one.
+        How much less a tempo moves energy beside the word than beside a neutral one, in takes of
+        the word's own.
     states : np.ndarray [shape=(word, dim)]
     ends : np.ndarray [shape=(cue, 2, dim)]
         Mean states of the words for the low and the high end of each cue, without the mean of all.
@@ -100,6 +106,51 @@ class Evidence:
     kept: np.ndarray
 
 
+@dataclass(frozen=True)
+class States:
+    """What words do inside, over the same music.
+
+    Attributes
+    ----------
+    words : pd.DataFrame
+        Columns word and emotion.
+    sites : list of str
+    states : np.ndarray [shape=(site, word, dim)]
+        Without the mean of all words.
+    ends : np.ndarray [shape=(site, cue, 2, dim)]
+        As in :class:`Evidence`.
+    """
+
+    words: object
+    sites: list
+    states: np.ndarray
+    ends: np.ndarray
+
+
+def read(model: Model, sites: Sequence[str], design: Design | None = None) -> States:
+    """What words do at several sites of one width."""
+    asking = _Asking(model, design or Design())
+    sites = [site.name for site in activations.select(model, list(sites))]
+    return States(asking.words, sites, *asking.read(sites))
+
+
+def embedded(model: Model, design: Design | None = None) -> States:
+    """The words' own embeddings in the place of states, as one site called "embeddings": what is
+    there before any layer.
+    """
+    bank = words.bank((design or Design()).each)
+    table = words.cues()
+    states = probes.static(model, list(bank["word"])).astype(np.float64)
+    cues = probes.static(model, list(table["word"])).astype(np.float64)
+    return States(bank, ["embeddings"], (states - states.mean(0))[None], _ends(cues[None], table))
+
+
+def hear(model: Model, design: Design | None = None) -> tuple[object, np.ndarray]:
+    """What a model hears: the bank of words (as in :class:`Evidence`), and its field ``heard``."""
+    asking = _Asking(model, design or Design())
+    return asking.words, asking.hear()
+
+
 def gather(model: Model, design: Design | None = None) -> Evidence:
     """Ask a model everything."""
     return _Asking(model, design or Design()).all()
@@ -116,13 +167,17 @@ class _Asking:
         self.takes = range(first, first + design.takes)
         # further takes, of which a few
         self.few = range(first + design.takes, first + design.takes + design.few)
+
+    @cached_property
+    def spread(self):
+        """Of each cue in neutral songs: the unit of effects."""
         neutral = self._sing(words.NEUTRAL, NEUTRAL_TAKES).reshape(-1, len(songs.CUES))
         spread = neutral.std(0)
         # a cue that no neutral song varies in is measured in its own unit
-        self.spread = np.where(spread > 0, spread, 1.0)
+        return np.where(spread > 0, spread, 1.0)
 
     def all(self):
-        states, ends = self._states()
+        (states,), (ends,) = self.read([self.site])
         moved, kept = self._move(states)
         return Evidence(
             words=self.words,
@@ -130,7 +185,7 @@ class _Asking:
             sung=self._effect(self._sing(self.names, self.takes)),
             degree=self._degree(),
             denied=self._effect(self._sing([f"not {word}" for word in self.names], self.few)),
-            heard=self._hear(),
+            heard=self.hear(),
             moved=moved,
             weighed=self._weigh(),
             states=states,
@@ -154,46 +209,52 @@ class _Asking:
 
     def _weigh(self):
         """Fast minus slow in what tempo moves beside a neutral word, minus the same beside an
-        emotion word. Density is left out: onsets a second hold the tempo itself.
+        emotion word, both in takes that no other word has.
         """
-        plain = self._fast_minus_slow(words.NEUTRAL, range(2 * len(self.few)))
-        return plain.mean() - self._fast_minus_slow(self.names, self.few)
+        neutral = itertools.islice(itertools.cycle(words.NEUTRAL), len(self.names))
+        return self._fast_minus_slow(neutral) - self._fast_minus_slow(self.names)
 
-    def _fast_minus_slow(self, phrases, takes):
+    def _fast_minus_slow(self, phrases):
+        phrases = list(phrases)
         fast, slow = (
-            self._energy([f"{phrase}, {tempo}" for phrase in phrases], takes).mean(1)
-            for tempo in ("fast", "slow")
+            self._energy([f"{phrase}, {tempo}" for phrase in phrases]) for tempo in ("fast", "slow")
         )
         return fast - slow
 
-    def _energy(self, phrases, takes):
-        cues = self._sing(phrases, takes) / self.spread
+    def _energy(self, phrases):
+        """Dynamics minus articulation of songs in takes of their own, [phrase]. Density is left
+        out: onsets a second hold the tempo itself.
+        """
+        few = len(self.few)
+        takes = self._own_takes()
+        asked = [phrase for phrase in phrases for _ in range(few)]
+        cues = songs.sing_one_each(self.model, asked, takes, self.design.seconds) / self.spread
         loud, legato = (songs.CUES.index(cue) for cue in ("dynamics", "articulation"))
-        return (cues[..., loud] - cues[..., legato]) / np.sqrt(2)
+        energy = (cues[:, loud] - cues[:, legato]) / np.sqrt(2)
+        return energy.reshape(len(phrases), few).mean(1)
 
-    def _states(self):
+    def _own_takes(self):
+        """A few takes for each word that no other word has, one after the other."""
+        return range(OWN_TAKES, OWN_TAKES + len(self.few) * len(self.names))
+
+    def read(self, sites):
+        """States of the words [site, word, dim] and of the ends of cues [site, cue, end, dim],
+        without what all of their kind share.
+        """
         asked = words.in_prompts(words.NEUTRAL[:1], range(self.design.pieces))
         seeds = [songs.FIRST_SEED + STATE_TAKES + take for take in asked["take"]]
         pieces = self._generate(asked["prompt"], seeds)
-        states = songs.state(self.model, self.site, self.names, pieces)
         table = words.cues()
-        vectors = songs.state(self.model, self.site, list(table["word"]), pieces)
-        vectors -= vectors.mean(0)
-        ends = [
-            [
-                vectors[(table["cue"] == cue) & (table["end"] == end)].mean(0)
-                for end in ("low", "high")
-            ]
-            for cue in songs.CUES
-        ]
-        return states - states.mean(0), np.array(ends)
+        states = songs.states(self.model, sites, self.names, pieces)
+        vectors = songs.states(self.model, sites, list(table["word"]), pieces)
+        return states - states.mean(1, keepdims=True), _ends(vectors, table)
 
     def _move(self, states):
         """Songs of neutral prompts with a word's state added, against the same without; every word
         has takes of its own.
         """
         few = len(self.few)
-        takes = range(OWN_TAKES, OWN_TAKES + few * len(self.names))
+        takes = self._own_takes()
         asked = words.in_prompts(words.NEUTRAL[:1], takes)
         seeds = [songs.FIRST_SEED + take for take in takes]
         added = self.design.strength * np.repeat(states, few, axis=0)
@@ -212,7 +273,7 @@ class _Asking:
         seconds = self.design.seconds
         return self.model.generate(list(prompts), seconds, seeds, keep=True, progress=False)
 
-    def _hear(self):
+    def hear(self):
         """How much likelier a cue's high end is than its low end under each word."""
         n = self.design.heard
         audio = [
@@ -221,14 +282,23 @@ class _Asking:
             for level in _levels(cue)
         ]
         tokens = self.model.encode(np.concatenate(audio), music.SAMPLE_RATE)
-        likelihoods = []
-        for word in self.names:
-            clips = self.model.clips(tokens, [f"{word} music"] * len(tokens), decode=False)
-            likelihoods.append(-self.model.cross_entropy(clips, batch_size=64))
-        by_end = np.reshape(likelihoods, (len(self.names), len(songs.CUES), 2, n)).mean(-1)
+        likelihoods = songs.likelihoods(self.model, self.names, tokens)
+        by_end = likelihoods.reshape(len(self.names), len(songs.CUES), 2, n).mean(-1)
         gained = by_end[..., 1] - by_end[..., 0]
         gained -= gained.mean(0)
         return gained / np.sqrt((gained**2).mean())
+
+
+def _ends(vectors, table):
+    """Means of words for both ends of every cue [site, cue, end, dim], without the mean of all,
+    from vectors [site, word, dim].
+    """
+    vectors = vectors - vectors.mean(1, keepdims=True)
+    ends = [
+        [vectors[:, (table["cue"] == cue) & (table["end"] == end)].mean(1) for end in END_NAMES]
+        for cue in songs.CUES
+    ]
+    return np.moveaxis(np.array(ends), 2, 0)
 
 
 def _levels(cue):

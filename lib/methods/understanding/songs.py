@@ -23,9 +23,17 @@ def sing(model: Model, phrases: Sequence[str], takes: Sequence[int], seconds: fl
     instrument.
     """
     asked = words.in_prompts(phrases, takes)
-    seeds = [FIRST_SEED + take for take in asked["take"]]
-    clips = model.generate(list(asked["prompt"]), seconds, seeds, keep=True, progress=False)
-    return heard(clips).reshape(len(phrases), len(takes), len(CUES))
+    cues = sing_one_each(model, asked["phrase"], asked["take"], seconds)
+    return cues.reshape(len(phrases), len(takes), len(CUES))
+
+
+def sing_one_each(
+    model: Model, phrases: Sequence[str], takes: Sequence[int], seconds: float
+) -> np.ndarray:
+    """The cues of one song a phrase, each in a take of its own, [song, cue]."""
+    asked = [words.in_prompt(*both) for both in zip(phrases, takes, strict=True)]
+    seeds = [FIRST_SEED + take for take in takes]
+    return heard(model.generate(asked, seconds, seeds, keep=True, progress=False))
 
 
 def heard(clips: Clips) -> np.ndarray:
@@ -38,13 +46,14 @@ def heard(clips: Clips) -> np.ndarray:
     return cache.keep(FOLDER, what, measure)
 
 
-def state(model: Model, site: str, phrases: Sequence[str], music: Clips) -> np.ndarray:
-    """The mean state under each phrase over the same pieces of music, [phrase, dim].
+def states(model: Model, sites: Sequence[str], phrases: Sequence[str], music: Clips) -> np.ndarray:
+    """The mean state under each phrase over the same pieces of music, [site, phrase, dim].
 
     Parameters
     ----------
     model : Model
-    site : str
+    sites : sequence of str
+        All of one width.
     phrases : sequence of str
     music : Clips
         One piece a take; piece i was sung in take i.
@@ -53,6 +62,34 @@ def state(model: Model, site: str, phrases: Sequence[str], music: Clips) -> np.n
     asked = words.in_prompts(phrases, takes)
     tokens = np.tile(music.tokens, (len(phrases), 1, 1))
     clips = model.clips(tokens, list(asked["prompt"]), decode=False)
-    found = activations.capture(model, clips, site, reduce="mean", batch_size=64, progress=False)
-    vectors = found[site].values.astype(np.float64)
-    return vectors.reshape(len(phrases), len(music), -1).mean(1)
+    settings = {"reduce": "mean", "batch_size": 64, "progress": False}
+    found = activations.capture(model, clips, list(sites), **settings)
+    vectors = np.stack([found[site].values for site in sites]).astype(np.float64)
+    return vectors.reshape(len(sites), len(phrases), len(music), -1).mean(2)
+
+
+def likelihoods(model: Model, phrases: Sequence[str], tokens: np.ndarray) -> np.ndarray:
+    """Log-likelihood of music under each phrase alone, nats a token [phrase, piece]; kept.
+
+    Parameters
+    ----------
+    model : Model
+    phrases : sequence of str
+    tokens : np.ndarray [shape=(piece, codebook, frame)]
+    """
+
+    def ask():
+        found = []
+        for phrase in phrases:
+            clips = model.clips(tokens, [f"{phrase} music"] * len(tokens), decode=False)
+            found.append(-model.cross_entropy(clips, batch_size=64))
+        return np.array(found)
+
+    what = {
+        "model": model.identity(),
+        "edits": model.edits,
+        "phrases": list(phrases),
+        "tokens": tokens,
+        "code": cache.code(likelihoods, type(model)),
+    }
+    return cache.keep(FOLDER, what, ask)

@@ -60,13 +60,14 @@ def in_prompts(phrases: Sequence[str], takes: Sequence[int]) -> pd.DataFrame:
     pd.DataFrame
         Columns phrase, take and prompt, takes in the inner loop.
     """
-    instruments = list(captions.INSTRUMENT_WORDS)
-    rows = []
-    for phrase in phrases:
-        for take in takes:
-            row, column = divmod(take % (len(TEMPLATES) * len(instruments)), len(TEMPLATES))
-            template = TEMPLATES[column]
-            instrument = instruments[(row + column) % len(instruments)]
-            prompt = wording.with_articles(template.format(word=phrase, instrument=instrument))
-            rows.append((phrase, take, prompt))
+    rows = [(phrase, take, in_prompt(phrase, take)) for phrase in phrases for take in takes]
     return pd.DataFrame(rows, columns=["phrase", "take", "prompt"])
+
+
+def in_prompt(phrase: str, take: int) -> str:
+    """The prompt for a phrase in a take, as in :func:`in_prompts`."""
+    instruments = list(captions.INSTRUMENT_WORDS)
+    row, column = divmod(take % (len(TEMPLATES) * len(instruments)), len(TEMPLATES))
+    instrument = instruments[(row + column) % len(instruments)]
+    prompt = TEMPLATES[column].format(word=phrase, instrument=instrument)
+    return wording.with_articles(prompt)
