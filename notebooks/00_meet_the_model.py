@@ -24,10 +24,12 @@
 #
 # We begin with models small enough to know completely: the **organisms**, MusicGens of a few
 # million parameters made of the same parts and trained on music whose causes we set ourselves. One
-# learned a world in which tempo raises energy (`organism`), one a world without that link
-# (`organism-decoupled`), and one read captions that belonged to other clips (`organism-shuffled`):
-# its words say nothing about its music, so whatever a method "finds" in it is the method's own
-# imagination. The next chapter shows that they are what we say.
+# learned a world in which tempo raises energy and words name emotions (`organism`), one a world in
+# which every emotion word follows a single cue of its own (`organism-habit`: "gloomy" only minor,
+# "mournful" only slow), one a world where tempo raises no energy (`organism-decoupled`), and one read
+# captions that belonged to other clips (`organism-shuffled`): its words say nothing about its music,
+# so whatever a method "finds" in it is the method's own imagination. The next chapter shows that
+# they are what we say.
 
 # %% tags=["parameters"]
 model = "organism"  # or "facebook/musicgen-small", or a folder with a checkpoint

@@ -276,10 +276,12 @@ show.table(pd.DataFrame(bars, columns=["what", "found", "bar", "met"]))
 # features that no other seed finds.
 
 # %%
-question = "Does the model work with sparse features in place of a block?"
+question = (
+    "How much of the model's work is done with sparse features in a block's place?"
+)
 subjects = {model: chosen, shuffled.name: rows["batchtopk on organism-shuffled"]}
 findings = []
 for name, row in subjects.items():
     lost = row["loss_recovered"]
-    findings.append(results.finding(question, name, lost.value >= 0.9, lost))
+    findings.append(results.finding(question, name, "share", lost))
 results.record("10_train_saes", model, findings)

@@ -21,10 +21,9 @@
 # one place (site and range of frames) the activation of one run is put into the other. *Effect* is
 # the share of the difference between both runs that comes back: 0 nothing, 1 all of it.
 # **Hypothesis.** Text enters through cross-attention and nowhere else: patching `cross.i` at some
-# block brings back most of it. **Prediction and control.** `organism` and `organism-decoupled`
-# predict their music better under its own prompt; `organism-shuffled`, whose words mean nothing,
-# does not, so there is nothing to place. **Bar.** The gradient approximation agrees with exact
-# patching at r ≥ 0.8.
+# block brings back most of it. **Prediction and control.** Models whose words mean something predict
+# their music better under its own prompt, habit or not; `organism-shuffled` and an untrained model do
+# not, so there is nothing to place.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -35,6 +34,7 @@ variable = (
     "emotion"  # sad, happy; or valence, arousal, tempo, energy, dynamics, ...
 )
 heard_each = 4  # clips generated for every cell
+beside = ["organism-habit", "organism-decoupled", "organism-shuffled"]
 seed = 800
 
 # %%
@@ -45,11 +45,13 @@ import pandas as pd
 from IPython.display import Markdown
 
 from lib import causal, prompts, results, show, stats
-from lib.book import chapter
+from lib.book import chapter, rules
 from lib.causal import mediation
 
-models = chapter.models(model)
+# %%
+models = chapter.models(model, beside)
 m = models[model]
+models["untrained"] = chapter.untrained(m)
 table = prompts.pairs(variable, n, seed)
 sung = {
     name: [
@@ -62,13 +64,12 @@ sung = {
 # %% [markdown]
 # ## Is there anything to place?
 #
-# How much better (nats a token) the model predicts the happy clip than the sad one, under its own
-# prompt and under the other: the difference is what the word does. It is never quite nothing where
-# text is read at all, because a model samples from what it predicts: size counts.
+# Both musics of a pair are read under both prompts. How much better (nats a token) does the model
+# predict each under its own than under the other? That is what the word does.
 
 
 # %%
-def told(singer, high, low):
+def gained(singer, high, low):
     """What the word does to each pair: under its own prompt less under the other."""
 
     def cost(music, words):
@@ -76,16 +77,15 @@ def told(singer, high, low):
 
     own = cost(low, high) - cost(high, high)
     other = cost(low, low) - cost(high, low)
-    return stats.mean(own - other)
+    return own - other
 
 
-word = {name: told(singer, *sung[name]) for name, singer in models.items()}
-show.estimates(
-    word,
-    "What the word does (dotted: nothing)",
-    "logit difference, nats a token",
-    bar=0,
-)
+numbers = {name: {"worded": gained(models[name], *sung[name])} for name in models}
+verdicts = {name: rules.decide(units) for name, units in numbers.items()}
+show.verdicts(rules.table(verdicts), "What the word does")
+
+# %%
+show.table(rules.trust(numbers[model]))
 
 # %% [markdown]
 # ## Which block, which sublayer?
@@ -262,20 +262,13 @@ shares = {
 entry = max(shares, key=lambda site: shares[site].value)
 
 # %%
-question = "Does the word change what the model predicts (a tenth of the most)?"
-least = 0.1 * max(effect.value for effect in word.values())
-findings = []
-for name, effect in word.items():
-    changes = effect.low > 0 and effect.value >= least
-    findings.append(results.finding(question, name, changes, effect))
 question = "How much of the word enters at one sublayer?"
-findings.append(results.finding(question, model, entry, shares[entry]))
-question = "Does the gradient approximation agree with exact patching (r of 0.8)?"
-findings.append(results.finding(question, model, agree.value >= 0.8, agree))
-question = "Exchanged in the unconditional stream, is it less happy?"
-change = by_stream["uncond: valence"]
-findings.append(results.finding(question, model, change.high < 0, change))
-results.record("20_patching", model, findings)
+sizes = [results.finding(question, model, entry, shares[entry])]
+question = "How well does the gradient approximation agree with exact patching (r)?"
+sizes.append(results.finding(question, model, "correlation", agree))
+question = "Exchanged in the unconditional stream, how much happier is it?"
+sizes.append(results.finding(question, model, "SD", by_stream["uncond: valence"]))
+results.record("20_patching", model, [*rules.findings(verdicts), *sizes])
 
 # %%
 by_part = by_time.sel(site=entry).mean("pair").values

@@ -41,6 +41,7 @@ pairs = 64  # that a subspace is learned from
 steps = 60
 recipe = {}  # what differs from that of chapter 10's SAE (lib.book.chapter.Recipe)
 seconds = 4.0
+beside = ["organism-habit", "organism-shuffled"]
 draws = 3  # random directions in the other organisms
 ears = ["corpus", "cues"]  # first: names emotions; there are "vibenet", "clap"
 seed = 900
@@ -70,7 +71,10 @@ from lib.book import chapter
 from lib.causal import variables
 from lib.organism import world
 
-models = chapter.models(model, chapter.controls(model))
+# of organisms alone: others do not speak their language
+models = chapter.models(
+    model, beside if chapter.language(model) == "organism" else []
+)
 m = models[model]
 site = activations.at(m, depth)
 language = chapter.language(model)
@@ -481,9 +485,9 @@ show.estimates(
 findings = []
 
 
-def find(question, answer, estimate, criterion=None):
+def find(question, answer, estimate):
     """Keep a finding about the model."""
-    findings.append(results.finding(question, model, answer, estimate, criterion))
+    findings.append(results.finding(question, model, answer, estimate))
 
 
 def chosen_rows(pair):
@@ -501,25 +505,22 @@ def cues_of(row):
 for pair, chosen in point.items():
     mine, random, asking = chosen_rows(pair)
     at = f"({chosen['method']} at {chosen['strength']:g})"
-    good = mine["success"].value >= 0.7 and mine["share"].value >= 0.6
-    find(f"Does steering take {pair} {at}?", good, mine["success"], "steering")
+    find(f"How often does steering take {pair} {at}?", "share", mine["success"])
     find(f"How much of the prompt's effect {at}?", "share", mine["share"])
     response = dose(pair, chosen["method"])
-    question = f"Does the response follow the dose ({pair}, Spearman of 0.9)?"
-    find(question, response.value >= 0.9, response)
+    find(f"Does the response follow the dose ({pair})?", "Spearman's ρ", response)
     alike = stats.correlation(cues_of(mine), cues_of(asking))
-    question = f"Do cues move as when asked ({pair}, correlation over cues)?"
-    find(question, alike.low > 0, alike)
+    find(f"Do cues move as when asked ({pair})?", "correlation over cues", alike)
     taken = random["success"]
-    find(f"Does a random direction take {pair}?", taken.low > 0.5, taken)
-    cheap = mine["surprise"].high < random["surprise"].value
-    question = f"Is the music as probable as after a random push {at}?"
-    find(question, cheap, mine["surprise"], "quality")
+    find(f"How often does a random direction take {pair}?", "share", taken)
+    find(f"How surprising is the music {at}?", "nats a token", mine["surprise"])
 
 # %%
-question = "Does an organism's own direction move valence further than random ones?"
+question = (
+    "How much further does a model's own direction move valence than random ones?"
+)
 for name, gain in further.items():
-    findings.append(results.finding(question, name, gain.low > 0, gain, "steering"))
+    findings.append(results.finding(question, name, stats.side(gain), gain))
 results.record("30_steering", model, findings)
 
 

@@ -36,6 +36,7 @@ calibrated_on = 12  # songs
 songs = 6  # songs that move over the whole grid
 on_page = 2  # of these, how many can be played here
 side = 5  # points of the grid along one axis
+beside = ["organism-shuffled"]
 seconds = 4.0
 seed = 930
 
@@ -49,23 +50,35 @@ from lib import activations, prompts, results, show, stats, steering
 from lib.book import chapter
 from lib.pad import Pad
 
-models = chapter.models(model, chapter.controls(model, "organism-shuffled"))
+models = chapter.models(model, beside)
 m = models[model]
-site = activations.at(m, depth)
-language = chapter.language(model)
 
 # %%
 AXES = {
     "valence": (("happy", "calm"), ("tense", "sad")),
     "arousal": (("happy", "tense"), ("calm", "sad")),
 }
-implied = prompts.crossed("implied", learned_from, language, seed)
-neutral = prompts.crossed("neutral", calibrated_on + songs, language, seed)
-neutral = list(neutral["prompt"])
-kinds = {
-    axis: [list(implied["prompt"][implied["emotion"].isin(end)]) for end in ends]
-    for axis, ends in AXES.items()
-}
+
+
+def kinds(name):
+    """Prompts for both ends of both axes, in the language of a model."""
+    implied = prompts.crossed("implied", learned_from, chapter.language(name), seed)
+    return [
+        [list(implied["prompt"][implied["emotion"].isin(end)]) for end in ends]
+        for ends in AXES.values()
+    ]
+
+
+# %%
+def plain(name):
+    """Prompts for no emotion, in the language of a model."""
+    count = calibrated_on + songs
+    table = prompts.crossed("neutral", count, chapter.language(name), seed)
+    return list(table["prompt"])
+
+
+# %%
+neutral = plain(model)
 settings = {"seconds": seconds, "seed": seed}
 judges = {
     name: steering.Judge(singer, ears=("corpus",))
@@ -76,14 +89,12 @@ judges = {
 # %%
 def plane(name, method="diffmeans"):
     """The directions of valence and of arousal in a model, and what they do."""
+    at = activations.at(models[name], depth), method
     both = [
-        steering.direction(models[name], *ends, site, method, **settings)
-        for ends in kinds.values()
+        steering.direction(models[name], *e, *at, **settings) for e in kinds(name)
     ]
-    measured_on = neutral[:calibrated_on]
-    return steering.calibrate(
-        judges[name], both, measured_on, most=most, **settings
-    )
+    on = plain(name)[:calibrated_on]
+    return steering.calibrate(judges[name], both, on, most=most, **settings)
 
 
 # %% [markdown]
@@ -199,12 +210,10 @@ show.estimates(
 
 # %%
 own = landed[landed["asked"] == landed["heard"]].set_index("asked")
-cross = landed[landed["asked"] != landed["heard"]].set_index("asked")
 findings = []
 for axis, slope in own["slope"].items():
-    right = slope.low > 0 and slope.value > abs(cross.loc[axis, "slope"].value)
-    question = f"Do songs land where the pad asks ({axis}, slope)?"
-    findings.append(results.finding(question, model, right, slope, "steering"))
+    question = f"How far towards where the pad asks do songs land ({axis}, slope)?"
+    findings.append(results.finding(question, model, stats.side(slope), slope))
 
 
 # %%
@@ -215,18 +224,18 @@ def further(own, other):
     return stats.Estimate(gap, gap - half, gap + half, own.n)
 
 
-question = "Does the direction of {} move it further than a random one?"
+question = "How much further does the direction of {} move it than a random one?"
 for name in models:
     for axis, other in planes["random directions"].slopes.items():
         gap = further(planes[name].slopes[axis], other)
-        answer = (question.format(axis), name, gap.low > 0, gap, "steering")
+        answer = (question.format(axis), name, stats.side(gap), gap)
         findings.append(results.finding(*answer))
 
 # %%
 for axis in AXES:
     change = followed[f"{axis} led: {axis}"]
-    question = f"Do songs follow a path along {axis}?"
-    findings.append(results.finding(question, model, change.low > 0, change))
+    question = f"How far do songs follow a path along {axis} (slope)?"
+    findings.append(results.finding(question, model, stats.side(change), change))
 results.record("31_emotion_pad", model, findings)
 
 # %%

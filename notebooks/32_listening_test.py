@@ -207,8 +207,7 @@ for size in sizes:
 question = "Do people hear the steered emotion (points of 9)?"
 effect = rated["valence"].set_index("condition").loc["steered", "effect"]
 if people:
-    answer = effect.low > 0
-    findings = [results.finding(question, model, answer, effect, "steering")]
+    findings = [results.finding(question, model, stats.side(effect), effect)]
 else:
     answer = "cannot tell: no person has answered"
     findings = [results.finding(question, model, answer)]

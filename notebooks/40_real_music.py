@@ -402,22 +402,31 @@ def find(question, answer, estimate):
 # %%
 for axis in AXES:
     row = by_block[by_block["input"] == "chosen"].set_index("axis").loc[axis]
-    there = row["p"] < 0.05 and row["ccc"].low > 0
-    find(f"Is rated {axis} read from the music alone (CCC)?", there, row["ccc"])
-    gained = gains[f"{axis}: CCC"]
-    question = f"Is rated {axis} read better than from plain audio features (CCC)?"
-    find(question, gained.low > 0, gained)
-    time = followed(axis)
-    question = f"Is {axis} followed within songs (CCC above other songs')?"
-    find(question, time.low > 0, time)
-    share = held(axis)
-    kept = None if share is None else follow[axis]["holds"].any()
-    find(f"Do features that follow {axis} hold for other artists?", kept, share)
-    further = beyond(axis)
-    question = (
-        f"Does a direction from rated {axis} steer it further than any control?"
+    told = f"{stats.side(row['ccc'])}, p = {row['p']:.2g}"
+    find(
+        f"How well is rated {axis} read from the music alone (CCC)?",
+        told,
+        row["ccc"],
     )
-    find(question, further.low > 0, further)
+    gained = gains[f"{axis}: CCC"]
+    question = (
+        f"How much better is {axis} read than from plain audio features (CCC)?"
+    )
+    find(question, stats.side(gained), gained)
+    time = followed(axis)
+    question = f"How well is {axis} followed within songs (CCC above other songs')?"
+    find(question, stats.side(time), time)
+
+# %%
+for axis in AXES:
+    share = held(axis)
+    kept = "none found" if share is None else "share"
+    find(
+        f"How many features that follow {axis} hold for other artists?", kept, share
+    )
+    further = beyond(axis)
+    question = f"How much further does a direction from rated {axis} steer than any control?"
+    find(question, stats.side(further), further)
 
 # %%
 results.record("40_real_music", model, findings)

@@ -5,6 +5,7 @@ import pytest
 
 from lib import activations, cache, features, sae
 from lib.book import chapter
+from lib.organism import world
 
 SMALL = {"clips": 40, "seconds": 1.0, "width": 64, "k": 6, "passes": 1, "seeds": 3}
 
@@ -17,17 +18,15 @@ def dictionary(organism):
 def test_organisms_stand_beside_a_model():
     assert list(chapter.models("organism-shuffled", [])) == ["organism-shuffled"]
     assert list(chapter.models("organism", ["organism"])) == ["organism"]
-    assert chapter.controls("organism") == ["organism-decoupled", "organism-shuffled"]
-    assert chapter.controls("organism", "organism-shuffled") == ["organism-shuffled"]
-    assert chapter.controls("organism-shuffled", "organism-shuffled") == []
-    assert chapter.controls("facebook/musicgen-small") == []
-    with pytest.raises(ValueError, match="among must be one of"):
-        chapter.controls("organism", "organism-habit")
+    assert chapter.ORGANISMS == tuple(world.WORLDS)
 
 
 def test_prompts_are_in_the_model_s_language():
     assert {chapter.language(name) for name in chapter.ORGANISMS} == {"organism"}
     assert chapter.language("facebook/musicgen-small") == "natural"
+    assert chapter.language("organism-habit", "facebook/musicgen-small") == "organism"
+    assert chapter.language("untrained", "organism") == "organism"
+    assert chapter.language("untrained", "facebook/musicgen-small") == "natural"
 
 
 def test_all_chapters_read_one_sparse_autoencoder(dictionary, organism, monkeypatch):

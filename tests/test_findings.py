@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lib import cache, results
-from lib.book.criteria import CRITERIA, KNOWN
+from lib.book import rules
 from lib.stats import Estimate
 
 
@@ -35,33 +35,51 @@ def test_the_evidence_is_one_row_a_question_and_one_column_a_subject():
     both = ("organism", "organism-shuffled")
     found = [results.finding("Is it?", name, True, Estimate(0.9, 0.6, 1, 10)) for name in both]
     results.record("01_a", "organism", found)
-    results.record("02_b", "organism", [results.finding("And?", "organism", "much", None, "path")])
+    decided = results.finding("And?", "organism", "no", Estimate(0, -0.1, 0.1, 9), "path")
+    results.record("02_b", "organism", [decided])
     table = results.evidence("organism")
     assert list(table) == ["chapter", "question", *both, "decides"]
     assert table["organism"][0] == "yes\u00a0(0.90\u00a0[0.60,\u00a01.00],\u00a0n\u00a0=\u00a010)"
-    assert list(table["organism-shuffled"])[1] == "" and table["decides"][1] == CRITERIA["path"]
+    assert list(table["organism-shuffled"])[1] == ""
+    assert list(table["decides"]) == ["exploratory", rules.criteria()["path"].property]
 
 
-def test_verdicts_follow_from_all_findings_that_decide():
-    answers = {"organism": [True, True], "organism-shuffled": [True, False], "mine": [True, None]}
-    for name, pair in answers.items():
-        found = [results.finding(f"{i}?", name, a, None, "features") for i, a in enumerate(pair)]
-        results.record(f"1{len(name)}_x", "organism", found)
-    row = results.verdicts("organism").set_index("criterion").loc[CRITERIA["features"]]
-    assert row["organism"] == "yes ✓ (2 of 2)" and row["organism-shuffled"] == "no ✓ (1 of 2)"
-    assert row["mine"] == "cannot tell (1 of 2)"
-    steering = results.verdicts("organism").set_index("criterion").loc[CRITERIA["steering"]]
-    assert steering["organism"] == "cannot tell: not tested"
+def test_the_overview_holds_every_verdict_in_the_order_of_the_rules():
+    rng = np.random.default_rng(0)
+    clear = {"profile": rng.normal(2, 0.5, 40), "shared": rng.normal(0, 0.05, 40)}
+    verdicts = {name: rules.decide(clear) for name in ("organism", "organism-habit-2", "untrained")}
+    results.record("35_understanding", "organism", rules.findings(verdicts))
+    early = {"organism": rules.decide({"together": rng.normal(1, 0.2, 40)})}
+    explored = results.finding("How much?", "organism", "much")
+    results.record("40_x", "organism", [explored, *rules.findings(early)])
+    found = rules.overview("organism")
+    in_order = ["together", *["profile"] * 3, *["shared"] * 3]
+    assert list(found["criterion"]) == in_order
+    assert rules.struck(found) == {"profile": ["organism-habit-2", "untrained"]}
+    rates = rules.rates(found).set_index("chapter")
+    assert rates.loc["03", "organism"] == "yes ✓" and rates.loc["03", "organism-habit"] == ""
+    profile, shared = rates.loc["35"].itertuples(index=False)
+    assert profile[0].startswith("struck: ") and not shared[0].startswith("struck")
+    assert list(rates.loc["35"]["organism-habit"]) == ["yes ✗", "no ✓"]
+    assert list(rates.loc["35"]["organism"]) == ["yes ✓", "no ✗"]
+    assert rules.overview("never run").empty
 
 
-def test_every_known_verdict_is_about_a_criterion():
-    for known in KNOWN.values():
-        assert set(known) == set(CRITERIA) - {"quality"} and set(known.values()) <= {"yes", "no"}
+def test_a_model_without_a_world_has_a_column_of_its_own():
+    verdicts = {"facebook/musicgen-small": rules.decide({"profile": [0.9, 1.0, 1.1, 1.2]})}
+    results.record("35_understanding", "facebook/musicgen-small", rules.findings(verdicts))
+    found = rules.overview("facebook/musicgen-small")
+    assert list(found["world"]) == ["facebook/musicgen-small"] and list(found["foretold"]) == [""]
+    assert rules.rates(found)["facebook/musicgen-small"].tolist() == ["yes"]
 
 
 def test_what_is_no_finding_is_refused():
     with pytest.raises(ValueError, match=r"criterion must be one of .* Got 'emotion'"):
         results.finding("?", "organism", True, None, "emotion")
+    with pytest.raises(ValueError, match=r"answer of 'path' must be one of"):
+        results.finding("?", "organism", "much", Estimate(0, 0, 0, 3), "path")
+    with pytest.raises(ValueError, match="needs an estimate"):
+        results.finding("?", "organism", True, None, "path")
     with pytest.raises(ValueError, match="subject"):
         results.record("01_a", "organism", [{"question": "?", "answer": "", "estimate": None}])
     assert results.read("01_a", "organism") is None
@@ -82,14 +100,13 @@ def test_folders_of_one_name_keep_their_findings_apart(tmp_path, monkeypatch):
     folders = [tmp_path / part / "mine" for part in ("one", "other")]
     for folder, answer in zip(folders, (True, False), strict=True):
         folder.mkdir(parents=True)
-        found = [results.finding("Is it?", str(folder), answer, None, "path")]
+        found = [results.finding("Is it?", str(folder), answer)]
         results.record("01_a", str(folder), found)
     titles = [results.title(str(folder)) for folder in folders]
     assert titles[0] != titles[1] and all(title.startswith("mine-") for title in titles)
     monkeypatch.chdir(tmp_path / "one")
     assert results.title("./mine") == results.title("mine") == titles[0]
     assert results.read("01_a", "mine")[0].subject == titles[0]
-    assert list(results.verdicts("mine"))[1:] == [titles[0]]
     assert results.evidence(str(folders[1]))[titles[1]].tolist() == ["no"]
     assert results.title("organism") == "organism"
     assert results.title("facebook/musicgen-small") == "facebook/musicgen-small"

@@ -371,3 +371,32 @@ def test_no_script_and_no_style_sheet_in_a_string(file):
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             assert not foreign.search(node.value), (node.lineno, node.value)
+
+
+def test_verdicts_share_one_axis_and_keep_each_world_s_shade():
+    rows = [
+        ("One state", "organism", "organism", "yes", 1.0, 0.6, 1.4, 0.5),
+        ("One state", "organism-2", "organism", "yes", 0.8, 0.4, 1.2, 0.5),
+        ("One state", "untrained", "untrained", "no", 0.0, -0.1, 0.1, 0.5),
+        ("A plane", "organism", "organism", "cannot tell", 0.1, -0.1, 0.3, 0.2),
+    ]
+    columns = ["claim", "model", "world", "answer", "value", "low", "high", "smallest"]
+    drawn = show.verdicts(pd.DataFrame(rows, columns=columns), "Verdicts").figure
+    worlds = {trace.name: trace for trace in drawn.data}
+    assert set(worlds) == {"organism", "untrained"}
+    assert list(worlds["organism"].x) == pytest.approx([2.0, 1.6, 0.5])
+    assert list(worlds["organism"].error_x.array) == pytest.approx([0.8, 0.8, 1.0])
+    assert worlds["untrained"].marker.color == show.SHADES["untrained"]
+    places = worlds["organism"].y
+    assert len(set(places)) == 3 and round(places[0]) == round(places[1]) == 1
+
+
+def test_a_plane_of_words_has_every_word_and_the_emotions_places():
+    points = [[0.5, 0.2], [-0.7, -0.6], [0.8, 0.4]]
+    drawn = show.plane(points, ["glad", "gloomy", "merry"], ["happy", "sad", "happy"], "Words")
+    happy = [trace for trace in drawn.figure.data if trace.name == "happy"]
+    assert list(happy[0].x) == [0.5, 0.8] and list(happy[0].text) == ["glad", "merry"]
+    crosses = [trace for trace in drawn.figure.data if trace.marker.symbol == "cross-thin"]
+    assert {(c.x[0], c.y[0]) for c in crosses} == {(0.9, 0.35), (-0.75, -0.8)}
+    with pytest.raises(ValueError, match="names"):
+        show.plane(points, ["glad"], ["happy"] * 3, "Words")

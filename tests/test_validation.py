@@ -77,8 +77,8 @@ def test_findings_become_verdicts():
     ]
     bars = pd.DataFrame(rows, columns=["organism", "what", "estimate"])
     found = [book.finding(*finding) for finding in validation.findings(bars)]
-    assert [finding.answer for finding in found] == ["yes", "cannot tell"]
+    assert [finding.answer for finding in found] == ["above 0.2", "cannot tell from 0"]
     book.record("01_test", "some/model", found[:1])
     table = book.evidence("some/model")
-    assert table["organism"][0].startswith("yes\u00a0(0.90\u00a0[")
+    assert table["organism"][0].startswith("above 0.2\u00a0(0.90\u00a0[")
     assert book.evidence("never run").empty

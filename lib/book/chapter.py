@@ -2,8 +2,8 @@
 
 >>> from lib.book import chapter
 >>> models = chapter.models("organism")
->>> list(models), chapter.language("organism")
-(['organism', 'organism-decoupled', 'organism-shuffled'], 'organism')
+>>> list(models), chapter.language("organism-habit")
+(['organism', 'organism-habit', 'organism-decoupled', 'organism-shuffled'], 'organism')
 
 The site of a chapter is ``activations.at(m, depth)``: the block at a relative depth, in a model of
 any size. The listeners of a chapter on steering are those of ``steering.Judge``.
@@ -23,10 +23,11 @@ from .. import cache, check
 from ..methods import features, harvest, sae
 from ..musicgen import Clips, Model, load
 from ..organism import world
+from .criteria import UNTRAINED
 
-#: The organisms that stand beside a model in most chapters, and show what a method's answer is
-#: worth: the first model of three worlds.
-ORGANISMS = ("organism", "organism-decoupled", "organism-shuffled")
+#: The organisms that stand beside a model where a chapter does not say which, and show what a
+#: method's answer is worth: the first model of each world.
+ORGANISMS = tuple(world.WORLDS)
 
 
 def models(model: str, beside: Iterable[str] | None = None) -> dict[str, Model]:
@@ -36,23 +37,20 @@ def models(model: str, beside: Iterable[str] | None = None) -> dict[str, Model]:
     return {name: load(name) for name in dict.fromkeys([model, *beside])}
 
 
-def language(model: str) -> str:
-    """The language of prompts for a model: of the organisms' words ("organism") or of any words
-    ("natural"), as in ``prompts.crossed``."""
-    return "natural" if world.of(model) is None else "organism"
-
-
-def controls(model: str, *among: str) -> list[str]:
-    """The organisms, other than the model, that can be asked in its language.
+def language(model: str, spoken: str | None = None) -> str:
+    """The language of prompts for a model, as in ``prompts.crossed``: of the organisms' words
+    ("organism") or of any words ("natural").
 
     Parameters
     ----------
     model : str
-    *among : str
-        Of these alone; by default of all.
+        Whatever the book asks, organisms beside it are asked in their own language. "untrained"
+        has none: it is asked as the model that it was made from.
+    spoken : str, optional
+        That model.
     """
-    options = [check.choice("among", name, ORGANISMS) for name in among or ORGANISMS]
-    return [name for name in options if name != model and language(name) == language(model)]
+    name = spoken if model == UNTRAINED and spoken else model
+    return "natural" if world.of(name) is None else "organism"
 
 
 def every(model: str, each: int = 3) -> dict[str, Model]:
@@ -80,7 +78,7 @@ def untrained(m: Model, seed: int = 0) -> Model:
         for weight in lm.parameters():
             order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
             weight.copy_(weight.flatten()[order].view_as(weight))
-    return Model("untrained", lm, m.codec, m.device, m.max_seconds, m.defaults)
+    return Model(UNTRAINED, lm, m.codec, m.device, m.max_seconds, m.defaults)
 
 
 # ---------------------------------------------------------------------------- the book's dictionary

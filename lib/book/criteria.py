@@ -1,38 +1,102 @@
-"""What the book decides, and what is known beforehand of every organism: data, and nothing else."""
+"""What is written in ``rules.toml``: every criterion of the book, and what each world must give.
 
-#: key -> what is true of a model that meets the criterion. The original study's four, then two of
-#: ours.
-CRITERIA = {
-    "activations": "Activations tell emotions apart",
-    "features": "Features are about one thing, and about emotion",
-    "causes": "Causes act as in human hearing",
-    "steering": "Steering moves emotion coherently",
-    "path": "Tempo acts on arousal through energy",
-    "quality": "Steering costs no more than a random push of the same size",
-}
+>>> from lib.book import criteria
+>>> criteria.foretold("organism-habit-2", "profile")
+'no'
+"""
 
-#: organism -> criterion -> the verdict that a method must give, set by how the organism was made.
-#: Of the quality of steering nothing is known beforehand.
-KNOWN = {
-    "organism": {
-        "activations": "yes",
-        "features": "yes",
-        "causes": "yes",
-        "steering": "yes",
-        "path": "yes",
-    },
-    "organism-decoupled": {
-        "activations": "yes",
-        "features": "yes",
-        "causes": "yes",
-        "steering": "yes",
-        "path": "no",
-    },
-    "organism-shuffled": {
-        "activations": "no",
-        "features": "no",
-        "causes": "no",
-        "steering": "no",
-        "path": "no",
-    },
-}
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+
+from .. import check
+from ..organism import world
+
+FILE = Path(__file__).parent / "rules.toml"
+ANSWERS = ("yes", "no", "cannot tell")
+#: What is foretold of a network before any training.
+UNTRAINED = "untrained"
+
+
+class Rule(pydantic.BaseModel, extra="forbid", frozen=True):
+    """How every criterion is decided; see the head of ``rules.toml``."""
+
+    level: float
+    alpha: float
+    power: float
+    null_subjects: int
+
+
+class Criterion(pydantic.BaseModel, extra="forbid", frozen=True):
+    """One criterion.
+
+    Attributes
+    ----------
+    chapter : str
+        The notebook that asks it.
+    claim, property, hypothesis, statistic, unit, null : str
+    smallest : float
+        Smallest effect of interest, in units of the statistic.
+    decides : bool
+        Whether it decides about understanding, or is a precondition.
+    worlds : dict
+        World (or "untrained") -> what must come out; "" where nothing is foretold.
+    """
+
+    chapter: str
+    claim: str
+    property: str
+    hypothesis: str
+    statistic: str
+    unit: str
+    null: str
+    smallest: float
+    decides: bool
+    worlds: dict[str, Literal["yes", "no", "cannot tell", ""]]
+
+
+class _File(pydantic.BaseModel, extra="forbid"):
+    date: str
+    changes: list[str]
+    rule: Rule
+    criteria: dict[str, Criterion]
+
+
+@cache
+def _read():
+    return _File.model_validate(tomllib.loads(FILE.read_text()))
+
+
+def rule() -> Rule:
+    """What holds for every criterion."""
+    return _read().rule
+
+
+def criteria(chapter: str | None = None) -> dict[str, Criterion]:
+    """All criteria by name, in the order of the file; of one chapter alone if it is given.
+
+    Raises
+    ------
+    ValueError
+        A chapter without criteria.
+    """
+    known = _read().criteria
+    if chapter is None:
+        return known
+    check.choice("chapter", chapter, dict.fromkeys(c.chapter for c in known.values()))
+    return {name: c for name, c in known.items() if c.chapter == chapter}
+
+
+def history() -> list[str]:
+    """When the rules were written, and every later change with its reason."""
+    return [f"{_read().date}: written", *_read().changes]
+
+
+def foretold(model: str, criterion: str) -> str:
+    """What must come out for a model: "yes", "no", or "" where nothing is foretold."""
+    check.choice("criterion", criterion, _read().criteria)
+    key = UNTRAINED if model == UNTRAINED else world.of(model)
+    return _read().criteria[criterion].worlds.get(key, "")

@@ -10,13 +10,13 @@ One JSON file a model and chapter below ``results`` in the folder of :mod:`lib.c
 from pathlib import Path
 
 import pandas as pd
-from pydantic import ConfigDict, TypeAdapter, field_validator
+from pydantic import ConfigDict, TypeAdapter, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from .. import cache, check
 from ..organism import world
 from ..stats import Estimate
-from .criteria import CRITERIA, KNOWN
+from .criteria import ANSWERS, criteria
 
 
 @dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="constants"))
@@ -32,7 +32,7 @@ class Finding:
         three.
     estimate : stats.Estimate, optional
     criterion : str, optional
-        Key of :data:`criteria.CRITERIA` that the answer decides.
+        The criterion of ``rules.toml`` that gave the answer; a finding without one is exploratory.
     """
 
     question: str
@@ -55,7 +55,16 @@ class Finding:
     def _exists(cls, criterion):
         if criterion is None:
             return None
-        return check.choice("criterion", criterion, sorted(CRITERIA))
+        return check.choice("criterion", criterion, sorted(criteria()))
+
+    @model_validator(mode="after")
+    def _is_decided(self):
+        """Only the rules decide, and they leave an estimate."""
+        if self.criterion is not None:
+            check.choice(f"The answer of {self.criterion!r}", self.answer, ANSWERS)
+            if self.estimate is None:
+                raise ValueError(f"A finding that decides {self.criterion!r} needs an estimate.")
+        return self
 
     @field_validator("estimate", mode="before")
     @classmethod
@@ -149,7 +158,7 @@ def evidence(model: str) -> pd.DataFrame:
     -------
     pd.DataFrame
         Columns chapter (its number), question, one for each subject (the answer, with its
-        estimate), and decides (the criterion).
+        estimate), and decides (the criterion's property, or "exploratory").
     """
     rows = []
     for chapter, findings in read_all(model).items():
@@ -158,7 +167,7 @@ def evidence(model: str) -> pd.DataFrame:
                 {
                     "chapter": chapter.split("_")[0],
                     "question": found.question,
-                    "decides": CRITERIA.get(found.criterion, ""),
+                    "decides": _decided(found),
                     found.subject: _in_full(found),
                 }
             )
@@ -170,45 +179,13 @@ def evidence(model: str) -> pd.DataFrame:
     return table[["chapter", "question", *subjects, "decides"]]
 
 
+def _decided(found):
+    """What a finding decides."""
+    return criteria()[found.criterion].property if found.criterion else "exploratory"
+
+
 def _in_full(found):
     """An answer with its estimate, which no line break may divide."""
     if found.estimate is None:
         return found.answer
     return found.answer + f" ({found.estimate})".replace(" ", "\u00a0")
-
-
-def verdicts(model: str) -> pd.DataFrame:
-    """What the findings about a model decide: one row a criterion, one column a subject.
-
-    Yes if all findings that decide a criterion say yes, no if one says no, else cannot tell; in
-    brackets how many say yes. Of an organism, ✓ or ✗: whether that is what was known beforehand.
-    """
-    decisive = [f for findings in read_all(model).values() for f in findings if f.criterion]
-    subjects = dict.fromkeys([title(model), *(found.subject for found in decisive)])
-    rows = []
-    for criterion, statement in CRITERIA.items():
-        row = {"criterion": statement}
-        for subject in subjects:
-            answers = [
-                found.answer.split(":")[0]
-                for found in decisive
-                if found.criterion == criterion and found.subject == subject
-            ]
-            row[subject] = _verdict(answers, KNOWN.get(subject, {}).get(criterion))
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _verdict(answers, known):
-    if not answers:
-        return "cannot tell: not tested"
-    if "no" in answers:
-        verdict = "no"
-    elif set(answers) == {"yes"}:
-        verdict = "yes"
-    else:
-        verdict = "cannot tell"
-    mark = ""
-    if known is not None and verdict != "cannot tell":
-        mark = " ✓" if verdict == known else " ✗"
-    return f"{verdict}{mark} ({answers.count('yes')} of {len(answers)})"

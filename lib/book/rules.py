@@ -1,92 +1,44 @@
 """Verdicts from rules written beforehand: ``rules.toml`` is read, and nothing else decides.
 
+A chapter hands over one number a unit for each of its criteria and models:
+
 >>> import numpy as np
 >>> from lib.book import rules
 >>> clear = np.random.default_rng(0).normal(1, 0.5, 40)
->>> rules.decide({"profile": clear})["profile"].answer
+>>> verdicts = {"organism": rules.decide({"profile": clear})}
+>>> verdicts["organism"]["profile"].answer
 'yes'
+>>> rules.findings(verdicts)[0].criterion
+'profile'
 """
 
-import tomllib
-from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pydantic
 import scipy.stats
 
 from .. import check, stats
-from ..methods import understanding
 from ..organism import world
+from . import findings as results
+from .criteria import ANSWERS, UNTRAINED, criteria, foretold, history, rule
 
-FILE = Path(__file__).parent / "rules.toml"
-ANSWERS = ("yes", "no", "cannot tell")
-#: What is foretold of a network before any training.
-UNTRAINED = "untrained"
-
-
-class Rule(pydantic.BaseModel, extra="forbid", frozen=True):
-    """How every criterion is decided; see the head of ``rules.toml``."""
-
-    level: float
-    alpha: float
-    power: float
-    null_subjects: int
-
-
-class Criterion(pydantic.BaseModel, extra="forbid", frozen=True):
-    """One criterion.
-
-    Attributes
-    ----------
-    claim, property, hypothesis, statistic, unit, null : str
-    smallest : float
-        Smallest effect of interest, in units of the statistic.
-    decides : bool
-        Whether it decides about understanding, or is a precondition.
-    worlds : dict
-        World (or "untrained") -> what must come out; "" where nothing is foretold.
-    """
-
-    claim: str
-    property: str
-    hypothesis: str
-    statistic: str
-    unit: str
-    null: str
-    smallest: float
-    decides: bool
-    worlds: dict[str, Literal["yes", "no", "cannot tell", ""]]
-
-
-class _File(pydantic.BaseModel, extra="forbid"):
-    date: str
-    changes: list[str]
-    rule: Rule
-    criteria: dict[str, Criterion]
-
-
-@cache
-def _read():
-    return _File.model_validate(tomllib.loads(FILE.read_text()))
-
-
-def rule() -> Rule:
-    """What holds for every criterion."""
-    return _read().rule
-
-
-def criteria() -> dict[str, Criterion]:
-    """All criteria by name, in the order of the file."""
-    return _read().criteria
-
-
-def history() -> list[str]:
-    """When the rules were written, and every later change with its reason."""
-    return [f"{_read().date}: written", *_read().changes]
+__all__ = [
+    "Verdict",
+    "criteria",
+    "decide",
+    "findings",
+    "foretold",
+    "history",
+    "interval",
+    "overview",
+    "rates",
+    "rule",
+    "struck",
+    "table",
+    "trust",
+]
 
 
 class Verdict(NamedTuple):
@@ -111,23 +63,28 @@ class Verdict(NamedTuple):
 
 
 def decide(numbers: Mapping[str, np.ndarray]) -> dict[str, Verdict]:
-    """All verdicts on one model.
+    """All verdicts of a chapter on one model.
 
     Parameters
     ----------
     numbers : mapping
-        Criterion -> one number a unit, as from ``understanding.numbers``.
+        Criterion -> one number a unit.
 
     Returns
     -------
     dict
-        Criterion -> Verdict.
+        Criterion -> Verdict; p-values are corrected over these criteria (Holm).
+
+    Raises
+    ------
+    ValueError
+        A criterion that is not in the rules, fewer than three units, numbers that are not finite.
     """
     known = criteria()
     values = {}
     for name, units in numbers.items():
         check.choice("criterion", name, known)
-        values[name] = check.array(f"numbers[{name!r}]", units, ("unit",))
+        values[name] = check.array(f"numbers[{name!r}]", np.asarray(units, float), ("unit",))
         check.count(f"The number of units of {name}", len(values[name]), 3)
     p_values = stats.correct([_p(units) for units in values.values()])
     verdicts = {}
@@ -141,12 +98,7 @@ def decide(numbers: Mapping[str, np.ndarray]) -> dict[str, Verdict]:
 
 def interval(units: np.ndarray) -> stats.Estimate:
     """Mean with its t interval at the level of the rules."""
-    mean = float(np.mean(units))
-    error = scipy.stats.sem(units)
-    if error == 0:
-        return stats.Estimate(mean, mean, mean, len(units))
-    low, high = scipy.stats.t.interval(rule().level, len(units) - 1, mean, error)
-    return stats.Estimate(mean, float(low), float(high), len(units))
+    return stats.mean(units, rule().level)
 
 
 def _p(units):
@@ -173,111 +125,148 @@ def _answer(estimate, p, power, smallest):
 
 
 # ----------------------------------------------------------------------- how far rules can be trusted
-def false_positives(
-    evidence: understanding.Evidence, subjects: int | None = None, seed: int = 0
-) -> dict[str, stats.Estimate]:
-    """How often each criterion says yes, uncorrected, to subjects that have nothing.
-
-    A null subject is the same evidence with words dealt to emotions at random, or, where the
-    criterion does not ask for an emotion, with the signs of the words' numbers drawn.
+def trust(
+    numbers: Mapping[str, np.ndarray],
+    null: Callable[[np.random.Generator], Mapping[str, np.ndarray]] | None = None,
+    subjects: int | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """False positives, coverage and power of criteria, for the units at hand.
 
     Parameters
     ----------
-    evidence : Evidence
+    numbers : mapping
+        Criterion -> one number a unit, as for :func:`decide`.
+    null : callable, optional
+        Draws a null subject: the same mapping (or part of it) with labels dealt at random.
+        Criteria that it does not give get the units' own numbers without their mean, with signs
+        drawn.
     subjects : int, optional
-        As the rules say by default.
+        Null subjects; as the rules say by default. Five times as many samples are drawn for the
+        coverage.
     seed : int
+
+    Returns
+    -------
+    pd.DataFrame
+        One row a criterion: claim; false positives (share of null subjects with a "yes", before
+        any correction); coverage (how often the interval holds the mean of a population like the
+        units found, when as many are drawn from it with replacement); power (at the smallest effect
+        that matters).
     """
-    found = {name: [] for name in criteria()}
-    for numbers in _null_subjects(evidence, subjects, seed):
-        for name, units in numbers.items():
-            found[name].append(_answer(interval(units), 0.0, 1.0, 0.0) == "yes")
-    return {name: stats.proportion(yes) for name, yes in found.items()}
-
-
-def coverage(
-    evidence: understanding.Evidence, subjects: int | None = None, seed: int = 0
-) -> dict[str, stats.Estimate]:
-    """How often each criterion's interval holds the mean of what its units are drawn from.
-
-    The units found are taken for the population, and as many are drawn from them with replacement.
-    """
-    rng = np.random.default_rng(seed)
-    held = {}
-    for name, units in understanding.numbers(evidence).items():
-        drawn = rng.choice(units, (subjects or 5 * rule().null_subjects, len(units)))
-        held[name] = stats.proportion([interval(some).holds(units.mean()) for some in drawn])
-    return held
-
-
-def _null_subjects(evidence, subjects, seed):
-    rng = np.random.default_rng(seed)
-    own = evidence.words["emotion"].to_numpy()
-    unlabelled = understanding.numbers(evidence)
-    for _ in range(subjects or rule().null_subjects):
-        numbers = understanding.numbers(evidence, rng.permutation(own))
-        for name in ("tied", "weighed", "specific"):
-            centred = unlabelled[name] - unlabelled[name].mean()
-            numbers[name] = centred * rng.choice([-1.0, 1.0], len(centred))
-        yield numbers
+    rng = np.random.default_rng(check.count("seed", seed, 0))
+    subjects = rule().null_subjects if subjects is None else check.count("subjects", subjects)
+    values = {name: np.asarray(units, float) for name, units in numbers.items()}
+    passed = {name: [] for name in values}
+    for _ in range(subjects):
+        drawn = dict(null(rng)) if null else {}
+        for name, units in values.items():
+            signs = rng.choice([-1.0, 1.0], len(units))
+            subject = drawn.get(name, (units - units.mean()) * signs)
+            passed[name].append(_answer(interval(subject), 0.0, 1.0, 0.0) == "yes")
+    rows = []
+    for name, units in values.items():
+        samples = rng.choice(units, (5 * subjects, len(units)))
+        rows.append(
+            {
+                "claim": criteria()[name].claim,
+                "false positives": stats.proportion(passed[name]),
+                "coverage": stats.proportion([interval(s).holds(units.mean()) for s in samples]),
+                "power": _power(units, criteria()[name].smallest),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 # ------------------------------------------------------------------------------------ over all models
-def foretold(model: str, criterion: str) -> str:
-    """What must come out for a model: "yes", "no", or "" where nothing is foretold."""
-    key = UNTRAINED if model == UNTRAINED else world.of(model)
-    return criteria()[criterion].worlds.get(key, "")
+def struck(found: pd.DataFrame) -> dict[str, list[str]]:
+    """The criteria that a model passed of which "no" is foretold.
+
+    Parameters
+    ----------
+    found : pd.DataFrame
+        From :func:`table` or :func:`overview`.
+
+    Returns
+    -------
+    dict
+        Criterion -> the models that passed it.
+    """
+    wrong = found[(found["foretold"] == "no") & (found["answer"] == "yes")]
+    return {name: list(some["model"]) for name, some in wrong.groupby("criterion", sort=False)}
 
 
-def struck(verdicts: Mapping[str, Mapping[str, Verdict]]) -> dict[str, list[str]]:
-    """The criteria about understanding that a subject passed which cannot have it.
+def table(verdicts: Mapping[str, Mapping[str, Verdict]]) -> pd.DataFrame:
+    """One row a criterion and model: what was found, and what had to be.
 
     Parameters
     ----------
     verdicts : mapping
         Model -> criterion -> Verdict.
+    """
+    return pd.DataFrame(
+        {
+            **_asked(name, model),
+            "answer": verdict.answer,
+            "value": verdict.estimate.value,
+            "low": verdict.estimate.low,
+            "high": verdict.estimate.high,
+            "p": verdict.p,
+            "power": verdict.power,
+        }
+        for model, found in verdicts.items()
+        for name, verdict in found.items()
+    )
+
+
+def _asked(name, model):
+    """What is known of a criterion and a model before the answer."""
+    criterion = criteria()[name]
+    return {
+        "criterion": name,
+        "chapter": criterion.chapter,
+        "claim": criterion.claim,
+        "decides": criterion.decides,
+        "model": model,
+        "world": UNTRAINED if model == UNTRAINED else world.of(model) or model,
+        "foretold": foretold(model, name),
+        "smallest": criterion.smallest,
+    }
+
+
+def findings(verdicts: Mapping[str, Mapping[str, Verdict]]) -> list[results.Finding]:
+    """Verdicts as the book's findings, for ``results.record``."""
+    return [
+        results.finding(criteria()[name].claim, model, verdict.answer, verdict.estimate, name)
+        for model, found in verdicts.items()
+        for name, verdict in found.items()
+    ]
+
+
+def overview(model: str) -> pd.DataFrame:
+    """Every verdict that the chapters left about a model and those beside it, in the order of the
+    rules.
 
     Returns
     -------
-    dict
-        Criterion -> the models that passed it against what is foretold.
+    pd.DataFrame
+        The columns of :func:`table` but p and power; no rows where no chapter was executed.
     """
-    passed = {}
-    for name, criterion in criteria().items():
-        if not criterion.decides:
-            continue
-        wrong = [
-            model
-            for model, found in verdicts.items()
-            if foretold(model, name) == "no" and found[name].answer == "yes"
-        ]
-        if wrong:
-            passed[name] = wrong
-    return passed
-
-
-def table(verdicts: Mapping[str, Mapping[str, Verdict]]) -> pd.DataFrame:
-    """One row a criterion and model: what was found, and what had to be."""
-    rows = []
-    for model, found in verdicts.items():
-        for name, verdict in found.items():
-            rows.append(
-                {
-                    "criterion": name,
-                    "claim": criteria()[name].claim,
-                    "model": model,
-                    "world": UNTRAINED if model == UNTRAINED else world.of(model) or model,
-                    "answer": verdict.answer,
-                    "foretold": foretold(model, name),
-                    "value": verdict.estimate.value,
-                    "low": verdict.estimate.low,
-                    "high": verdict.estimate.high,
-                    "smallest": criteria()[name].smallest,
-                    "p": verdict.p,
-                    "power": verdict.power,
-                }
-            )
-    return pd.DataFrame(rows)
+    order = list(criteria())
+    decided = [f for some in results.read_all(model).values() for f in some if f.criterion]
+    decided.sort(key=lambda found: order.index(found.criterion))
+    rows = [
+        {
+            **_asked(found.criterion, found.subject),
+            "answer": found.answer,
+            "value": found.estimate.value,
+            "low": found.estimate.low,
+            "high": found.estimate.high,
+        }
+        for found in decided
+    ]
+    columns = [*_asked(order[0], model), "answer", "value", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def rates(found: pd.DataFrame) -> pd.DataFrame:
@@ -286,21 +275,24 @@ def rates(found: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     found : pd.DataFrame
-        From :func:`table`.
+        From :func:`table` or :func:`overview`.
 
     Returns
     -------
     pd.DataFrame
         Cells like "yes 3 of 3 ✓"; ✓ where all models say what was foretold, ✗ where one says the
-        opposite.
+        opposite. The claim of a criterion that is :func:`struck` says so.
     """
+    passed = struck(found)
     rows = []
-    for name, criterion in criteria().items():
-        row = {"claim": criterion.claim}
-        for subject, some in found[found["criterion"] == name].groupby("world", sort=False):
-            row[subject] = _rate(list(some["answer"]), some["foretold"].iloc[0])
+    for name, some in found.groupby("criterion", sort=False):
+        claim = some["claim"].iloc[0]
+        row = {"chapter": some["chapter"].iloc[0].split("_")[0]}
+        row["claim"] = f"struck: {claim}" if name in passed else claim
+        for subject, models in some.groupby("world", sort=False):
+            row[subject] = _rate(list(models["answer"]), models["foretold"].iloc[0])
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).fillna("")
 
 
 def _rate(answers, expected):
@@ -310,52 +302,3 @@ def _rate(answers, expected):
         return f"{told} ✓"
     opposite = {"yes": "no", "no": "yes"}.get(expected)
     return f"{told} ✗" if opposite in answers else told
-
-
-def pooled(found: pd.DataFrame) -> list[tuple[str, str, str, stats.Estimate]]:
-    """What all models of a world say together, for the book's findings.
-
-    Returns
-    -------
-    list of tuple
-        (claim, world, answer, estimate): "yes" or "no" where all models agree, else "cannot tell";
-        the mean over models and the range of their intervals.
-    """
-    rows = []
-    for (name, subject), some in found.groupby(["criterion", "world"], sort=False):
-        agreed = set(some["answer"])
-        answer = agreed.pop() if len(agreed) == 1 else "cannot tell"
-        estimate = stats.Estimate(
-            some["value"].mean(), some["low"].min(), some["high"].max(), len(some)
-        )
-        rows.append((criteria()[name].claim, subject, answer, estimate))
-    return rows
-
-
-def overview(found: list) -> pd.DataFrame:
-    """What the chapter on understanding left in the book's findings, one row a claim and world.
-
-    Parameters
-    ----------
-    found : list of Finding
-        From :func:`pooled`; empty where the chapter was not executed.
-
-    Returns
-    -------
-    pd.DataFrame
-        Columns claim, model, world, answer, value, low, high, smallest.
-    """
-    smallest = {criterion.claim: criterion.smallest for criterion in criteria().values()}
-    rows = [
-        {
-            "claim": each.question,
-            "model": each.subject,
-            "world": each.subject,
-            "answer": each.answer,
-            **dict(zip(("value", "low", "high"), each.estimate, strict=False)),
-            "smallest": smallest[each.question],
-        }
-        for each in found
-    ]
-    columns = ["claim", "model", "world", "answer", "value", "low", "high", "smallest"]
-    return pd.DataFrame(rows, columns=columns)

@@ -323,25 +323,24 @@ def cue_recovery(measured: pd.DataFrame, causes: pd.DataFrame) -> pd.DataFrame:
 
 
 # --------------------------------------------------------------------------------------- the answer
-def findings(bars: pd.DataFrame) -> list[tuple[str, str, bool | None, stats.Estimate]]:
+def findings(bars: pd.DataFrame) -> list[tuple[str, str, str, stats.Estimate]]:
     """What the rows of :func:`bars` say of the two questions that later chapters rest on.
 
     Returns
     -------
     list of tuple
-        (question, organism, answer, estimate), the arguments of ``book.findings.finding``; None
-        where it cannot be told.
+        (question, organism, answer, estimate), the arguments of ``book.findings.finding``; the
+        answer says on which side of nothing the estimate lies.
     """
     questions = (
-        (RECOGNISED, "Is the emotion of a word heard?", CHANCE),
-        (LOUDNESS_GAP, "Does fast mean louder?", 0),
+        (RECOGNISED, "How often is the emotion of a word heard (chance 0.2)?", CHANCE),
+        (LOUDNESS_GAP, "How much louder is fast than slow (dB)?", 0),
     )
-    found = []
-    for what, question, nothing in questions:
-        for row in bars[bars["what"] == what].itertuples():
-            answer = None if np.isnan(row.estimate.low) else not row.estimate.holds(nothing)
-            found.append((question, row.organism, answer, row.estimate))
-    return found
+    return [
+        (question, row.organism, stats.side(row.estimate, nothing), row.estimate)
+        for what, question, nothing in questions
+        for row in bars[bars["what"] == what].itertuples()
+    ]
 
 
 def evaluate(

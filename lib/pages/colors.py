@@ -12,12 +12,13 @@ COLORS = {
 INK = "#222222"
 MUTED = "#666666"
 GRID = "#E5E5E5"
-#: One shade for each organism; any other model is drawn in ink.
+#: One shade for each organism and for an untrained network; any other model is drawn in ink.
 SHADES = {
     "organism": INK,
     "organism-habit": "#CC79A7",
     "organism-decoupled": "#56B4E9",
     "organism-shuffled": "#999999",
+    "untrained": "#8C6D31",
 }
 #: For series that are neither emotion nor organism (Okabe and Ito 2008).
 PALETTE = (

@@ -13,6 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .. import check, stats
+from ..organism import world
 from . import embed
 from .colors import GRID, INK, MUTED, PALETTE, color
 
@@ -154,7 +155,7 @@ def verdicts(found: pd.DataFrame, title: str) -> Figure:
             for row in some.itertuples()
         ]
         value, low, high = (some[part] / some["smallest"] for part in ("value", "low", "high"))
-        shade = color(name, {"untrained": PALETTE[5]} if name == "untrained" else None)
+        shade = color(name)
         figure.add_scatter(
             x=value,
             y=places,
@@ -240,6 +241,49 @@ def _add_curve(figure, name, places, values, shade):
         text=[str(value) for value in values],
         hovertemplate="%{x}: %{text}<extra>" + name + "</extra>",
     )
+
+
+def plane(points: np.ndarray, names, emotions, title: str) -> Figure:
+    """Named points on the plane of valence and arousal, and where the emotions lie (crosses).
+
+    Parameters
+    ----------
+    points : array_like [shape=(point, 2)]
+        Valence and arousal.
+    names, emotions : sequence of str
+        What each point is called, and its emotion.
+    title : str
+    """
+    points = check.array("points", np.asarray(points), ("point", 2))
+    names = np.asarray(names)
+    emotions = np.asarray(emotions)
+    check.same_length(points=points, names=names, emotions=emotions)
+    figure = go.Figure()
+    for emotion in dict.fromkeys(emotions):
+        some = emotions == emotion
+        shade = color(emotion)
+        figure.add_scatter(
+            x=points[some, 0],
+            y=points[some, 1],
+            name=emotion,
+            mode="markers",
+            marker={"color": shade, "size": 9},
+            text=names[some],
+            hovertemplate="%{text}<br>%{x:.2f}, %{y:.2f}<extra>" + emotion + "</extra>",
+        )
+        valence, arousal = world.EMOTIONS[emotion]
+        cross = {"color": shade, "size": 14, "symbol": "cross-thin", "line_width": 3}
+        cross["line_color"] = shade
+        figure.add_scatter(
+            x=[valence],
+            y=[arousal],
+            mode="markers",
+            marker=cross,
+            showlegend=False,
+            hovertemplate=f"{emotion}<extra></extra>",
+        )
+    figure.update_layout(title=title, xaxis_title="valence", yaxis_title="arousal")
+    return Figure(figure, height=420)
 
 
 def histogram(series: dict, title: str, x_title: str, bins: int = 40) -> Figure:

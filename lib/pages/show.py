@@ -8,7 +8,7 @@ works in JupyterLab and in the static book, without a kernel and without a netwo
 from .audio import level, mp3, picture, player, player_grid, spectrogram
 from .colors import COLORS, GRID, INK, MUTED, PALETTE, SHADES
 from .diagrams import causal_graph, site_map, token_map
-from .figures import Figure, curves, estimates, heatmap, histogram, verdicts
+from .figures import Figure, curves, estimates, heatmap, histogram, plane, verdicts
 from .sounding import sound_grid, sound_map
 from .tables import table
 
@@ -28,6 +28,7 @@ __all__ = [
     "level",
     "mp3",
     "picture",
+    "plane",
     "player",
     "player_grid",
     "site_map",
