@@ -206,11 +206,12 @@ show.table(
 # %% [markdown]
 # ## The word, the sound, or both?
 #
-# The features that tell an emotion best in the songs above, asked again about the **sound alone**
-# (the same songs, replayed without text) and about the **word alone** (one song made for no
-# emotion, replayed under every prompt). Beside them, where valence and arousal are known, stands
-# what kind of thing each follows in the world's own music: how much of its activation the two
-# **axes** explain, and what the **name** of the emotion adds to them.
+# The features that tell an emotion best in the songs above (chosen on all of them, so the column
+# *as sung* flatters), asked again about the **sound alone** (the same songs, replayed without text)
+# and about the **word alone** (one song made for no emotion, replayed under every prompt). Beside
+# them, where valence and arousal are known, stands what each follows in music that the SAE did not
+# learn from: how much of its activation the two **axes** explain, what the **name** of the emotion
+# adds to them, and how many **cues** it tells high from low (AUROC of at least 0.85).
 
 # %%
 table = tables[model]
@@ -218,7 +219,7 @@ plain = prompts.crossed("neutral", 1, chapter.language(model))
 neutral = m.generate(list(plain["prompt"]), seconds, seed, keep=True)
 same = neutral[[0] * len(table)].under(list(table["prompt"]))
 heard = {
-    "both": activity[model]["features"],
+    "as sung": activity[model]["features"],
     "sound alone": answers(model, sung[model], "uncond")["features"],
     "word alone": answers(model, same)["features"],
 }
@@ -227,7 +228,7 @@ areas = {
 }
 
 # %%
-strongest = areas["both"].idxmax()
+strongest = areas["as sung"].idxmax()
 rows = [
     {
         "emotion": e,
