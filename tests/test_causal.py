@@ -1,5 +1,7 @@
 """Patching, paths, subspaces, mediation, perception, graph."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,8 @@ import torch
 
 from lib import cache, prompts
 from lib.hearing import acoustics
-from lib.methods import causal
-from lib.methods.causal import graph, mediation, patching, perception, subspaces
+from lib.methods import causal, divergence
+from lib.methods.causal import graph, mediation, patching, perception, runs, subspaces
 from lib.musicgen import activations
 from lib.musicgen.activations import Edit
 from lib.musicgen.store import StoreError
@@ -326,6 +328,123 @@ def test_alignment_search_finds_what_random_and_whole_do_not(organism, pairs):
     assert all(p.grad is None for p in organism.lm.parameters())  # the search leaves nothing behind
 
 
+def test_a_search_on_dealt_counterfactuals_finds_less(organism, pairs):
+    learned, test = pairs
+    how = {"size": 4, "steps": 40, "batch_size": 8, "test": test, "progress": False}
+    differs = test.table["differs"]
+    asked = subspaces.Pairs(test.table[differs].reset_index(), test.music[differs.to_numpy()])
+    share = {
+        method: subspaces.removed(
+            organism, asked, causal.locate(organism, learned, "tempo", "resid.2", method, **how)
+        )
+        for method in ("das", "dealt", "random")
+    }
+    assert share["das"].mean() > 0.2 > abs(share["random"].mean())
+    assert share["das"].mean() > share["dealt"].mean() + 0.2
+    dealt = subspaces._dealt(organism, learned, 0)
+    kept = ["base", "source", "differs"]
+    assert dealt.table[kept].equals(learned.table[kept])
+    was = list(learned.table["counterfactual"])
+    now = list(dealt.table["counterfactual"])
+    assert now != was and sorted(now) == sorted(was)
+    # every counterfactual keeps the music that was sung for it
+    sung = {prompt: learned.music.tokens[i] for i, prompt in enumerate(was)}
+    twice = {prompt for prompt in was if was.count(prompt) > 1}
+    for i, prompt in enumerate(now):
+        assert prompt in twice or (dealt.music.tokens[i] == sung[prompt]).all()
+    assert dealt.music.prompts == now
+
+
+def test_removed_is_all_or_nothing_where_it_must_be(organism, pairs):
+    differs = pairs[1].table["differs"].to_numpy()
+    asked = subspaces.Pairs(pairs[1].table[differs].reset_index(drop=True), pairs[1].music[differs])
+    whole = subspaces.Subspace("tempo", "resid.5", "whole", np.eye(160), *[None] * 3)
+
+    def removed(name, subspace=whole):
+        table = asked.table.assign(source=asked.table[name])
+        return subspaces.removed(
+            organism, subspaces.Pairs(table, asked.music), subspace, batch_size=3
+        )
+
+    # all of the last block as the counterfactual has it
+    assert removed("counterfactual").mean() == pytest.approx(1, abs=1e-3)
+    np.testing.assert_allclose(removed("base"), 0, atol=1e-4)
+    assert removed("source").mean() < 0  # the source's instrument comes along
+    # any column can be what the change is held against
+    turned = asked.table.rename(columns={"counterfactual": "aside", "other": "counterfactual"})
+    aside = subspaces.Pairs(turned.assign(other=turned["source"]), asked.music)
+    found = subspaces.removed(organism, aside, whole, toward="aside")
+    np.testing.assert_allclose(found, removed("source"), atol=1e-4)
+    with pytest.raises(ValueError, match="toward must be"):
+        subspaces.removed(organism, asked, whole, toward="nobody")
+    with pytest.raises(ValueError, match="nothing to remove"):
+        table = asked.table.assign(counterfactual=asked.table["base"])
+        subspaces.removed(organism, subspaces.Pairs(table, asked.music), whole)
+
+
+def test_shares_are_not_ruled_by_pairs_that_hardly_differ():
+    before = np.array([1.0, 1.0, 1e-6])
+    after = np.array([0.5, 0.5, 0.1])
+    found = subspaces.shares(before, after)
+    assert found.mean() == pytest.approx(0.45, abs=1e-3)  # of its own, the last pair's is -100,000
+    np.testing.assert_allclose(subspaces.shares(before, 0 * before).mean(), 1)
+    assert (subspaces.shares(before, before) == 0).all()
+    assert subspaces.shares(2 * before, 2 * after) == pytest.approx(found)
+    with pytest.raises(ValueError, match="nothing to remove"):
+        subspaces.shares(np.zeros(2), np.ones(2))
+    # a control that does harm lends no merit
+    beyond = subspaces.beyond(np.array([0.3, 0.3, 0.0]), np.array([0.1, -5.0, -5.0]))
+    np.testing.assert_allclose(beyond, [0.2, 0.3, 0.0])
+
+
+def test_holding_exchanges_at_every_site(organism, pairs):
+    """The same as exchanging by hand, block by block."""
+    few = subspaces.Pairs(pairs[1].table[:4], pairs[1].music[:4])
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(160, 6)))[0].T
+    sites = ["resid.2", "resid.4"]
+    projection = torch.as_tensor(basis.T @ basis, dtype=torch.float32)
+    before, after = [], []
+    for i in range(4):
+        music = {
+            name: organism.clips(few.music.tokens[[i]], [few.table[name][i]], decode=False)
+            for name in ("base", "source", "counterfactual")
+        }
+        net = runs.network(organism)
+        sequence = organism.sequence(music["source"].tokens)
+        there = runs.record(net, sequence, music["source"].prompts, sites).sites
+
+        def exchange(x, own):
+            return x + (own - x) @ projection
+
+        edits = [Edit(s, apply=functools.partial(exchange, own=there[s])) for s in sites]
+        wanted, plain = (predicted(organism, music[name]) for name in ("counterfactual", "base"))
+        with activations.edit(organism, *edits):
+            changed = predicted(organism, music["base"])
+        before.append(divergence.kl(wanted, plain).item())
+        after.append(divergence.kl(wanted, changed).item())
+    held = subspaces.Subspace("tempo", "resid.2", "given", basis, *[None] * 3, ("resid.4",))
+    found = subspaces.removed(organism, few, held)
+    np.testing.assert_allclose(found, subspaces.shares(before, after), atol=1e-3)
+    alone = subspaces.removed(organism, few, held._replace(held=()))
+    assert not np.allclose(found, alone, atol=1e-2)
+    # what is found so is held to the last block
+    how = {"test": few, "steps": 2, "progress": False, "size": 2}
+    located = causal.locate(organism, few, "tempo", "resid.3", hold=True, **how)
+    assert located.sites == ("resid.3", "resid.4", "resid.5")
+    random = subspaces.random_like(located, 3)
+    assert list(random) == ["random 1", "random 2", "random 3"]
+    for some in random.values():
+        assert some.sites == located.sites and some.basis.shape == located.basis.shape
+        np.testing.assert_allclose(some.basis @ some.basis.T, np.eye(2), atol=1e-6)
+    assert abs(random["random 1"].basis @ random["random 2"].basis.T).max() < 0.5
+
+
+def predicted(model, clips):
+    """Log-probabilities of one clip."""
+    ((_, log_p),) = model.predictions(clips)
+    return log_p
+
+
 def test_locate_checks_first(organism, pairs):
     for settings, error, message in (
         ({"size": 161}, ValueError, "from 1 to 160"),
@@ -395,17 +514,78 @@ def test_mediation_checks_first(organism):
         mediation.dose(organism, "tempo", subspace(), n=2)
 
 
-def test_mediation_by_what_is_heard_recovers_a_known_share():
+def test_nulls_are_sung_beside_the_mediator_and_change_nothing_of_it(organism):
     rng = np.random.default_rng(0)
-    cause = np.repeat([0, 1], 150)
-    energy = 1.0 * cause + rng.normal(size=300)
-    heard = pd.DataFrame({"song": np.where(cause, "high", "low"), "energy": energy})
-    heard["arousal"] = 0.5 * cause + 0.5 * energy + 0.3 * rng.normal(size=300)
-    found = mediation.heard_path(heard, n_rep=60)
-    assert found.loc["ACME (average)", "low"] < 0.5 < found.loc["ACME (average)", "high"]
-    assert found.loc["Prop. mediated (average)", "estimate"] == pytest.approx(0.5, abs=0.12)
-    few = [mediation.heard_path(heard, n_rep=3, seed=1) for _ in range(2)]
-    pd.testing.assert_frame_equal(*few)  # the seed says what is drawn
+    own, other = (
+        subspaces.Subspace("energy", "resid.3", "given", rng.normal(size=(24, 160)), *[None] * 3)
+        for _ in range(2)
+    )
+    own = own._replace(held=("resid.5",))
+    how = {"n": 3, "seconds": 1.0}
+    nulls = {"twin": own, "other": other._replace(variable="mode")}
+    found = causal.mediate(organism, subspaces=[own], nulls=nulls, **how)
+    assert list(found.songs) == ["low", "high", "direct", "mediated", "twin", "other"]
+    alone = causal.mediate(organism, subspaces=[own], **how)
+    for song in ("low", "high", "direct", "mediated"):
+        assert (found.songs[song].tokens == alone.songs[song].tokens).all()
+    assert (found.songs["twin"].tokens == found.songs["mediated"].tokens).all()
+    second = causal.mediate(organism, subspaces=[other], **how)
+    assert (found.songs["other"].tokens == second.songs["mediated"].tokens).all()
+    assert (found.songs["other"].tokens != found.songs["mediated"].tokens).any()
+    twin = found.heard[found.heard["song"] != "other"]
+    np.testing.assert_allclose(mediation.beyond(twin, "dynamics"), 0)
+    with pytest.raises(ValueError, match="called 'low'"):
+        causal.mediate(organism, subspaces=[own], nulls={"low": own}, **how)
+    # each pair meets one of both nulls, in turn, and sings what it sang before
+    some = causal.mediate(organism, subspaces=[own], nulls=nulls, met=1, **how)
+    for null, rows in (("twin", [0, 2]), ("other", [1])):
+        met = some.heard[some.heard["song"] == null]
+        assert list(met["pair"]) == rows
+        assert (some.songs[null].tokens == found.songs[null].tokens[rows]).all()
+    apart = mediation.beyond(some.heard, "dynamics")
+    assert apart[0] == apart[2] == 0 != apart[1]
+    with pytest.raises(ValueError, match="met must be"):
+        causal.mediate(organism, subspaces=[own], nulls=nulls, met=3, **how)
+
+
+def test_nulls_are_met_equally_often():
+    met = np.concatenate(mediation._dealt(22, 11, 3))
+    assert (np.bincount(met) == 3).all()
+    assert {len(rows) for rows in mediation._dealt(22, 11, 3)} == {6}
+
+
+def test_beyond_is_what_nulls_do_not_mediate():
+    values = {"low": 1.0, "high": 9.0, "direct": 7.0, "mediated": 4.0, "one": 2.0, "two": 1.0}
+    rows = [
+        {"song": song, "pair": pair, "dynamics": value + pair}
+        for song, value in values.items()
+        for pair in range(3)
+    ]
+    heard = pd.DataFrame(rows)
+    np.testing.assert_allclose(mediation.beyond(heard, "dynamics"), [2.5, 2.5, 2.5])
+    with pytest.raises(ValueError, match="no nulls"):
+        mediation.beyond(heard[~heard["song"].isin(["one", "two"])], "dynamics")
+    effects = mediation.effects_on(heard, "dynamics")
+    assert (effects.total.value, effects.direct.value, effects.mediated.value) == (8, 6, 3)
+    assert effects.share == 3 / 8
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome", "direct", "mediated"),
+    [
+        ("organism", "dynamics", 0.0, 0.6 * 0.9),
+        ("organism", "arousal", 0.45, 0.6 * (0.9 * 0.4 + 0.8 * 0.25 + 0.7 * 0.15)),
+        ("organism-decoupled", "dynamics", 0.0, 0.0),
+        ("organism-decoupled", "arousal", 0.45, 0.0),
+        ("organism-habit", "dynamics", 0.0, 0.0),
+    ],
+)
+def test_a_world_says_what_passes_through_energy(name, outcome, direct, mediated):
+    """By its own do-operator, as by the product of the weights along the way."""
+    found = mediation.in_world(name, outcome, n=500)
+    assert found["direct"] == pytest.approx(direct, abs=1e-6)
+    assert found["mediated"] == pytest.approx(mediated, abs=1e-3)
+    assert found["total"] == pytest.approx(direct + mediated, abs=1e-3)
 
 
 # --------------------------------------------------------------------------------------- perception
@@ -450,12 +630,100 @@ def test_true_edges_follow_the_world():
     effect = [world.sample(4000, seed=1, do={"energy": z})["arousal"].mean() for z in (-1, 1)]
     assert own["energy", "arousal"] == pytest.approx((effect[1] - effect[0]) / 2, abs=0.03)
 
+    assert graph.true_edges("organism-shuffled") == {}
+    habit = graph.true_edges("organism-habit")
+    assert habit["tempo", "energy"] == 0
+    # "happy", "joyful", "sad", "tense" follow the mode, "energetic" and "calm" the tempo
+    assert habit["mode", "valence"] > 0.3 > abs(habit["mode", "arousal"])
+    assert habit["tempo", "arousal"] > 0.15
+
+
+def test_one_rule_finds_edges_of_known_size():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=40)
+    noise -= noise.mean()
+    values = {
+        "large": 0.5 + noise,
+        "small but sure": 0.05 + 0.01 * noise,
+        "large but unsure": 0.15 + noise,
+        "nothing at all": np.zeros(40),
+        "downwards": -0.4 + 0.5 * noise,
+    }
+    rows = [("tempo", name, "sung", some) for name, some in values.items()]
+    found = graph.decided(pd.DataFrame(rows, columns=["cause", "effect", "how", "values"]))
+    assert found.set_index("effect")["edge"].to_dict() == {
+        "large": True,
+        "small but sure": False,
+        "large but unsure": False,
+        "nothing at all": False,
+        "downwards": True,
+    }
+    assert found["size"].iloc[0].value == pytest.approx(0.5)
+
+
+def test_a_prompt_that_moves_nothing_makes_no_effect_large(monkeypatch):
+    """Songs whose tempo the prompt leaves alone, and by chance their energy, too."""
+    rng = np.random.default_rng(0)
+
+    class Still:
+        def generate(self, asked, *_, **__):
+            return asked
+
+    monkeypatch.setattr(
+        mediation,
+        "hear",
+        lambda asked: pd.DataFrame(0.01 * rng.normal(size=(len(asked), 3)), columns=graph.CUES),
+    )
+    for _, _, _, values in graph._sung(Still(), "tempo", 20, 1.0, 0):
+        assert abs(np.mean(values)) < 0.02
+
+
+def test_bayes_rule_places_music():
+    equal = pd.DataFrame(0.0, index=range(2), columns=list(world.EMOTIONS))
+    middle = np.mean(list(world.EMOTIONS.values()), 0)
+    np.testing.assert_allclose(graph.expected_places(equal, 200), [middle, middle])
+    sure = equal.assign(sad=[1000.0, 0.0])  # one nat a token
+    np.testing.assert_allclose(
+        graph.expected_places(sure, 200), [world.EMOTIONS["sad"], middle], atol=1e-6
+    )
+    # twice as likely: weighed so
+    twice = equal.assign(sad=1000 * np.log(2) / 200)
+    places = np.array(list(world.EMOTIONS.values()))
+    weighed = (places.sum(0) + world.EMOTIONS["sad"]) / 6
+    np.testing.assert_allclose(graph.expected_places(twice, 200)[0], weighed)
+
 
 def test_compare_counts_edges():
     edges = [("tempo", "energy"), ("energy", "tempo"), ("mode", "valence"), ("tempo", "arousal")]
     found = pd.DataFrame(edges, columns=["cause", "effect"]).assign(edge=[True, True, True, False])
-    precision, recall, table = graph.compare(found, "organism")
-    assert (precision, recall) == (2 / 3, 2 / 3)
-    assert table["true"].tolist() == [0.6, 0.0, 0.75, 0.45]
-    precision, recall, _ = graph.compare(found.assign(edge=False), "organism-shuffled")
-    assert np.isnan(precision) and np.isnan(recall)
+    compared = graph.compare(found, "organism")
+    assert (compared.precision, compared.recall, compared.right) == (2 / 3, 2 / 3, 0.5)
+    assert compared.table["true"].tolist() == [0.6, 0.0, 0.75, 0.45]
+    # three of four edges dealt at random: three times of four two hits, else three
+    assert compared.chance == pytest.approx(0.75 * 0.5 + 0.25 * 1.0) and compared.p == 1
+    right = graph.compare(found.assign(edge=[True, False, True, True]), "organism")
+    assert right.right == 1 and right.p == pytest.approx(0.25)
+    # a world without edges can be told rightly and wrongly, but never better than by chance
+    for edge, share in (([False] * 4, 1.0), ([True, False, False, False], 0.75)):
+        shuffled = graph.compare(found.assign(edge=edge), "organism-shuffled")
+        assert (shuffled.right, shuffled.chance, shuffled.p) == (share, share, 1)
+        assert np.isnan(shuffled.recall) and np.isnan(shuffled.precision) == (share == 1)
+
+
+def test_the_null_of_a_graph_is_dealt_edges():
+    candidates = [(cause, effect) for cause in graph.CUES for effect in (*graph.CUES, *graph.AXES)]
+    found = pd.DataFrame([c for c in candidates if c[0] != c[1]], columns=["cause", "effect"])
+    rng = np.random.default_rng(0)
+    edge = np.arange(len(found)) % 3 == 0
+    compared = graph.compare(found.assign(edge=edge), "organism")
+    dealt = [
+        graph.compare(found.assign(edge=rng.permutation(edge)), "organism").right
+        for _ in range(400)
+    ]
+    assert np.mean(dealt) == pytest.approx(compared.chance, abs=0.03)
+    assert np.mean(np.array(dealt) >= compared.right) == pytest.approx(compared.p, abs=0.08)
+
+
+def test_mode_in_music_is_heard_as_valence(organism):
+    (_, _, _, valence), (_, _, _, arousal) = graph._heard(organism, "mode", 6, 2.0, 0)
+    assert valence.mean() > 0.3 > abs(arousal.mean())

@@ -96,6 +96,85 @@ def test_poles_go_up_with_their_variable():
     assert (table["high"] != table["low"]).all()
 
 
+def emotions_in(table, column):
+    """The emotion that each prompt of a column names."""
+    words = captions.words()
+    said = table[column].str.replace(",", "").str.split()
+    return [
+        next(words[word][1] for word in prompt if words.get(word, "")[:1] == ("emotion",))
+        for prompt in said
+    ]
+
+
+@pytest.mark.parametrize(
+    ("axis", "third"),
+    [
+        ("valence", {"tense": "energetic", "energetic": "tense", "sad": "calm", "calm": "sad"}),
+        ("arousal", {"tense": "sad", "sad": "tense", "energetic": "calm", "calm": "energetic"}),
+    ],
+)
+def test_crossings_move_one_axis_to_a_third_emotion(axis, third):
+    across = {"tense": "calm", "calm": "tense", "energetic": "sad", "sad": "energetic"}
+    table = prompts.crossings(axis, 48)
+    assert {*table} == {*prompts.interchanges(axis, 2), "aside"} and table["differs"].all()
+    base = emotions_in(table, "base")
+    assert set(base) == set(across) - set(prompts.LEARNED[axis])
+    assert base.count(base[0]) == 24
+    assert emotions_in(table, "source") == [across[emotion] for emotion in base]
+    assert emotions_in(table, "counterfactual") == [third[emotion] for emotion in base]
+    for fourth in ("other", "aside"):
+        assert emotions_in(table, fourth) == [across[third[emotion]] for emotion in base]
+    # the world's own places: the third has the source's end of the axis, and the base's of the other
+    moved = prompts.AXES.index(axis)
+    for start, source, end in zip(
+        *(emotions_in(table, name) for name in ("base", "source", "counterfactual")), strict=True
+    ):
+        places = [np.sign(world.EMOTIONS[emotion]) for emotion in (start, source, end)]
+        assert places[2][moved] == places[1][moved] != places[0][moved]
+        assert places[2][1 - moved] == places[0][1 - moved] != places[1][1 - moved]
+
+
+def test_crossings_have_unseen_words_used_equally_often():
+    for axis in prompts.AXES:
+        seen = set(" ".join(prompts.interchanges(axis, 200)["base"]).split())
+        table = prompts.crossings(axis, 48)
+        words = [
+            word
+            for prompt in table["base"]
+            for word in prompt.split()
+            if captions.family(word) == "emotion"
+        ]
+        counts = [words.count(word) for word in set(words)]
+        assert len(words) == 48 and max(counts) - min(counts) <= 1 and not seen & set(words)
+        for row in table.itertuples():
+            on = [
+                next(word for word in prompt.split() if captions.family(word) == "instrument")
+                for prompt in (row.base, row.counterfactual, row.aside, row.source, row.other)
+            ]
+            assert on[0] == on[1] == on[2] != on[3] == on[4]
+    assert table.equals(prompts.crossings("arousal", 48))
+    assert not table.equals(prompts.crossings("arousal", 48, seed=1))
+
+
+def test_crossings_of_one_axis_lead_to_the_source():
+    learned = list(prompts.LEARNED["valence"])
+    table = prompts.crossings("valence", 12, bases=learned, both=False)
+    assert emotions_in(table, "base") == ["sad", "calm"] * 6
+    assert emotions_in(table, "source") == emotions_in(table, "counterfactual")
+    assert emotions_in(table, "source") == ["calm", "sad"] * 6
+    assert emotions_in(table, "other") == ["sad", "calm"] * 6
+    assert emotions_in(table, "aside") == ["tense", "energetic"] * 6
+    for wrong, message in (
+        ({"axis": "tempo"}, "axis must be"),
+        ({"axis": "valence", "bases": ["happy"]}, "base must be"),
+        ({"axis": "valence", "bases": []}, "bases is empty"),
+        ({"axis": "valence", "n": 0}, "n must be"),
+        ({"axis": "valence", "part": "all"}, "part must be"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            prompts.crossings(**wrong)
+
+
 def test_wrong_pairs_are_refused():
     for wrong in ({"n": 0}, {"seed": -1}):
         with pytest.raises(ValueError, match="must be an integer"):

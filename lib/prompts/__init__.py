@@ -1,7 +1,8 @@
 """Controlled sets of prompts: what is asked is known, and nothing else varies.
 
 ``sets`` (one thing named at a time, balanced: :func:`emotions`, :func:`cue`, :func:`crossed`) ·
-``contrasts`` (prompts that differ in one variable: :func:`pairs`, :func:`interchanges`) ·
+``contrasts`` (prompts that differ in one variable: :func:`pairs`, :func:`interchanges`; in
+both axes of emotion: :func:`crossings`) ·
 ``wording`` (the sentences and scenes, from ``wording.toml``)
 
 Every set is a DataFrame, one row a prompt or pair.
@@ -11,7 +12,7 @@ Every set is a DataFrame, one row a prompt or pair.
 [['happy music for guitar', 'sad music for guitar']]
 """
 
-from .contrasts import POLES, interchanges, pairs
+from .contrasts import AXES, CORNERS, LEARNED, POLES, crossings, interchanges, pairs
 from .sets import KINDS, LANGUAGES, crossed, cue, emotions
 from .wording import (
     CARRIERS,
@@ -24,10 +25,13 @@ from .wording import (
 )
 
 __all__ = [
+    "AXES",
     "CARRIERS",
+    "CORNERS",
     "FAMILIES",
     "KINDS",
     "LANGUAGES",
+    "LEARNED",
     "MODE_CARRIERS",
     "POLES",
     "PROFILES",
@@ -35,6 +39,7 @@ __all__ = [
     "SCENE_TEMPLATES",
     "TEMPLATES",
     "crossed",
+    "crossings",
     "cue",
     "emotions",
     "interchanges",

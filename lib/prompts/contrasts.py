@@ -1,6 +1,7 @@
 """Prompts that differ in one variable and in nothing else: for patching, interchange, mediation."""
 
 import itertools
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,18 @@ from .. import check
 from ..organism import captions, world
 from . import wording
 from .sets import shuffled_cells
+
+#: axis of the plane of emotions -> emotions that differ in it alone, at its low and high end.
+LEARNED = {"valence": ("sad", "calm"), "arousal": ("calm", "energetic")}
+AXES = tuple(LEARNED)
+#: The prompts of an interchange.
+COLUMNS = ("base", "source", "counterfactual", "other", "aside")
+#: (high valence, high arousal) -> the emotion there. Happy lies between calm and energetic.
+CORNERS = {
+    (valence > 0, arousal > 0): emotion
+    for emotion, (valence, arousal) in world.EMOTIONS.items()
+    if emotion != "happy"
+}
 
 
 def _poles():
@@ -20,8 +33,7 @@ def _poles():
     return poles | {
         "mode": (["minor-key", "minor"], ["major-key", "major"]),
         "energy": (soft_and_sparse, loud_and_dense),
-        "valence": (emotions["sad"], emotions["calm"]),
-        "arousal": (emotions["calm"], emotions["energetic"]),
+        **{axis: tuple(emotions[end] for end in ends) for axis, ends in LEARNED.items()},
         "emotion": (emotions["sad"], emotions["happy"]),
     }
 
@@ -30,8 +42,7 @@ def _joined(first, second):
     return [f"{one}, {other}" for one, other in itertools.product(first, second)]
 
 
-#: variable -> words for its low and its high end. Valence and arousal are moved by emotions that
-#: differ in it alone.
+#: variable -> words for its low and its high end.
 POLES = _poles()
 
 
@@ -119,6 +130,98 @@ def interchanges(
             }
         )
     return pd.DataFrame(rows)
+
+
+def crossings(
+    axis: str,
+    n: int = 24,
+    part: str = "test",
+    seed: int = 0,
+    *,
+    bases: Iterable[str] | None = None,
+    both: bool = True,
+) -> pd.DataFrame:
+    """Base and source prompts of two emotions, and what moving one axis from one to the other
+    gives.
+
+    Base and source differ in both axes, so that the counterfactual is of a third emotion: from
+    *tense* to *calm*, valence alone leads to *energetic*, and arousal alone to *sad*. What moves
+    whole emotions, or single words, does not get there.
+
+    Parameters
+    ----------
+    axis : "valence" or "arousal"
+        What is moved.
+    n, seed : int
+    part : "train" or "test"
+        Words of which half, as in :func:`interchanges`.
+    bases : iterable of str, optional
+        Emotions of the bases, in turn; by default the two that ``interchanges(axis)`` lacks.
+    both : bool
+        If not, base and source differ in the axis alone, and the counterfactual is of the source's
+        emotion.
+
+    Returns
+    -------
+    pd.DataFrame
+        The columns of :func:`interchanges`, and "aside": asked for as the counterfactual is, the
+        emotion that the other axis would lead to. Every row differs. Words of an emotion are used
+        equally often.
+
+    Raises
+    ------
+    ValueError
+        No axis, an emotion that lies at no corner of the plane.
+    """
+    check.choice("axis", axis, AXES)
+    unseen = [emotion for emotion in CORNERS.values() if emotion not in LEARNED[axis]]
+    chosen = unseen if bases is None else check.texts("bases", bases)
+    for base in chosen:
+        check.choice("base", base, CORNERS.values())
+    rng = _generator(seed, axis, part == "test", both)
+    named = [dict(zip(COLUMNS, _emotions(base, axis, both), strict=True)) for base in chosen]
+    halves = {emotion: _half(captions.EMOTION_WORDS[emotion], part) for emotion in CORNERS.values()}
+    words = {
+        (column, emotion): _in_turn(half, rng)
+        for column in COLUMNS
+        for emotion, half in halves.items()
+    }
+    rows = []
+    for i in range(check.count("n", n)):
+        emotions = named[i % len(named)]
+        said = {column: next(words[column, emotions[column]]) for column in COLUMNS}
+        if not both:  # the counterfactual is asked for in the source's words
+            said |= {"counterfactual": said["source"], "other": said["base"]}
+        template = rng.integers(len(wording.TEMPLATES))
+        base_on, source_on = rng.choice(list(captions.INSTRUMENT_WORDS), 2, replace=False)
+        on = {"base": base_on, "source": source_on, "counterfactual": base_on}
+        on |= {"other": source_on, "aside": base_on}
+        row = {column: _prompt(template, said[column], on[column]) for column in COLUMNS}
+        rows.append(row | {"differs": True})
+    return pd.DataFrame(rows)
+
+
+def _emotions(base, axis, both):
+    """Emotions of a crossing's prompts, in the order of their columns."""
+    moved = _across(base, axis)
+    (other_axis,) = set(AXES) - {axis}
+    aside = _across(base, other_axis)
+    if not both:
+        return base, moved, moved, base, aside
+    return base, _across(moved, other_axis), moved, aside, aside
+
+
+def _across(emotion, axis):
+    """The emotion at the other end of an axis, with the same place on the other one."""
+    place = {name: corner for corner, name in CORNERS.items()}[emotion]
+    turned = AXES.index(axis)
+    return CORNERS[tuple(not end if k == turned else end for k, end in enumerate(place))]
+
+
+def _in_turn(words, rng):
+    """Words without end, each as often as any other, in random order."""
+    while True:
+        yield from (words[i] for i in rng.permutation(len(words)))
 
 
 def _prompt(template, word, instrument):

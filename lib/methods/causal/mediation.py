@@ -1,7 +1,7 @@
 """Through what does a cause act? Effects that pass through a mediator, and effects that do not.
 
-Fast music arouses. Is that because it is fast, or because fast music is also played louder and
-denser, with more energy? The two ways can be told apart by holding one of them.
+Fast music is loud music. Is that because tempo itself makes it loud, or because fast music is
+played with more energy, and energy is loud? The two ways can be told apart by holding one of them.
 
 Prompts set the cause, and the model sings. The mediator's subspace (``causal.locate``) is then held
 where the other prompt would put it, while the model sings again::
@@ -15,23 +15,30 @@ Where the other prompt puts the mediator is read step by step over the song as i
 interchange intervention), so that only what the text does is held, and not another song. Every song
 of a pair has the same seed.
 
+**Nulls.** Any subspace carries some of what a prompt does. So the mediated effect counts as far as
+it exceeds that of random subspaces of the same size, and of subspaces of other variables
+(:func:`beyond`). Their songs are sung in one call with the mediator's own.
+
+**The outcome** must share no measure with the cause. Dynamics does not share one with tempo;
+arousal does, as onsets a second hold the tempo itself.
+
 **Units.** Effects are in standard deviations of the outcome in the world's music.
 """
 
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
 from sklearn.linear_model import RidgeCV
-from statsmodels.stats.mediation import Mediation
 
 from ... import check, prompts, stats
 from ...hearing import listeners
 from ...musicgen import activations
 from ...musicgen.activations import Edit
 from ...musicgen.model import Clips, Model
+from ...organism import world
 from .subspaces import Subspace
 
 #: What is heard in a clip, in standard deviations of the world's music.
@@ -46,11 +53,31 @@ HEARD = (
     "valence",
     "arousal",
 )
+#: What is sung of each pair: for both prompts, and with the mediator held.
+ENDS = ("low", "high")
+PARTS = ("direct", "mediated")
 #: Rendered clips from which it is learned how energy sounds, and their seed.
 ENERGY_CLIPS = listeners.TRAINING_CLIPS // 3
 ENERGY_SEED = 955
 #: Strengths of its ridge.
 ALPHAS = np.logspace(-2, 3, 11)
+
+
+class Held(NamedTuple):
+    """Songs with something held.
+
+    Attributes
+    ----------
+    name : str
+        Of the songs.
+    subspaces : list of Subspace
+    pairs : np.ndarray [shape=(pair,)]
+        Of which pairs of prompts.
+    """
+
+    name: str
+    subspaces: list[Subspace]
+    pairs: np.ndarray
 
 
 class Effects(NamedTuple):
@@ -64,8 +91,8 @@ class Effects(NamedTuple):
     share : float
         mediated / total; nan where the total's interval holds 0.
     songs : dict
-        "low", "high", "direct" (high, mediator held low), "mediated" (low, mediator held high) ->
-        Clips.
+        "low", "high", "direct" (high, mediator held low), "mediated" (low, mediator held high), and
+        each null subspace's name (low, that subspace held high) -> Clips.
     heard : pd.DataFrame
         What is heard in each song: columns song, pair and the variables of ``HEARD``.
     """
@@ -111,9 +138,11 @@ def mediate(
     model: Model,
     cause: str = "tempo",
     mediator: str = "energy",
-    outcome: str = "arousal",
+    outcome: str = "dynamics",
     *,
-    subspaces: list[Subspace],
+    subspaces: Iterable[Subspace],
+    nulls: Mapping[str, Subspace] | None = None,
+    met: int | None = None,
     n: int = 32,
     seconds: float = 4.0,
     seed: int = 0,
@@ -129,43 +158,100 @@ def mediate(
         What ``subspaces`` carry.
     outcome : str
         What is heard (``HEARD``).
-    subspaces : list of Subspace
-        Where the mediator is held: one, or one for each of several sites.
+    subspaces : iterable of Subspace
+        Where the mediator is held: one (at each of its sites), or one for each of several sites.
+    nulls : mapping, optional
+        Name -> another subspace, for :func:`beyond`.
+    met : int, optional
+        How many of the nulls every pair meets, in turn, so that all nulls are met equally often; by
+        default all.
     n, seconds, seed : int, float, int
         Pairs of prompts; length of the songs.
 
     Raises
     ------
     ValueError
-        Unknown variables, no subspace, subspaces of another variable or width; before anything is
-        sung.
+        Unknown variables, no subspace, subspaces of another variable or width, a null that is
+        called as a song is, more nulls to meet than there are; before anything is sung.
     """
     n = check.count("n", n, 2)
     table = prompts.pairs(cause, n, seed)
     check.choice("outcome", outcome, HEARD)
-    subspaces = list(subspaces)
-    if not subspaces:
+    own = list(subspaces)
+    if not own:
         raise ValueError(f"subspaces is empty: locate {mediator!r} first (causal.locate).")
-    for subspace in subspaces:
+    for subspace in own:
         _check_subspace(model, subspace, mediator)
+    nulls = dict(nulls or {})
+    for name, subspace in nulls.items():
+        if name in (*ENDS, *PARTS):
+            raise ValueError(f"A null cannot be called {name!r}: a song is.")
+        _check_subspace(model, subspace, subspace.variable)
+    if met is not None:
+        check.count("met", met, 1, len(nulls))
 
+    pairs = np.arange(n)
+    held = [Held(name, own, pairs) for name in PARTS]
+    held += [
+        Held(name, [subspace], rows)
+        for (name, subspace), rows in zip(nulls.items(), _dealt(n, len(nulls), met), strict=True)
+    ]
     how = {"seconds": seconds, "seed": seed, "progress": False}
-    songs = {end: model.generate(list(table[end]), **how) for end in ("low", "high")}
-    with activations.edit(model, *(Edit(s.site, interchange=s.basis) for s in subspaces)):
-        for name, end, other in (("direct", "high", "low"), ("mediated", "low", "high")):
-            songs[name] = model.generate(list(table[end]), beside=list(table[other]), **how)
-    measures = [hear(clips).assign(song=name, pair=range(n)) for name, clips in songs.items()]
+    songs = {end: model.generate(list(table[end]), keep=True, **how) for end in ENDS}
+    songs |= _sing_held(model, table, held, seconds, seed)
+    sung = dict.fromkeys(ENDS, pairs) | {part.name: part.pairs for part in held}
+    measures = [
+        hear(clips).assign(song=name, pair=sung[name])
+        for name, clips in songs.items()
+        if len(sung[name])
+    ]
     return effects_on(pd.concat(measures, ignore_index=True), outcome, songs)
 
 
-def _check_subspace(model, subspace, mediator):
-    width = activations.select(model, subspace.site)[0].width
+def _dealt(n, nulls, met):
+    """Which pairs meet each null: all, or so many nulls a pair, in turn."""
+    if met is None:
+        return [np.arange(n)] * nulls
+    first = np.arange(n) * met
+    return [np.flatnonzero((null - first) % nulls < met) for null in range(nulls)]
+
+
+def _check_subspace(model, subspace, variable):
     shape = np.shape(subspace.basis)
-    if subspace.variable != mediator or shape[-1] != width:
-        raise ValueError(
-            f"Expected subspaces of {mediator!r} with {width} dimensions. "
-            f"Got {subspace.variable!r} of {shape}."
-        )
+    for site in subspace.sites:
+        width = activations.select(model, site)[0].width
+        if subspace.variable != variable or shape[-1] != width:
+            raise ValueError(
+                f"Expected subspaces of {variable!r} with {width} dimensions. "
+                f"Got {subspace.variable!r} of {shape}."
+            )
+
+
+def _sing_held(model, table, held, seconds, seed):
+    """Songs with subspaces held where the other prompt puts them, all in one call: "direct" for the
+    high prompts, all others for the low ones.
+    """
+    low, high = (table[end].to_numpy() for end in ENDS)
+    seeds = np.array(check.seeds(seed, len(table)))
+    ends = np.cumsum([0, *(len(part.pairs) for part in held)])
+    own, other = [], []
+    edits = []
+    for part, first, last in zip(held, ends[:-1], ends[1:], strict=True):
+        asked, beside = (high, low) if part.name == "direct" else (low, high)
+        own += list(asked[part.pairs])
+        other += list(beside[part.pairs])
+        edits += [
+            Edit(site, interchange=subspace.basis, clips=slice(first, last))
+            for subspace in part.subspaces
+            for site in subspace.sites
+        ]
+    each = seeds[np.concatenate([part.pairs for part in held])]
+    with activations.edit(model, *edits):
+        songs = model.generate(own, seconds, each, beside=other, progress=False)
+    return {
+        part.name: songs[first:last]
+        for part, first, last in zip(held, ends[:-1], ends[1:], strict=True)
+    }
 
 
 def effects_on(measures: pd.DataFrame, outcome: str, songs: dict | None = None) -> Effects:
@@ -180,26 +266,81 @@ def effects_on(measures: pd.DataFrame, outcome: str, songs: dict | None = None) 
     songs : dict, optional
         Kept in the result.
     """
-    values = _by_song(measures, outcome)
-    total, direct, mediated = (
-        stats.mean(values[name] - values["low"]) for name in ("high", "direct", "mediated")
-    )
+    changes = _changes(measures, outcome)
+    total, direct, mediated = (stats.mean(changes[name]) for name in ("high", "direct", "mediated"))
     share = np.nan if total.holds(0) else mediated.value / total.value
     return Effects(total, direct, mediated, share, songs or {}, measures)
 
 
-def beyond(effects: Effects, control: Effects, outcome: str) -> stats.Estimate:
-    """How much more one subspace mediates than another does, over the same pairs of prompts."""
-    mediated = []
-    for some in (effects, control):
-        values = _by_song(some.heard, outcome)
-        mediated.append(values["mediated"] - values["low"])
-    return stats.mean(mediated[0] - mediated[1])
+def beyond(measures: pd.DataFrame, outcome: str) -> np.ndarray:
+    """What the mediator mediates, minus the mean of what the null subspaces do.
+
+    Parameters
+    ----------
+    measures : pd.DataFrame
+        ``Effects.heard``, sung with nulls.
+    outcome : str
+        One of ``HEARD``.
+
+    Returns
+    -------
+    np.ndarray [shape=(pair,)]
+
+    Raises
+    ------
+    ValueError
+        There are no nulls.
+    """
+    changes = _changes(measures, outcome)
+    nulls = changes.drop(columns=[*ENDS, *PARTS])
+    if nulls.empty:
+        raise ValueError("There are no nulls: sing them, too (mediate(..., nulls=...)).")
+    return (changes["mediated"] - nulls.mean(axis=1)).to_numpy()
 
 
-def _by_song(measures, outcome):
-    """An outcome's values, pair by pair: song -> array [pair]."""
-    return {song: part[outcome].to_numpy() for song, part in measures.groupby("song")}
+def _changes(measures, outcome):
+    """An outcome minus its value in the low song, one row a pair and one column a song; a null that
+    a pair did not meet is missing.
+    """
+    values = measures.pivot(index="pair", columns="song", values=outcome)
+    return values.sub(values["low"], axis=0)
+
+
+def in_world(
+    name: str, outcome: str = "dynamics", mediator: str = "energy", n: int = 4000, seed: int = 0
+) -> dict[str, float]:
+    """What of tempo's effect passes through a mediator in a world, by the world's own do-operator.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``world.WORLDS``.
+    outcome : str
+        A variable of ``world.sample``.
+    mediator : str
+        A variable that ``world.sample`` lets one set.
+    n, seed : int
+        Clips that are drawn.
+
+    Returns
+    -------
+    dict
+        "total", "direct" and "mediated" -> change of the outcome for one standard deviation of
+        tempo.
+    """
+
+    def mean(variable, **do):
+        return world.sample(n, name, seed, do)[variable].mean()
+
+    low, high = (mean(mediator, tempo=tempo) for tempo in (-1.0, 1.0))
+    plain = mean(outcome, tempo=-1.0)
+    held = mean(outcome, tempo=-1.0, **{mediator: low})
+    changes = {
+        "total": mean(outcome, tempo=1.0) - plain,
+        "direct": mean(outcome, tempo=1.0, **{mediator: low}) - held,
+        "mediated": mean(outcome, tempo=-1.0, **{mediator: high}) - held,
+    }
+    return {part: float(change / 2) for part, change in changes.items()}
 
 
 def dose(
@@ -222,7 +363,7 @@ def dose(
     cause : str
         A key of ``prompts.POLES``.
     subspace : Subspace
-        What is moved; its variable must be the cause.
+        What is moved, at each of its sites; its variable must be the cause.
     scales : sequence of float
         0: not at all; 1: all the way.
     n, seconds, seed : int, float, int
@@ -241,46 +382,9 @@ def dose(
     each = np.repeat(scales, n)
     seeds = check.seeds(seed, n) * len(scales)
     beside = list(table["high"]) * len(scales)
-    with activations.edit(model, Edit(subspace.site, interchange=subspace.basis, scale=each)):
+    moved = [Edit(site, interchange=subspace.basis, scale=each) for site in subspace.sites]
+    with activations.edit(model, *moved):
         songs = model.generate(
             list(table["low"]) * len(scales), seconds, seeds, beside=beside, progress=False
         )
     return hear(songs).assign(scale=each, pair=np.tile(np.arange(n), len(scales)))
-
-
-def heard_path(
-    heard: pd.DataFrame,
-    mediator: str = "energy",
-    outcome: str = "arousal",
-    n_rep: int = 200,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """The same split from what is heard alone, without a look inside.
-
-    Low and high songs, with the mediator as it came out in each (Imai, Keele and Tingley 2010, by
-    statsmodels).
-
-    Parameters
-    ----------
-    heard : pd.DataFrame
-        ``Effects.heard``.
-    mediator, outcome : str
-        Columns.
-    n_rep, seed : int
-        Simulations.
-
-    Returns
-    -------
-    pd.DataFrame
-        Rows "Total effect", "ACME (average)" (mediated), "ADE (average)" (direct) and
-        "Prop. mediated (average)"; columns estimate, low, high, p.
-    """
-    ends = heard[heard["song"].isin(["low", "high"])]
-    table = ends.assign(cause=(ends["song"] == "high").astype(float))
-    outcome_model = sm.OLS.from_formula(f"{outcome} ~ cause + {mediator}", table)
-    mediator_model = sm.OLS.from_formula(f"{mediator} ~ cause", table)
-    analysis = Mediation(outcome_model, mediator_model, "cause", mediator)
-    found = analysis.fit(n_rep=check.count("n_rep", n_rep), rng=seed).summary()
-    found.columns = ["estimate", "low", "high", "p"]
-    rows = ["Total effect", "ACME (average)", "ADE (average)", "Prop. mediated (average)"]
-    return found.loc[rows]
