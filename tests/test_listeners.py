@@ -4,11 +4,13 @@ import shutil
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lib import cache
-from lib.hearing import acoustics, listeners
-from lib.organism import corpus, music, world
+from lib.hearing import acoustics, listeners, spectra
+from lib.organism import corpus, foreign, music, world
+from lib.stats import Estimate
 
 CLIPS = 150
 
@@ -80,8 +82,122 @@ def test_unknown_listeners_are_refused(wrong, message):
 
 
 def test_a_listener_is_one_however_it_is_asked_for(monkeypatch):
-    monkeypatch.setattr(listeners.get, "__defaults__", (CLIPS, listeners.Clap.SOURCE))
+    monkeypatch.setattr(listeners.get, "__defaults__", (CLIPS, listeners.Clap.SOURCE, None))
     assert listeners.get("cues") is listeners.get("cues", CLIPS) is listeners.get("cues", n=CLIPS)
+
+
+# ------------------------------------------------------------------------------------------ spectra
+def chord(*pitches, seconds=1.0):
+    """Pure tones that sound together."""
+    time = np.arange(round(seconds * spectra.RATE)) / spectra.RATE
+    tones = [np.sin(2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * time) for pitch in pitches]
+    return 0.1 * np.sum(tones, 0)
+
+
+#: Distances of the upper two from the lowest of three pitches, as ``spectra.chords`` orders them.
+DISTANCES = list(zip(*(np.triu_indices(spectra.FARTHEST, 1) + np.array(1)), strict=True))
+MAJOR, MINOR = DISTANCES.index((4, 7)), DISTANCES.index((3, 7))
+
+
+def together(*pitches, broken=False):
+    """Triple correlations within a frame, half a second and the clip."""
+    tones = [chord(pitch, seconds=0.5) for pitch in pitches]
+    sound = np.concatenate(tones) if broken else np.sum(tones, 0)
+    return spectra.chords(spectra.spectrogram(sound, spectra.LONG)).reshape(3, -1)
+
+
+def test_chords_are_told_apart_in_any_key():
+    """The order of distances counts, and the place on the scale does not."""
+    for root in (50, 57, 64):
+        major, minor = (together(root, root + third, root + 7)[0] for third in (4, 3))
+        assert major[MAJOR] > 1.2 * minor[MAJOR] and minor[MINOR] > 1.2 * major[MINOR]
+        other = together(root + 2, root + 6, root + 9)[0]
+        assert np.linalg.norm(major - other) < 0.5 * np.linalg.norm(major - minor)
+
+
+def test_broken_chords_are_heard_within_longer_stretches():
+    major, minor = (together(60, 60 + third, 67, broken=True) for third in (4, 3))
+    frame, _, clip = major - minor
+    assert clip[MAJOR] > 0 > clip[MINOR]
+    assert clip[MAJOR] - clip[MINOR] > 4 * abs(frame[MAJOR] - frame[MINOR])
+
+
+def test_changes_are_found_at_their_rate():
+    time = np.arange(4 * spectra.RATE) / spectra.RATE
+    for rate in (2.0, 5.0):
+        trembling = chord(69, seconds=4) * (1 + 0.5 * np.sin(2 * np.pi * rate * time))
+        found = spectra.modulations(spectra.spectrogram(trembling, spectra.SHORT))
+        octave = (69 - spectra.LOWEST) // spectra.OCTAVE
+        strongest = found.reshape(-1, len(spectra.RATES) - 1)[octave].argmax()
+        assert spectra.RATES[strongest] <= rate < spectra.RATES[strongest + 1]
+
+
+def test_levels_are_those_of_the_sound():
+    tone = chord(69)
+    loud, quiet = (spectra.spectrogram(gain * tone, spectra.LONG) for gain in (1, 0.5))
+    assert spectra.levels(loud).max() - spectra.levels(quiet).max() == pytest.approx(6.02, abs=0.1)
+    # at its own pitch the level of a sine of amplitude 0.1
+    assert loud[69 - spectra.LOWEST].max() == pytest.approx(-20, abs=2)
+    assert loud.argmax(0)[5] == 69 - spectra.LOWEST
+
+
+def test_spectra_are_of_any_rate_and_length():
+    noise = np.random.default_rng(0).normal(0, 0.01, 48_000)
+    same = [chord(60, 64, 67, seconds=s) + noise[: round(s * 16_000)] for s in (2.0, 3.0)]
+    long, longer = spectra.describe(same)
+    assert np.abs(long - longer)[:63].max() < 2
+    import librosa
+
+    fast = librosa.resample(same[0].astype(np.float32), orig_sr=16_000, target_sr=32_000)
+    assert np.abs(spectra.describe([fast], 32_000)[0] - long)[:63].mean() < 0.5
+    assert np.isfinite(spectra.describe([chord(60), 1e-9 * chord(60)])).all()
+    with pytest.raises(ValueError, match="at least one second"):
+        spectra.describe([chord(60)[:100]])
+
+
+def test_the_spectral_listener_hears_music_it_shares_nothing_with(organism, monkeypatch):
+    """It learned from foreign music through the codec, and measures no cue."""
+    found = listeners.reliability(60, CLIPS, ("spectra",), organism, seconds=3.0)
+    found = found.set_index(["audio", "what"])["estimate"].map(lambda estimate: estimate.value)
+    assert found["codec", "arousal"] > 0.7 and found["codec", "valence"] > 0.4
+    assert found["codec", "emotion"] > 0.4
+    monkeypatch.setattr(acoustics, "_measure_one", lambda *a: pytest.fail("measured a cue"))
+    heard = listeners.get("spectra", CLIPS, codec=organism)(corpus.sample(4, 7)[0])
+    assert list(heard["emotion"]) == list(world.name_emotion(heard[list(listeners.AXES)])[0])
+    assert (heard["valence_low"] < heard["valence"]).all()
+
+
+def test_what_the_spectral_listener_learns_from_is_kept(organism, tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "ROOT", tmp_path)
+    first, table = listeners.foreign_spectra(6, 3, organism)
+    assert first.shape[0] == len(table) == 6
+    plain, _ = listeners.foreign_spectra(6, 3)
+    assert np.abs(plain - first).max() > 0.1, "the codec is heard"
+    monkeypatch.setattr(foreign, "sample", lambda *a, **k: pytest.fail("rendered again"))
+    assert np.array_equal(listeners.foreign_spectra(6, 3, organism)[0], first)
+    with pytest.raises(BaseException, match="rendered again"):
+        listeners.foreign_spectra(6, 4, organism)
+
+
+def test_only_who_is_reliable_has_a_voice():
+    bars = listeners.BARS
+    rows = {
+        (name, "codec", what): bar + (0.01 if name == "good" else -0.01)
+        for name in ("good", "bad")
+        for what, bar in bars.items()
+    }
+    rendered = {("bad", "rendered", what): 0.9 for what in bars}
+
+    def voices(rows):
+        columns = ["listener", "audio", "what", "estimate"]
+        table = [(*key, Estimate(0.9, low, 1.0, 9)) for key, low in rows.items()]
+        return listeners.trusted(pd.DataFrame(table, columns=columns))
+
+    assert voices(rows) == {"good": True, "bad": False}
+    assert voices(rows | rendered)["bad"] is False, "what counts is how songs sound"
+    assert voices(rendered) == {"bad": True}
+    one = rows | {("good", "codec", "emotion"): 0.1}
+    assert voices(one)["good"] is False, "all that it says"
 
 
 # -------------------------------------------------------------------------------------------- clips

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lib.hearing import acoustics
-from lib.organism import music, world
+from lib.organism import corpus, foreign, music, world
 
 
 def test_same_seed_same_clip_whatever_came_before():
@@ -154,3 +154,76 @@ def test_clips_of_any_form_are_measured_alike():
 def test_silence_is_measured_with_a_warning():
     with pytest.warns(UserWarning, match="digital silence"):
         assert acoustics.measure(np.zeros(32_000))["dynamics"] == -120
+
+
+# ----------------------------------------------------------------------------------- foreign music
+def test_foreign_music_shares_causes_and_nothing_else():
+    """The same rows of the world, but other tonics, chords, notes and sounds."""
+    audio, table = foreign.sample(3, 5, seconds=2.0)
+    ours, rows = corpus.sample(3, 5)
+    assert table.equals(rows) and audio.shape == (3, 32_000) and audio.dtype == np.float32
+    for one, other in zip(audio, ours, strict=True):
+        assert abs(np.corrcoef(one, other[:32_000])[0, 1]) < 0.2
+    assert not set(foreign.TONICS) & set(music.TONICS)
+    assert not set(foreign.PROGRESSIONS) & set(music.PROGRESSIONS)
+    again = foreign.clip(world.to_cues(table.iloc[1]), 2.0, table["clip_seed"][1])
+    assert np.array_equal(again, audio[1])
+
+
+@pytest.mark.parametrize("mode", music.SCALES)
+def test_foreign_notes_are_of_one_scale_around_the_register(mode):
+    cues = music.Cues(mode=mode, density=2.0, register=70)
+    for seed in range(12):
+        notes = foreign.compose(cues, 6.0, seed)
+        classes = {note.pitch % 12 for note in notes}
+        fitting = [
+            tonic
+            for tonic in foreign.TONICS
+            if classes <= {(tonic + step) % 12 for step in music.SCALES[mode]}
+        ]
+        assert fitting, seed
+        melody = [note.pitch for note in notes if note.level == 1.0]
+        assert abs(np.mean(melody) - 70) < 3
+        assert max(note.pitch for note in notes if note.level < 1.0) < 70
+
+
+def test_foreign_melodies_have_their_density_and_articulation():
+    for density, articulation in ((0.5, 0.3), (2.0, 0.9)):
+        cues = music.Cues(tempo=120, density=density, articulation=articulation)
+        notes = [foreign.compose(cues, 10.0, seed) for seed in range(20)]
+        melodies = [[note for note in some if note.level == 1.0] for some in notes]
+        assert np.mean([len(some) for some in melodies]) == pytest.approx(20 * density, rel=0.15)
+        first = melodies[0][0]
+        gap = 0.5 / max(round(density), 1)
+        assert first.end - first.start == pytest.approx(articulation * gap, rel=0.01)
+
+
+def test_cues_are_heard_in_foreign_music():
+    base = music.Cues(tempo=100, density=1.0)
+    changes = {
+        "tempo": ({"tempo": 70}, {"tempo": 140}),
+        "mode": ({"mode": "minor"}, {"mode": "major"}),
+        "dynamics": ({"dynamics": -32}, {"dynamics": -16}),
+        "articulation": ({"articulation": 0.3}, {"articulation": 1.0}),
+        "register": ({"register": 58}, {"register": 74}),
+        "brightness": ({"brightness": -9}, {"brightness": 9}),
+    }
+    for measure, (low, high) in changes.items():
+        clips = [
+            [foreign.clip(base.but(**change), 4, seed) for seed in range(8)]
+            for change in (low, high)
+        ]
+        means = [acoustics.measure_all(some)[measure].mean() for some in clips]
+        assert means[0] < means[1], measure
+
+
+def test_foreign_instruments_sound_at_their_pitch_and_level():
+    for seed in range(6):
+        audio = foreign.play([foreign.Note(0.0, 1.0, 69, 1.0)], 1.0, seed)
+        spectrum = np.abs(np.fft.rfft(audio * np.hanning(len(audio))))
+        strong = np.flatnonzero(spectrum > 0.05 * spectrum.max())
+        assert np.abs((strong / 440) - np.round(strong / 440)).max() < 0.03, "only its partials"
+        clip = foreign.clip(music.Cues(dynamics=-21, brightness=6), 3, seed)
+        assert music.loud_level(clip, music.SAMPLE_RATE) == pytest.approx(-21, abs=0.1)
+    with pytest.raises(ValueError, match="seconds"):
+        foreign.clip(music.Cues(), 0)

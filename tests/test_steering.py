@@ -5,11 +5,14 @@ import json
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.numpy
 import torch
 
 from lib import prompts
+from lib.book import rules
+from lib.hearing import listeners
 from lib.methods import steering
 from lib.musicgen import activations
 from lib.musicgen.activations import Edit
@@ -54,11 +57,8 @@ def test_steering_moves_emotion_and_a_random_direction_less(organism, vector, sw
     assert table.loc["prompt", "share"].value == pytest.approx(1)
     assert table.loc[0.0, "distance"] < 1e-3 < table.loc[0.125, "distance"]
     assert table.loc[0.0, "diversity"] == pytest.approx(1)
-    assert steering.dose(judge, swept, reference).value > 0.4
     with pytest.raises(ValueError, match="Strength 0 is needed"):
         steering.evaluate(judge, {0.125: swept[0.125]}, reference)
-    with pytest.raises(ValueError, match="Strength 0 is needed"):
-        steering.dose(judge, {0.125: swept[0.125]}, reference)
     with pytest.raises(ValueError, match="same seeds"):
         steering.evaluate(judge, swept, reference[:4])
 
@@ -71,6 +71,40 @@ def test_strength_zero_and_neighbours_change_nothing(organism, vector, swept):
     how = {"seconds": 3.0, "seed": 70, "progress": False}
     alone = steering.generate(organism, asked("sad")[:2], vector, 0.3125, **how)
     assert (alone[0.3125].tokens == swept[0.3125].tokens[:2]).all()
+
+
+def test_pushes_of_one_batch_leave_each_other_alone(organism, vector):
+    """Several directions at once are what each is alone, also with the norm kept."""
+    other = steering.anywhere(vector, 1)[0]
+    prompts = asked("sad", 2)
+    for keep_norm in (False, True):
+        how = {"seconds": 1.0, "seed": 70, "keep_norm": keep_norm, "progress": False}
+        pushes = [(vector, 0.3), (other, 0.3), (vector, 0.0)]
+        together = steering.push(organism, prompts, pushes, negative="sad music", **how)
+        for (one, strength), songs in zip(pushes, together, strict=True):
+            alone = steering.generate(
+                organism, prompts, one, [strength], negative="sad music", **how
+            )[strength]
+            assert (alone.tokens == songs.tokens).all()
+            assert songs.prompts == prompts and songs.settings["negative"] == "sad music"
+        assert (together[0].tokens != together[1].tokens).any()
+    with pytest.raises(ValueError, match="pushes is empty"):
+        steering.push(organism, prompts, [])
+
+
+def test_random_directions_differ_in_nothing_but_where_they_point(organism, vector):
+    drawn = steering.anywhere(vector, 40, seed=3)
+    units = np.stack([one.units[SITE] for one in drawn])
+    np.testing.assert_allclose(np.linalg.norm(units, axis=1), 1)
+    assert all(one.norms == vector.norms and one.weights == vector.weights for one in drawn)
+    cosines = units @ vector.units[SITE]
+    assert abs(cosines.mean()) < 0.05 and cosines.std() == pytest.approx(160**-0.5, rel=0.3)
+    again = steering.anywhere(vector, 40, seed=3)
+    assert all(np.array_equal(a.units[SITE], b) for a, b in zip(again, units, strict=True))
+    half = steering.combine([vector], [0.5])
+    assert np.linalg.norm(steering.anywhere(half, 1)[0].units[SITE]) == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="random vector cannot be monitored"):
+        steering.edits(organism, drawn[0], [0.1], steps=3, monitored=True)
 
 
 def test_edit_adds_what_it_says(organism, vector):
@@ -271,3 +305,107 @@ def test_a_judge_knows_clips_by_their_content(organism, judge, swept, monkeypatc
         edited = judge.hear(songs)
     assert (edited["surprise"] - first["surprise"]).abs().min() > 0.01
     assert judge.hear(songs).equals(first) and heard == [2, 2, 1, 2]
+
+
+class Ear:
+    """A listener that names the emotions it is told to, one a clip."""
+
+    name = "told"
+
+    def __init__(self, *emotions):
+        self.emotions = emotions
+
+    def answer(self, audio, sample_rate):
+        zeros = np.zeros(len(audio))
+        answers = pd.DataFrame({"valence": zeros, "arousal": zeros})
+        return answers.assign(emotion=self.emotions) if self.emotions else answers
+
+
+def test_success_needs_every_listener_that_names_emotions(judge, swept, monkeypatch):
+    songs = swept[0.0][:3]
+    one, other = Ear("happy", "happy", "sad"), Ear("happy", "calm", "happy")
+    for ears, expected in (
+        ({"one": one, "other": other}, [True, False, False]),
+        ({"one": one, "silent": Ear()}, [True, True, False]),
+    ):
+        monkeypatch.setattr(judge, "ears", ears)
+        monkeypatch.setattr(judge, "_answers", {})
+        assert judge.succeeded(songs, "happy").tolist() == expected
+    monkeypatch.setattr(judge, "ears", {"silent": Ear()})
+    monkeypatch.setattr(judge, "_answers", {})
+    with pytest.raises(ValueError, match="names emotions: 'spectra', 'cues'"):
+        judge.succeeded(songs, "happy")
+    with pytest.raises(ValueError, match="target must be one of"):
+        judge.succeeded(songs, "bored")
+
+
+def test_two_judges_who_share_nothing_by_default(organism):
+    judge = steering.Judge(organism, n=24, training=60, seconds=1.0)
+    assert list(judge.ears) == ["spectra", "cues"]
+    assert judge.ears["spectra"] is listeners.get("spectra", 60, codec=organism)
+    heard = judge.hear(organism.generate(asked("sad", 2), 1.0, 3, progress=False))
+    assert {"spectra emotion", "cues emotion", "spectra valence"} <= set(heard)
+
+
+# ------------------------------------------------------------------------------------------- trials
+def made_up(success, by_chance, surprise, anyhow, n=400, draws=10, seed=0):
+    """What a judge would say where the truth is known: chances of success and mean surprise."""
+    rng = np.random.default_rng(seed)
+    return steering.Heard(
+        rng.random((n, 3)) < success,
+        rng.random((n, draws)) < by_chance,
+        rng.normal(surprise, 0.2, n),
+        rng.normal(anyhow, 0.2, (n, draws)),
+    )
+
+
+def test_numbers_find_what_is_there():
+    found = steering.numbers(made_up([0.1, 0.4, 0.7], 0.2, 3.5, 3.3))
+    assert found["steered"].mean() == pytest.approx(0.5, abs=0.08)
+    assert found["dosed"].mean() == pytest.approx(0.6, abs=0.1)
+    assert found["harmless"].mean() == pytest.approx(-0.1, abs=0.05)
+    assert all(units.shape == (400,) for units in found.values())
+    verdicts = rules.decide(found)
+    assert [verdicts[name].answer for name in found] == ["yes", "yes", "no"]
+
+
+def test_numbers_find_nothing_where_nothing_is():
+    found = steering.numbers(made_up([0.3, 0.3, 0.3], 0.3, 3.3, 3.3))
+    verdicts = rules.decide(found)
+    assert [verdicts[name].answer for name in found] == ["no", "no", "yes"]
+    always = steering.numbers(made_up([1.0, 1.0, 1.0], 1.0, 3.3, 3.3))
+    assert not always["steered"].any() and np.abs(always["dosed"]).max() < 1e-9
+
+
+def test_a_dealt_subject_has_no_effect():
+    heard = made_up([0.0, 0.5, 1.0], 0.0, 3.5, 3.3, n=60)
+    rng = np.random.default_rng(1)
+    dealt = [steering.dealt(heard, rng) for _ in range(200)]
+    assert list(dealt[0]) == ["steered", "dosed"]
+    for name in dealt[0]:
+        means = [subject[name].mean() for subject in dealt]
+        assert abs(np.mean(means)) < 4 * np.std(means) / 200**0.5
+    trust = rules.trust(steering.numbers(heard), lambda rng: steering.dealt(heard, rng))
+    assert trust["false positives"].map(lambda found: found.value).max() < 0.1
+
+
+def test_a_trial_compares_like_with_like(organism, vector, judge):
+    prompts = asked("sad", 2)
+    how = {"seconds": 1.0, "seed": 5, "negative": "sad music", "progress": False}
+    trial = steering.attempt(organism, prompts, "happy", vector, 0.2, 3, **how)
+    plain = organism.generate(prompts, **how)
+    assert (trial.doses[0].tokens == plain.tokens).all(), "no push, and all else as it is"
+    assert len(trial.doses) == len(steering.DOSES) and len(trial.drawn) == 3
+    for songs in (*trial.doses, *trial.drawn):
+        assert songs.prompts == prompts and songs.seeds == plain.seeds
+        assert songs.settings == plain.settings
+    heard = steering.listen(judge, trial)
+    assert heard.success.shape == (2, 3) and heard.by_chance.shape == (2, 3)
+    assert heard.surprise[0] == judge.hear(trial.doses[-1])["surprise"][0]
+    both = steering.together([heard, heard])
+    assert both.anyhow.shape == (4, 3) and steering.numbers(both)["steered"].shape == (4,)
+    table = steering.compare(judge, trial, {"asked": plain}).set_index("songs")
+    assert list(table.index) == ["no push", "half", "chosen", "random", "asked"]
+    assert table.loc["asked", "surprise"].value == table.loc["no push", "surprise"].value == 0
+    assert table.loc["chosen", "success"] == table.loc["chosen", "by corpus"]
+    assert abs(table.loc["chosen", "arousal"].value) > 0

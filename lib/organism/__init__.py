@@ -2,6 +2,6 @@
 
 ``world`` (the causal model that makes cues, perceived emotion and named emotion) · ``captions``
 (its language) · ``music`` (cues -> notes -> audio) · ``corpus`` (all of it put together) ·
-``weights/`` (the trained models; ``musicgen.miniature`` reads them, the room ``factory`` makes
+``foreign`` (the same cues by another composer on other instruments) · ``weights/`` (the trained models; ``musicgen.miniature`` reads them, the room ``factory`` makes
 them)
 """

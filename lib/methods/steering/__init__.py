@@ -1,37 +1,50 @@
 """Steering: emotion moved from inside, and what it does to the music.
 
-- ``vectors``: a direction between two kinds of prompts (:func:`direction`), kept in a file.
+- ``vectors``: a direction between two kinds of prompts (:func:`direction`), kept in a file, and
+  random ones to compare it with (:func:`anywhere`).
 - ``schedules`` and ``applying``: strength over time, and songs at several strengths
-  (:func:`generate`; the edits alone: :func:`edits`).
+  (:func:`generate`) or in several directions (:func:`push`; the edits alone: :func:`edits`).
 - ``judge``: who hears the songs (:class:`Judge`).
-- ``effects``: what steering did, beside what the prompt would have done (:func:`evaluate`,
-  :func:`dose`).
+- ``effects``: what steering did, beside what the prompt would have done (:func:`evaluate`).
+- ``trials``: one way of steering against random directions (:func:`attempt`, :func:`listen`,
+  :func:`together`, :func:`numbers`, :func:`dealt`, :func:`compare`).
 - ``plane``: two directions at once, as a plane of valence and arousal (:func:`calibrate`,
   :func:`sing`, :func:`landing`).
 """
 
-from .applying import edits, generate
-from .effects import dose, evaluate
+from .applying import edits, generate, push
+from .effects import evaluate
 from .judge import Judge
 from .plane import Plane, calibrate, landing, sing
 from .schedules import SCHEDULES, schedule
-from .vectors import METHODS, Vector, combine, direction, load
+from .trials import DOSES, Heard, Trial, attempt, compare, dealt, listen, numbers, together
+from .vectors import METHODS, Vector, anywhere, combine, direction, load
 
 __all__ = [
+    "DOSES",
     "METHODS",
     "SCHEDULES",
+    "Heard",
     "Judge",
     "Plane",
+    "Trial",
     "Vector",
+    "anywhere",
+    "attempt",
     "calibrate",
     "combine",
+    "compare",
+    "dealt",
     "direction",
-    "dose",
     "edits",
     "evaluate",
     "generate",
     "landing",
+    "listen",
     "load",
+    "numbers",
+    "push",
     "schedule",
     "sing",
+    "together",
 ]

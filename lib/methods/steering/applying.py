@@ -1,8 +1,8 @@
 """Apply a vector while the model sings.
 
 Steering is an ``activations.Edit``: at every step, a multiple of the direction is added to what the
-site holds. One batch carries a whole dose-response curve, because an edit may hold one strength a
-clip.
+site holds. One batch carries a whole dose-response curve, or many directions, because an edit may
+hold one strength a clip.
 """
 
 import warnings
@@ -69,9 +69,12 @@ def edits(
     Raises
     ------
     ValueError
-        A vector of another model, strengths that are not finite, an unknown schedule.
+        A vector of another model, strengths that are not finite, an unknown schedule; a vector
+        that cannot be monitored.
     """
     check_vector(model, vector)
+    if monitored and not np.isfinite([*vector.gaps.values(), *vector.middles.values()]).all():
+        raise ValueError(f"The {vector.method} vector cannot be monitored: its gaps are not known.")
     strengths = check.array("strengths", _numbers(strengths), ("clip",)).astype(float)
     curve = schedules.schedule(over, steps)
     _warn_of_blow_up(vector, strengths)
@@ -126,20 +129,66 @@ def generate(
     dict
         strength (a float) -> Clips, one a prompt.
     """
-    prompts = check.texts("prompts", prompts)
     given = check.array("strengths", _numbers(strengths), ("strength",)).astype(float).tolist()
     strengths = list(dict.fromkeys(given))
+    how = {"stream": stream, "keep_norm": keep_norm, "monitored": monitored}
+    how |= {"seconds": seconds, "seed": seed, "progress": progress, **settings}
+    pushes = [(vector, strength) for strength in strengths]
+    songs = push(model, prompts, pushes, schedule, **how)
+    return dict(zip(strengths, songs, strict=True))
+
+
+def push(
+    model: Model,
+    prompts: Iterable[str],
+    pushes: Sequence[tuple[Vector, float]],
+    schedule: str | Sequence[float] = "constant",
+    *,
+    seconds: float = 6.0,
+    seed: int | Sequence[int] = 0,
+    stream: str = "cond",
+    keep_norm: bool = False,
+    monitored: bool = False,
+    progress: bool = True,
+    **settings,
+) -> list[Clips]:
+    """Sing every prompt under each of several pushes, all in one batch.
+
+    Parameters
+    ----------
+    model : Model
+    prompts : list of str
+    pushes : sequence of (Vector, float)
+        Directions, each with its strength.
+    schedule, seconds, seed, stream, keep_norm, monitored, **settings
+        As for :func:`generate`: the same for all pushes.
+
+    Returns
+    -------
+    list of Clips
+        One a push, of one clip a prompt.
+
+    Raises
+    ------
+    ValueError
+        No push, and as in :func:`edits`.
+    """
+    prompts = check.texts("prompts", prompts)
+    pushes = [(vector, check.number("strength", strength)) for vector, strength in pushes]
+    if not pushes:
+        raise ValueError("pushes is empty: give at least one direction with its strength.")
     seconds = check.number("seconds", seconds, 0, model.max_seconds, open_low=True)
     n = len(prompts)
     how = {"stream": stream, "keep_norm": keep_norm, "monitored": monitored, "over": schedule}
-    each = np.repeat(strengths, n)
-    steering = edits(model, vector, each, steps=positions(model, seconds), **how)
-    seeds = check.seeds(seed, n) * len(strengths)
+    how["steps"] = positions(model, seconds)
+    steering = []
+    for vector in {id(vector): vector for vector, _ in pushes}.values():
+        own = [strength if one is vector else 0.0 for one, strength in pushes]
+        steering += edits(model, vector, np.repeat(own, n), **how)
+    seeds = check.seeds(seed, n) * len(pushes)
     with activations.edit(model, *steering):
-        songs = model.generate(
-            prompts * len(strengths), seconds, seeds, progress=progress, **settings
-        )
-    return {s: songs[k * n : (k + 1) * n] for k, s in enumerate(strengths)}
+        songs = model.generate(prompts * len(pushes), seconds, seeds, progress=progress, **settings)
+    return [songs[k * n : (k + 1) * n] for k in range(len(pushes))]
 
 
 def _numbers(values):

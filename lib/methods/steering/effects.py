@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import scipy.linalg
 from scipy.spatial.distance import pdist
-from scipy.stats import spearmanr
 
 from ... import stats
 from ...musicgen.model import Clips
@@ -36,8 +35,9 @@ def evaluate(
     Returns
     -------
     pd.DataFrame
-        strength; success (share heard as the target); valence and arousal (shift by the first
-        listener, and by every one: "cues valence", ...); share (of the prompt's shift in the plane
+        strength; success (share heard as the target by every listener that names emotions);
+        valence and arousal (shift by the first listener, and by every one: "cues valence", ...);
+        share (of the prompt's shift in the plane
         of valence and arousal); one column a cue (shift, standard deviations of the world's music);
         surprise (nats a token above the unsteered songs); recoded (shift; below 0: codec
         artefacts); with CLAP, clap (shift of the cosine with the prompt); distance (Fréchet
@@ -64,7 +64,7 @@ def evaluate(
     for strength, answer in answers.items():
         row = {"strength": strength}
         if target is not None:
-            row["success"] = stats.proportion(answer["emotion"] == target)
+            row["success"] = stats.proportion(judge.succeeded(songs[strength], target))
         row |= _shifts(answer, answers[0.0], plane, asked)
         row |= _quality(answer, spectra[strength], spectra[0.0])
         rows.append(row)
@@ -94,33 +94,6 @@ def _quality(answer, spectra, plain):
         "clipped": float(answer["clipped"].mean()),
         "instrument": stats.proportion(answer["instrument"]),
     }
-
-
-def dose(judge: Judge, clips: dict[float, Clips], reference: Clips) -> stats.Estimate:
-    """Does the response follow the dose?
-
-    Parameters
-    ----------
-    judge, clips, reference
-        As in :func:`evaluate`.
-
-    Returns
-    -------
-    stats.Estimate
-        Spearman's correlation of strength with the mean of what is heard along the prompt's shift;
-        the interval resamples songs.
-    """
-    _check_unsteered(clips)
-    plane = [f"{judge.ear} {axis}" for axis in AXES]
-    places = {strength: judge.hear(some)[plane].to_numpy() for strength, some in clips.items()}
-    asked = (judge.hear(reference)[plane].to_numpy() - places[0.0]).mean(0)
-    along = np.stack([place @ asked for place in places.values()], 1)
-    strengths = list(places)
-
-    def follows(songs):
-        return spearmanr(strengths, songs.mean(0)).statistic
-
-    return stats.bootstrap(follows, along, n_resamples=500)
 
 
 def _mel_frames(clips):

@@ -1,7 +1,8 @@
 """Who judges steered songs: listeners, the model itself, and plain measures of sound.
 
 Listeners judge that learned from rendered music alone, never from the clips a direction was found
-on.
+on. Two of them must agree that a song sounds as wanted, and share nothing by default: "spectra"
+learned from other music and measures no cue, "cues" learned from nothing.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import pandas as pd
 from ... import cache, check
 from ...hearing import listeners
 from ...musicgen.model import Clips, Model
+from ...organism import world
 from .instruments import Instruments
 
 AXES = ("valence", "arousal")
@@ -26,8 +28,9 @@ class Judge:
     ----------
     model : Model
     ears : sequence of str
-        Listeners ("cues", "corpus", "vibenet", "clap"); the first names emotions. With "clap",
-        agreement with the prompt is measured, too.
+        Listeners ("spectra", "cues", "corpus", "vibenet", "clap"); the first says where songs lie
+        on the plane, and all of the first three name emotions. With "clap", agreement with the
+        prompt is measured, too.
     n : int
         Songs of neutral prompts from which the instruments' sound is learned.
     training : int
@@ -44,14 +47,14 @@ class Judge:
     def __init__(
         self,
         model: Model,
-        ears: Sequence[str] = ("corpus", "cues"),
+        ears: Sequence[str] = ("spectra", "cues"),
         n: int = 64,
         training: int = listeners.TRAINING_CLIPS,
         seconds: float = 3.0,
     ):
         names = check.texts("ears", ears)
         self.model = model
-        self.ears = {name: listeners.get(name, training) for name in names}
+        self.ears = {name: listeners.get(name, training, codec=model) for name in names}
         recogniser = Instruments(model, n, seconds)
         self.instruments = recogniser.reliability
         self._recognised = recogniser.recognised
@@ -68,6 +71,23 @@ class Judge:
         answer = _answer(self.ears[self.ear], clips, measured)
         return answer[list(AXES)].to_numpy()
 
+    def succeeded(self, clips: Clips, target: str) -> np.ndarray:
+        """Which songs every listener that names emotions hears as one emotion, bool [clip].
+
+        Raises
+        ------
+        ValueError
+            None of the listeners names emotions, or an emotion that they do not know.
+        """
+        check.choice("target", target, world.EMOTIONS)
+        answers = self.hear(clips).filter(like=" emotion")
+        if answers.empty:
+            raise ValueError(
+                f"None of the listeners {list(self.ears)} names emotions: 'spectra', 'cues' and "
+                "'corpus' do."
+            )
+        return (answers == target).all(axis=1).to_numpy()
+
     def hear(self, clips: Clips) -> pd.DataFrame:
         """What is known of each clip, heard once however often it is asked for.
 
@@ -78,7 +98,8 @@ class Judge:
         Returns
         -------
         pd.DataFrame
-            One row a clip: emotion, valence and arousal of every listener ("corpus valence", ...),
+            One row a clip: valence, arousal and, if it names one, emotion of every listener
+            ("spectra valence", ...),
             the world's cues, surprise (nats a token of the unconditional stream: how far from any
             music the model knows), recoded (share of the tokens that come back when the codec
             encodes the song again: tokens that no sound has do not), loud (dBFS), clipped (share of
@@ -108,8 +129,8 @@ class Judge:
             columns |= {f"{name} {axis}": answer[axis].to_numpy() for axis in AXES}
             if "agreement" in answer:
                 columns[name] = answer["agreement"].to_numpy()
-            if "emotion" in answer and "emotion" not in columns:
-                columns["emotion"] = answer["emotion"].to_numpy()
+            if "emotion" in answer:
+                columns[f"{name} emotion"] = answer["emotion"].to_numpy()
         columns |= listeners.get("cues").profile(measured)
         columns["surprise"] = self.model.cross_entropy(clips, "uncond")
         again = self.model.encode(clips.audio, clips.sample_rate)

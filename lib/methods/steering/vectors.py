@@ -270,6 +270,33 @@ def combine(vectors: Iterable[Vector], weights: Iterable[float]) -> Vector:
     return replace(first, units=units, method="+".join(names))
 
 
+def anywhere(vector: Vector, n: int = 10, seed: int = 0) -> list[Vector]:
+    """Vectors that differ from one in nothing but where they point: the control of steering.
+
+    Parameters
+    ----------
+    vector : Vector
+    n, seed : int
+        How many random directions, drawn evenly from all.
+
+    Returns
+    -------
+    list of Vector
+        With the lengths and norms of the one given. Where both kinds of prompts lie along a random
+        direction is not measured: they cannot be monitored (gaps and middles are not a number).
+    """
+    rng = np.random.default_rng([check.count("seed", seed, 0), 5])
+    unknown = dict.fromkeys(vector.units, np.nan)
+    drawn = []
+    for _ in range(check.count("n", n)):
+        units = {
+            site: np.linalg.norm(unit) * between_groups.scaled(rng.normal(size=len(unit)))
+            for site, unit in vector.units.items()
+        }
+        drawn.append(replace(vector, units=units, gaps=unknown, middles=unknown, method="random"))
+    return drawn
+
+
 def check_vector(model: Model, vector: Vector) -> None:
     """Refuse a vector of another model, or one that points nowhere.
 
