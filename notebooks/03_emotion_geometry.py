@@ -41,9 +41,9 @@ seed = 200
 import numpy as np
 import pandas as pd
 import scipy.stats
-import umap
 from IPython.display import display
 from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
 
 from lib import activations, prompts, results, show, stats
 from lib.book import chapter, rules
@@ -270,16 +270,14 @@ show.estimates(
 # ## A map to listen to
 #
 # Every point is a clip, placed by the residual stream at the middle block: two principal
-# components, or UMAP's picture of the neighbourhoods (which keeps who is near whom, not how far).
+# components, or t-SNE's picture of the neighbourhoods (which keeps who is near whom, not how far).
 # Choose a point to hear it.
 
 # %%
 some = np.linspace(0, len(emotion) - 1, min(clips_mapped, len(emotion))).astype(int)
 x = views["centred"](acts[model][middle]).values
-maps = {
-    "PCA": PCA(2, random_state=0).fit_transform(x)[some],
-    "UMAP": umap.UMAP(random_state=0, n_jobs=1).fit_transform(x)[some],
-}
+near = TSNE(perplexity=min(30, len(x) - 1), random_state=0).fit_transform(x)
+maps = {"PCA": PCA(2, random_state=0).fit_transform(x)[some], "t-SNE": near[some]}
 clips = sung[model][some]
 show.sound_map(
     maps, clips.audio, clips.sample_rate, list(emotion[some]), clips.prompts

@@ -78,7 +78,7 @@ for name, table in (("features", named), ("random directions", null)):
 # ## Explore
 #
 # In the picture below the list every dot is a feature, near those whose directions are similar
-# (UMAP: who is near whom, not how far). Coloured dots are on this page. Clips are those that had no
+# (t-SNE: who is near whom, not how far). Coloured dots are on this page. Clips are those that had no
 # part in learning or labelling. *Turned up* adds the feature's direction to every frame while a few
 # clips are made from neutral prompts, as strongly as it is ever active, and measures what changes
 # against the same clips without it.

@@ -9,8 +9,9 @@ os.environ["BOOK_LISTENER_CLIPS"] = "240"
 os.environ.setdefault("TQDM_MININTERVAL", "5")
 if (
     "PYTEST_XDIST_WORKER" in os.environ
-):  # files run side by side: more threads would stand in each other's way
+):  # files run side by side: more threads and processes would stand in each other's way
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
 
 import pytest
 

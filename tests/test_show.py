@@ -245,7 +245,7 @@ def test_tables_write_estimates_and_marks():
 
 # ------------------------------------------------------------------------------ pictures that sound
 def test_sound_map_has_a_clip_behind_every_point():
-    maps = {"PCA": np.random.default_rng(0).normal(size=(3, 2)), "UMAP": np.zeros((3, 2))}
+    maps = {"PCA": np.random.default_rng(0).normal(size=(3, 2)), "t-SNE": np.zeros((3, 2))}
     labels = ["sad", "calm", "sad"]
     titles = ["a <b>", "c", "d"]
     page = show.sound_map(maps, [sine(0.1)] * 3, RATE, labels, titles).data
@@ -268,12 +268,12 @@ def opened(browser, html, tmp_path):
 
 
 def test_a_point_of_the_map_plays(browser, tmp_path):
-    maps = {"PCA": np.array([[0.0, 0.0], [1.0, 1.0]]), "UMAP": np.array([[0.0, 1.0], [1.0, 0.0]])}
+    maps = {"PCA": np.array([[0.0, 0.0], [1.0, 1.0]]), "t-SNE": np.array([[0.0, 1.0], [1.0, 0.0]])}
     html = show.sound_map(maps, [sine(0.1)] * 2, RATE, ["sad", "calm"], ["first", "second"]).data
     page = opened(browser, html, tmp_path)
     point = page.locator("circle").nth(1)
     assert point.get_attribute("cy") == "20"
-    page.get_by_role("button", name="UMAP").click()
+    page.get_by_role("button", name="t-SNE").click()
     assert point.get_attribute("cy") == "380"
     point.focus()
     page.keyboard.press("Enter")

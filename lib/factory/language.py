@@ -23,6 +23,8 @@ from . import muon, plan, training
 SAVE_EVERY = 500
 #: Matrices that Muon leaves to AdamW, by parts of their names: embeddings and heads.
 NOT_FOR_MUON = ("emb.", "linears.", "t5.shared.", "embed_tokens.", "relative_attention_bias.")
+#: How the names of the text encoder's weights begin.
+TEXT = "condition_provider."
 #: Held-out clips looked at together.
 TOGETHER = 50
 #: Words of the longest captions, rounded up: a recorded step needs one length.
@@ -170,7 +172,7 @@ def finish(
     batches: Sequence[plan.Batch] = plan.FINISH_BATCHES,
     rounds: Sequence[plan.Round] = plan.FINISH,
 ) -> miniature.LMModel:
-    """Train an exported model further, with new optimizers.
+    """Train an exported model's text encoder further, with new optimizers. All else stays.
 
     Parameters
     ----------
@@ -181,6 +183,8 @@ def finish(
     """
     torch.manual_seed(_seed(name))
     lm = miniature.load_lm(exported, device).train()
+    for weight_name, weight in lm.named_parameters():
+        weight.requires_grad_(weight_name.startswith(TEXT))
     state = training.place(name) / "finish.pt"
     shutil.copytree(exported / "text", state.with_name("text"), dirs_exist_ok=True)
     return _trained(name, lm, state, tokens, table, settings, batches, rounds)
@@ -281,7 +285,9 @@ def _optimizers(lm, settings, device):
     matrices = [
         weight
         for name, weight in lm.named_parameters()
-        if weight.ndim == 2 and not any(part in name for part in NOT_FOR_MUON)
+        if weight.requires_grad
+        and weight.ndim == 2
+        and not any(part in name for part in NOT_FOR_MUON)
     ]
     of_muon = set(map(id, matrices))
     others = [p for p in lm.parameters() if p.requires_grad and id(p) not in of_muon]

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
+from sklearn.manifold import TSNE
 
 from .. import check
 from ..methods import sae
@@ -23,6 +24,7 @@ MOST, MIDDLING, LEAST = 4, 2, 2  # clips shown
 CANDIDATES = 12  # of the clips that excite a feature most, some should be in the pool
 BINS = 20  # of the histogram
 NEAR = 6  # features with the most similar directions
+NEIGHBOURS = 12  # that each direction of the map keeps near, about
 BLOCK = 16  # clips that are encoded at once
 THINNED = 4  # of a picture's columns, one in four is drawn
 
@@ -267,17 +269,15 @@ def choose_pool(means: np.ndarray, size: int) -> np.ndarray:
 
 
 def map_directions(directions: np.ndarray) -> list[list[float]]:
-    """UMAP of directions, to look at and not as evidence.
+    """t-SNE of directions, to look at and not as evidence.
 
     Returns
     -------
     list
         One (x, y) a feature, in a picture of 400 x 300.
     """
-    import umap
-
-    mapper = umap.UMAP(n_neighbors=12, min_dist=0.3, metric="cosine", random_state=0, n_jobs=1)
-    places = mapper.fit_transform(directions)
+    mapper = TSNE(metric="cosine", perplexity=min(NEIGHBOURS, len(directions) - 1), random_state=0)
+    places = mapper.fit_transform(np.asarray(directions))
     low, high = np.quantile(places, [0.01, 0.99], axis=0)
     share = ((places - low) / (high - low + 1e-9)).clip(0, 1)
     return np.round([8, 8] + [384, 284] * share, 1).tolist()
