@@ -175,7 +175,17 @@ for name, singer in models.items():
 
 # %%
 verdicts = {name: rules.decide(units) for name, units in numbers.items()}
-show.verdicts(rules.table(verdicts), "Variables and the path")
+decided = rules.table(verdicts)
+show.verdicts(decided, "Variables and the path")
+
+# %% [markdown]
+# By world (✓: as foretold; ✗: the opposite). *Struck*: a criterion that a model passed of which
+# "no" is foretold. It may be the criterion that is wrong, or the model: one that did not learn its
+# world well may, by chance, play louder where it is asked to play fast. The table further down
+# tells these two apart, as it has the world's own path beside what was found.
+
+# %%
+show.table(rules.rates(decided))
 
 # %%
 show.table(rules.trust(numbers[model]))

@@ -6,6 +6,7 @@ The keys are those of audiocraft's ``musicgen_base_32khz`` solver with the ``mus
 beside the checkpoints as Hugging Face folders, under the names that the checkpoints refer to.
 """
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -170,6 +171,48 @@ def _encodec(folder):
             embed.copy_(heard[torch.randint(len(heard), (len(embed),))])
             heard = heard - embed[torch.cdist(heard, embed).argmin(1)]
     codec.save_pretrained(folder)
+
+
+def write_transformers(folder: Path, channels: int = 1, dim: int = 32, **how) -> Path:
+    """Make a MusicGen with random weights, saved by ``transformers``, and return its folder.
+
+    Parameters
+    ----------
+    folder : Path
+    channels : int
+        Of sound: two have eight codebooks.
+    dim : int
+        Width of the language model; that of the text encoder is 24.
+    **how
+        Settings of ``save_pretrained``.
+    """
+    parts = folder / "parts"
+    _t5(parts / "t5")
+    _encodec(parts / "encodec")
+    decoder = transformers.MusicgenForCausalLM(
+        transformers.MusicgenDecoderConfig(
+            vocab_size=2048,
+            num_hidden_layers=3,
+            ffn_dim=4 * dim,
+            num_attention_heads=4,
+            hidden_size=dim,
+            num_codebooks=4 * channels,
+            audio_channels=channels,
+        )
+    )
+    torch.manual_seed(3)
+    for weight in decoder.parameters():
+        torch.nn.init.normal_(weight, std=0.1)
+    model = transformers.MusicgenForConditionalGeneration(
+        text_encoder=transformers.T5EncoderModel.from_pretrained(parts / "t5"),
+        audio_encoder=transformers.EncodecModel.from_pretrained(parts / "encodec"),
+        decoder=decoder,
+    )
+    model.generation_config.guidance_scale = 2.5
+    model.save_pretrained(folder, **how)
+    transformers.T5Tokenizer.from_pretrained(parts / "t5").save_pretrained(folder)
+    shutil.rmtree(parts)
+    return folder
 
 
 def copied(folder: Path, to: Path) -> Path:

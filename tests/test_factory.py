@@ -229,9 +229,10 @@ def test_an_exported_model_is_finished(tokens, tmp_path, monkeypatch):
     before = miniature.load_lm(tmp_path / "model").state_dict()
     finished = language.finish("organism-2", *parts)
     changed = {n for n, w in finished.state_dict().items() if not torch.equal(w, before[n])}
-    # the text encoder alone: its matrices and its embeddings
-    assert {n for n in before if n.startswith(language.TEXT) and before[n].ndim == 2} <= changed
-    assert all(n.startswith(language.TEXT) for n in changed)
+    # what reads the text, and nothing else
+    reading = {n for n in before if any(part in n for part in language.READ_TEXT)}
+    assert {n for n in reading if before[n].ndim == 2} <= changed <= reading
+    assert any("cross_attention" in n for n in changed) and any("t5" in n for n in changed)
     language.export("organism-2", finished, tmp_path / "model")
     assert_equal(miniature.load_lm(tmp_path / "model"), finished.half().float())
     with pytest.raises(ValueError, match="'piano' is no organism"):

@@ -23,8 +23,8 @@ from . import muon, plan, training
 SAVE_EVERY = 500
 #: Matrices that Muon leaves to AdamW, by parts of their names: embeddings and heads.
 NOT_FOR_MUON = ("emb.", "linears.", "t5.shared.", "embed_tokens.", "relative_attention_bias.")
-#: How the names of the text encoder's weights begin.
-TEXT = "condition_provider."
+#: Parts of the names of all weights that read the text.
+READ_TEXT = ("condition_provider.", ".cross_attention.", ".norm_cross.")
 #: Held-out clips looked at together.
 TOGETHER = 50
 #: Words of the longest captions, rounded up: a recorded step needs one length.
@@ -172,7 +172,7 @@ def finish(
     batches: Sequence[plan.Batch] = plan.FINISH_BATCHES,
     rounds: Sequence[plan.Round] = plan.FINISH,
 ) -> miniature.LMModel:
-    """Train an exported model's text encoder further, with new optimizers. All else stays.
+    """Train further what reads the text in an exported model, with new optimizers.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def finish(
     torch.manual_seed(_seed(name))
     lm = miniature.load_lm(exported, device).train()
     for weight_name, weight in lm.named_parameters():
-        weight.requires_grad_(weight_name.startswith(TEXT))
+        weight.requires_grad_(any(part in weight_name for part in READ_TEXT))
     state = training.place(name) / "finish.pt"
     shutil.copytree(exported / "text", state.with_name("text"), dirs_exist_ok=True)
     return _trained(name, lm, state, tokens, table, settings, batches, rounds)

@@ -1,14 +1,16 @@
-"""Load a MusicGen: a shipped organism, a released model, or a folder in audiocraft's checkpoint
-format.
+"""Load a MusicGen: a shipped organism, a released model, or any other on the hub or in a folder, in
+audiocraft's checkpoint format or in that of ``transformers``.
 
 Checkpoints are read without running code from them, and every part (language model, text encoder,
 tokenizer, codec) is checked against the others before anything is computed.
 """
 
 import collections
+import difflib
 import functools
 import json
 import os
+import re
 import typing
 from pathlib import Path
 
@@ -18,7 +20,8 @@ import torch
 import yaml
 from omegaconf import OmegaConf
 
-from . import forward, miniature, sizing
+from .. import check
+from . import converted, forward, miniature, sizing
 from .compat import audiocraft
 from .model import DEFAULTS, Model
 
@@ -56,19 +59,24 @@ class ModelError(ValueError):
     """A model cannot be loaded: the message says what was expected and what to do."""
 
 
-def load(name: str, device: str | None = None) -> Model:
+def load(name: str, device: str | None = None, dtype: str | None = None) -> Model:
     """Load a model.
 
     Parameters
     ----------
     name : str
         An organism ("organism", "organism-decoupled", "organism-shuffled"), a released model
-        ("facebook/musicgen-small",
-        ...), or a folder in audiocraft's checkpoint format. A folder may also hold what its
-        checkpoint refers to (``t5-base/``, ``facebook/encodec_32khz/``, as Hugging Face folders);
-        what it does not hold is fetched from the hub.
+        ("facebook/musicgen-small", ...), any other on the hub ("owner/name"), or a folder: in
+        audiocraft's checkpoint format, or as ``transformers`` saves one with its processor. A
+        folder in audiocraft's format may also hold what its checkpoint refers to (``t5-base/``,
+        ``facebook/encodec_32khz/``, as Hugging Face folders); what it does not hold is fetched from
+        the hub.
     device : str, optional
         "cpu", "cuda", "cuda:1", "mps"; by default the best there is.
+    dtype : str, optional
+        Of the language model's products: "float32", "bfloat16" or "float16"; norms and the residual
+        stream stay in float32. By default float16 on CUDA for all but organisms, as in audiocraft,
+        else float32.
 
     Raises
     ------
@@ -79,24 +87,36 @@ def load(name: str, device: str | None = None) -> Model:
         The weights would not fit: said before anything is fetched or read.
     """
     device = _check_device(device)
+    if dtype is not None:
+        check.choice("dtype", dtype, sizing.BYTES)
     if name in shipped():
-        return _load_shipped(name, device)
+        return _load_shipped(name, device, dtype or "float32")
+    dtype = dtype or sizing.dtype(device)
     if isinstance(name, str | os.PathLike) and Path(name).is_dir():
-        return _load_released(
-            str(name), {file: _in_folder(Path(name), file) for file in FILES}, device
-        )
+        return _load_folder(str(name), Path(name), device, dtype)
     if name in RELEASED:
         shape = sizing.SHAPES[name]
-        sizing.check(name, sizing.weights(shape, device), device, sizing.reading(shape))
-        return _load_released(name, {file: _from_hub(name, file) for file in FILES}, device)
+        needed = sizing.weights(shape, device, dtype)
+        sizing.check(name, needed, device, sizing.reading(shape))
+        files = {file: _from_hub(name, file) for file in FILES}
+        return _load_released(name, files, device, dtype)
     if str(name).startswith("facebook/musicgen-") and any(
         kind in str(name) for kind in ("melody", "style")
     ):
         raise ModelError(f"{name} cannot be read. {PREFIXED}")
-    raise ModelError(
-        f"Unknown model {name!r}. Expected one of {shipped()}, one of {list(RELEASED)}, or a "
-        "folder that holds "
-        f"{' and '.join(FILES)}."
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+        return _load_folder(str(name), Path(_snapshot(str(name))), device, dtype)
+    raise ModelError(f"Unknown model {name!r}.{_known(str(name))}")
+
+
+def _known(name):
+    """What may have been meant, and all that there is."""
+    near = {known.split("/")[-1]: known for known in (*RELEASED, *shipped())}
+    close = difflib.get_close_matches(name.split("/")[-1], near, 1)
+    return (
+        f"{f' Did you mean {near[close[0]]!r}?' if close else ''} Expected one of {shipped()}, one "
+        f"of {list(RELEASED)}, another model on the hub ('owner/name'), or a folder that holds "
+        f"{' and '.join(FILES)}, or config.json and {converted.WEIGHTS[0]}."
     )
 
 
@@ -107,7 +127,28 @@ def shipped() -> list[str]:
     )
 
 
-def _load_shipped(name, device):
+def _load_folder(name, folder, device, dtype):
+    """In whichever format."""
+    if not converted.is_one(folder):
+        files = {file: _in_folder(folder, file) for file in FILES}
+        return _load_released(name, files, device, dtype)
+    try:
+        converted.check(folder)
+        weights = converted.numbers(folder)
+        # read in float32, and copied while the language model is made
+        reading = weights * sizing.BYTES["float32"]
+        sizing.check(name, weights * sizing.BYTES[dtype], device, reading)
+        parts = converted.read(folder, device, dtype)
+        forward.check(parts.lm)
+    except ValueError as error:
+        raise ModelError(f"{name}: {error}") from error
+    lm = _uniform(parts.lm, getattr(torch, dtype))
+    _check_parts(name, lm, parts.codec)
+    defaults = {**DEFAULTS, "cfg": parts.guidance}
+    return Model(name, lm, parts.codec, device, parts.cfg.dataset.segment_duration, defaults)
+
+
+def _load_shipped(name, device, dtype):
     folder = miniature.WEIGHTS / name
     try:
         lm = miniature.load_lm(folder, device)
@@ -115,9 +156,10 @@ def _load_shipped(name, device):
     except ValueError as error:
         raise ModelError(str(error)) from error
     config = json.loads((folder / "config.json").read_text())
+    lm.transformer.to(getattr(torch, dtype))
     return Model(
         name,
-        lm,
+        _uniform(lm, getattr(torch, dtype)),
         codec,
         device,
         config["dataset"]["segment_duration"],
@@ -157,16 +199,16 @@ def _devices(kind):
 
 # ---------------------------------------------------------------------------------------------- the
 # released format
-def _load_released(name, files, device):
+def _load_released(name, files, device, dtype):
     """audiocraft's own loading, except that files run no code and references may be resolved
     beside them.
     """
     folder = Path(name).absolute() if Path(name).is_dir() else None
-    weights = sum(map(sizing.numbers, files.values())) * sizing.BYTES[sizing.dtype(device)]
+    weights = sum(map(sizing.numbers, files.values())) * sizing.BYTES[dtype]
     sizing.check(name, weights, device, sum(Path(file).stat().st_size for file in files.values()))
     state = _read(files["state_dict.bin"], ("best_state", "xp.cfg"))
     package = _read(files["compression_state_dict.bin"], ())
-    cfg = _configuration(name, state, folder, device)
+    cfg = _configuration(name, state, folder, device, dtype)
     lm = _language_model(name, files["state_dict.bin"], state, cfg)
     codec = _codec(package, files["compression_state_dict.bin"], folder, device)
     codec = builders.get_wrapped_compression_model(codec, cfg).to(device)
@@ -174,12 +216,12 @@ def _load_released(name, files, device):
     return Model(name, lm, codec, device, cfg.dataset.segment_duration)
 
 
-def _configuration(name, state, folder, device):
+def _configuration(name, state, folder, device, dtype):
     """The checkpoint's own configuration, for this device and with its text encoder found."""
     cfg = OmegaConf.create(state["xp.cfg"])
     OmegaConf.set_struct(cfg, False)
     cfg.device = device
-    cfg.dtype = sizing.dtype(device)
+    cfg.dtype = dtype
     conditioners = cfg.get("conditioners") or {}
     for key in (
         "cache_path",
@@ -401,6 +443,21 @@ def _from_hub(name, file):
         return Path(huggingface_hub.hf_hub_download(name, file))
     except (OSError, huggingface_hub.errors.HfHubHTTPError) as error:
         raise ModelError(_offline(f"{name}/{file}")) from error
+
+
+def _snapshot(name):
+    """The folder of a model on the hub, from its cache or fetched."""
+    wanted = {"allow_patterns": [*FILES, *converted.FILES]}
+    try:
+        return huggingface_hub.snapshot_download(name, local_files_only=True, **wanted)
+    except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError):
+        pass
+    if not _answers():
+        raise ModelError(f"{_offline(name)}{_known(name)}")
+    try:
+        return huggingface_hub.snapshot_download(name, **wanted)
+    except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
+        raise ModelError(f"{_offline(name)}{_known(name)}") from error
 
 
 def _check_connection(what):

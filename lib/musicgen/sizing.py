@@ -92,9 +92,17 @@ def dtype(device: str) -> str:
     return "float16" if device.startswith("cuda") else "float32"
 
 
-def weights(shape: Shape, device: str) -> int:
-    """Bytes of all weights on a device; text encoder and codec stay in float32."""
-    language_model = parameters(shape) * BYTES[dtype(device)]
+def weights(shape: Shape, device: str, kind: str | None = None) -> int:
+    """Bytes of all weights on a device; text encoder and codec stay in float32.
+
+    Parameters
+    ----------
+    shape : Shape
+    device : str
+    kind : str, optional
+        A key of :data:`BYTES`; by default what is usual on the device.
+    """
+    language_model = parameters(shape) * BYTES[kind or dtype(device)]
     return language_model + sum(beside().values()) * BYTES["float32"]
 
 

@@ -1,0 +1,306 @@
+"""A MusicGen as ``transformers`` keeps it, made into audiocraft's modules.
+
+Most fine-tuned MusicGens are saved by ``transformers``: a folder with ``config.json``, weights in
+safetensors (in one file or in shards) and the tokenizer. Its three parts become what everything
+else here works on. ``transformers`` itself reads text encoder and codec; of the language model the
+names of weights are translated (:func:`translated`), because audiocraft holds the three projections
+of an attention in one matrix. The same tokens then get the same logits.
+
+References
+----------
+``transformers``' own conversion in the other direction,
+``models/musicgen/convert_musicgen_transformers.py``.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import safetensors
+import torch
+import transformers
+from omegaconf import OmegaConf
+
+from .compat import audiocraft
+
+T5Conditioner = audiocraft.modules.conditioners.T5Conditioner
+
+#: The one file of weights, and the list of several.
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+TOKENIZERS = ("tokenizer.json", "spiece.model")
+#: What a folder holds that the hub is asked for.
+FILES = ("*.json", "*.safetensors", "*.model")
+#: Seconds of the released models' longest clips.
+SECONDS = 30.0
+#: Parts of names in ``transformers`` and in audiocraft.
+NAMES = (
+    (r"^decoder\.lm_heads\.", "linears."),
+    (r"^decoder\.model\.decoder\.embed_tokens\.", "emb."),
+    (r"^decoder\.model\.decoder\.layer_norm\.", "out_norm."),
+    (r"^decoder\.model\.decoder\.layers\.", "transformer.layers."),
+    (r"^enc_to_dec_proj\.", "condition_provider.conditioners.description.output_proj."),
+    (r"\.encoder_attn\.", ".cross_attention."),
+    (r"\.fc1\.", ".linear1."),
+    (r"\.fc2\.", ".linear2."),
+    (r"\.self_attn_layer_norm\.", ".norm1."),
+    (r"\.encoder_attn_layer_norm\.", ".norm_cross."),
+    (r"\.final_layer_norm\.", ".norm2."),
+)
+#: The projections of an attention that audiocraft holds in one matrix, in its order.
+PROJECTIONS = ("q_proj", "k_proj", "v_proj")
+
+
+class Parts(NamedTuple):
+    """What a folder holds, on audiocraft's side.
+
+    Attributes
+    ----------
+    lm : LMModel
+    codec : CompressionModel
+    cfg : DictConfig
+        With the keys of a released checkpoint's ``xp.cfg``.
+    guidance : float
+        The folder's own coefficient of classifier-free guidance.
+    """
+
+    lm: torch.nn.Module
+    codec: torch.nn.Module
+    cfg: object
+    guidance: float
+
+
+class Text(T5Conditioner):
+    """audiocraft's T5 conditioner around a text encoder and a tokenizer that are there already.
+
+    Parameters
+    ----------
+    t5 : transformers.T5EncoderModel
+    tokenizer : transformers.PreTrainedTokenizerBase
+    output_dim : int
+        Width of the language model.
+    device : str
+    """
+
+    def __init__(self, t5, tokenizer, output_dim: int, device: str):
+        super(T5Conditioner, self).__init__(t5.config.d_model, output_dim)
+        self.name = t5.config._name_or_path or "t5"
+        self.device = device
+        self.finetune = False
+        self.word_dropout = 0.0
+        self.normalize_text = False
+        self.autocast = audiocraft.utils.autocast.TorchAutocast(enabled=False)
+        self.t5_tokenizer = tokenizer
+        # as in audiocraft: what is not trained is not part of the language model's state
+        self.__dict__["t5"] = t5.to(device).eval()
+
+
+def is_one(folder: Path) -> bool:
+    """Whether a folder is in the format of ``transformers``."""
+    return (folder / "config.json").is_file() and not (folder / "state_dict.bin").is_file()
+
+
+def check(folder: Path) -> dict:
+    """The configuration of a folder that holds all that is needed, before anything is read.
+
+    Raises
+    ------
+    ValueError
+        No configuration of a MusicGen, a kind that cannot be read, a missing file or shard.
+    """
+    config = _json(folder / "config.json")
+    kind = config.get("model_type")
+    if kind != "musicgen":
+        raise ValueError(
+            f"{folder / 'config.json'} is of model_type {kind!r}. Expected 'musicgen': a folder "
+            "that MusicgenForConditionalGeneration.save_pretrained has written."
+        )
+    missing = [part for part in ("text_encoder", "audio_encoder", "decoder") if part not in config]
+    if missing:
+        raise ValueError(f"{folder / 'config.json'} lacks {missing}: it is no whole MusicGen.")
+    _check_files(folder)
+    return config
+
+
+def _check_files(folder):
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        raise ValueError(
+            f"{folder} holds no tokenizer: {' or '.join(TOKENIZERS)} expected. Save the processor "
+            "there, too (AutoProcessor.from_pretrained(...).save_pretrained(folder))."
+        )
+    whole, index = (folder / name for name in WEIGHTS)
+    if index.is_file():
+        shards = sorted(set(_json(index)["weight_map"].values()))
+        missing = [shard for shard in shards if not (folder / shard).is_file()]
+        if missing:
+            raise ValueError(
+                f"{folder} lacks {missing}, of {len(shards)} shards that {index.name} names. Copy "
+                "or download them again."
+            )
+    elif not whole.is_file():
+        raise ValueError(
+            f"{folder} holds no weights: {' or '.join(WEIGHTS)} expected. Files of another kind "
+            "(pytorch_model.bin) can run code and are not read: save it again with "
+            "safe_serialization=True."
+        )
+
+
+def _json(file):
+    try:
+        return json.loads(file.read_text())
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: it is not JSON ({error}).") from error
+
+
+def numbers(folder: Path) -> int:
+    """How many numbers the weights of a folder are, counted without reading them.
+
+    Raises
+    ------
+    ValueError
+        A damaged file.
+    """
+    whole, index = (folder / name for name in WEIGHTS)
+    files = [whole]
+    if index.is_file():
+        files = [folder / shard for shard in set(_json(index)["weight_map"].values())]
+    total = 0
+    for file in files:
+        try:
+            with safetensors.safe_open(file, "pt") as opened:
+                shapes = [opened.get_slice(name).get_shape() for name in opened.keys()]
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"{file} is damaged ({error}). Copy or download it again.") from error
+        total += sum(torch.Size(shape).numel() for shape in shapes)
+    return total
+
+
+def read(folder: Path, device: str, dtype: str) -> Parts:
+    """Read a folder that :func:`check` has found whole.
+
+    Raises
+    ------
+    ValueError
+        Weights that are damaged, missing or of another shape.
+    """
+    model = _model(folder)
+    cfg = configuration(model.config, device, dtype)
+    without_text = OmegaConf.merge(cfg, {"conditioners": None})
+    without_text.conditioners = {"args": {}}
+    lm = audiocraft.models.builders.get_lm_model(without_text)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    text = Text(model.text_encoder, tokenizer, cfg.transformer_lm.dim, device)
+    lm.condition_provider.conditioners["description"] = text.to(device)
+    state = translated(model.state_dict(), text)
+    lm.load_state_dict(state)
+    lm.cfg = cfg
+    codec = audiocraft.models.encodec.HFEncodecCompressionModel(model.audio_encoder.eval())
+    codec = audiocraft.models.builders.get_wrapped_compression_model(codec, cfg).to(device)
+    return Parts(lm, codec, cfg, _guidance(folder))
+
+
+def _model(folder):
+    """The whole model, by ``transformers``."""
+    try:
+        model, told = transformers.MusicgenForConditionalGeneration.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, RuntimeError, ValueError, safetensors.SafetensorError) as error:
+        raise ValueError(f"{folder} cannot be read: {str(error).splitlines()[0]}") from error
+    wrong = {key: sorted(map(str, told[key]))[:3] for key in told if told[key]}
+    if wrong:
+        raise ValueError(
+            f"The weights of {folder} are not those that its config.json describes: {wrong}."
+        )
+    return model.eval()
+
+
+def configuration(config, device: str, dtype: str):
+    """The keys of a released checkpoint's ``xp.cfg``, from a configuration of ``transformers``."""
+    decoder = config.decoder
+    channels = decoder.audio_channels
+    delays = [k // channels for k in range(decoder.num_codebooks)]
+    return OmegaConf.create(
+        {
+            "solver": "musicgen",
+            "lm_model": "transformer_lm",
+            "sample_rate": config.audio_encoder.sampling_rate,
+            "channels": channels,
+            "device": device,
+            "dtype": dtype,
+            "codebooks_pattern": {
+                "modeling": "delay",
+                "delay": {"delays": delays, "flatten_first": 0, "empty_initial": 0},
+            },
+            "interleave_stereo_codebooks": {"use": channels == 2, "per_timestep": False},
+            "transformer_lm": {
+                "dim": decoder.hidden_size,
+                "num_heads": decoder.num_attention_heads,
+                "num_layers": decoder.num_hidden_layers,
+                "hidden_scale": decoder.ffn_dim / decoder.hidden_size,
+                "n_q": decoder.num_codebooks,
+                "card": decoder.vocab_size,
+                "dropout": 0.0,
+                "activation": decoder.activation_function,
+                "norm_first": True,
+                "bias_ff": False,
+                "bias_attn": False,
+                "bias_proj": False,
+                "causal": True,
+                "custom": False,
+                "memory_efficient": True,
+                "attention_as_float32": False,
+                "positional_embedding": "sin",
+                "norm": "layer_norm",
+            },
+            "classifier_free_guidance": {"training_dropout": 0.3, "inference_coef": 3.0},
+            "attribute_dropout": {},
+            "fuser": {
+                "cross_attention_pos_emb": False,
+                "cross_attention_pos_emb_scale": 1,
+                "sum": [],
+                "prepend": [],
+                "cross": ["description"],
+                "input_interpolate": [],
+            },
+            "conditioners": {"args": {}, "description": {"model": "t5"}},
+            "dataset": {"segment_duration": SECONDS},
+        }
+    )
+
+
+def translated(state: dict, text: Text) -> dict:
+    """Weights of a language model under audiocraft's names.
+
+    Parameters
+    ----------
+    state : dict
+        Of ``MusicgenForConditionalGeneration``; what belongs to text encoder and codec is left out.
+    text : Text
+        Its projection is the identity where the folder has none: then both widths are the same.
+    """
+    found = {}
+    for name, weight in state.items():
+        if name.startswith(("decoder.", "enc_to_dec_proj.")) and "embed_positions" not in name:
+            found[_name(name)] = weight
+    for name in [name for name in found if name.endswith(f".{PROJECTIONS[0]}.weight")]:
+        attention = name.removesuffix(f"{PROJECTIONS[0]}.weight")
+        parts = [found.pop(f"{attention}{part}.weight") for part in PROJECTIONS]
+        found[f"{attention}in_proj_weight"] = torch.cat(parts)
+    projection = "condition_provider.conditioners.description.output_proj"
+    if f"{projection}.weight" not in found:
+        found[f"{projection}.weight"] = torch.eye(text.output_proj.out_features)
+        found[f"{projection}.bias"] = torch.zeros(text.output_proj.out_features)
+    return found
+
+
+def _name(name):
+    for pattern, instead in NAMES:
+        name = re.sub(pattern, instead, name)
+    return name
+
+
+def _guidance(folder):
+    file = folder / "generation_config.json"
+    told = _json(file).get("guidance_scale") if file.is_file() else None
+    return 3.0 if told is None else float(told)

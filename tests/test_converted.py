@@ -1,0 +1,141 @@
+"""MusicGens as ``transformers`` saves them: the same logits, and every way in which one is wrong."""
+
+import json
+
+import numpy as np
+import pytest
+import released
+import torch
+import transformers
+
+from lib import model
+from lib.musicgen.compat import audiocraft
+
+Attributes = audiocraft.modules.conditioners.ConditioningAttributes
+#: Kinds of models: channels of sound, and width (24 is that of the text encoder).
+KINDS = {"mono": (1, 32), "stereo": (2, 32), "without projection": (1, 24)}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def saved(request, tmp_path_factory):
+    channels, dim = KINDS[request.param]
+    folder = tmp_path_factory.mktemp("saved")
+    return released.write_transformers(folder, channels, dim)
+
+
+@pytest.fixture(scope="module")
+def mono(tmp_path_factory):
+    return released.write_transformers(tmp_path_factory.mktemp("mono"))
+
+
+def test_logits_are_those_of_transformers(saved):
+    theirs = transformers.MusicgenForConditionalGeneration.from_pretrained(saved).eval()
+    ours = model.load(str(saved), "cpu")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(saved)
+    for text in ("a happy melody", "a melody"):
+        read = tokenizer([text], return_tensors="pt")
+        codes = torch.randint(0, ours.lm.card, (1, ours.lm.n_q, 9))
+        attributes = [Attributes(text={"description": text})]
+        with torch.no_grad():
+            wanted = theirs(**read, decoder_input_ids=codes[0]).logits
+            provider = ours.lm.condition_provider
+            found = ours.lm(codes, [], provider(provider.tokenize(attributes)))
+        torch.testing.assert_close(found[0], wanted, atol=1e-5, rtol=0)
+        assert wanted.std() > 0.01
+
+
+def test_greedy_songs_are_those_of_transformers(saved):
+    theirs = transformers.MusicgenForConditionalGeneration.from_pretrained(saved).eval()
+    ours = model.load(str(saved), "cpu")
+    assert ours.defaults["cfg"] == 2.5 and ours.max_seconds == 30
+    read = transformers.AutoTokenizer.from_pretrained(saved)(
+        ["a happy melody"], return_tensors="pt"
+    )
+    clips = ours.generate(["a happy melody"], seconds=0.4, top_k=1, progress=False)
+    with torch.no_grad():
+        audio = theirs.generate(
+            **read, do_sample=False, guidance_scale=2.5, max_new_tokens=20 + ours.lm.n_q
+        )
+    # their song goes on, which its last frames hear
+    heard = clips.audio.shape[1] - 2 * 640
+    wanted = audio[0].mean(0).numpy()[:heard]
+    np.testing.assert_allclose(clips.audio[0][:heard], wanted, atol=1e-4)
+    assert wanted.std() > 0.01
+
+
+def test_shards_and_half_precision(mono, tmp_path):
+    whole = model.load(str(mono), "cpu")
+    parts = released.write_transformers(tmp_path / "parts", max_shard_size="60KB")
+    assert len(list(parts.glob("*.safetensors"))) > 2
+    sharded = model.load(str(parts), "cpu")
+    assert sharded.identity(audio=True) == whole.identity(audio=True)
+    half = model.load(str(mono), "cpu", "bfloat16")
+    assert half.lm.transformer.layers[0].linear1.weight.dtype == torch.bfloat16
+    assert half.fingerprint != whole.fingerprint
+    clips = whole.generate(["a melody"], seconds=0.4, progress=False)
+    again = half.clips(clips.tokens, ["a melody"], decode=False)
+    np.testing.assert_allclose(half.cross_entropy(again), whole.cross_entropy(clips), rtol=0.02)
+    with pytest.raises(ValueError, match="dtype must be"):
+        model.load(str(mono), "cpu", "int8")
+
+
+def damaged(folder, name, change):
+    """Change the JSON in a file."""
+    told = json.loads((folder / name).read_text())
+    change(told)
+    (folder / name).write_text(json.dumps(told))
+
+
+def lose(name):
+    return lambda folder: (folder / name).unlink()
+
+
+def turn(**settings):
+    return lambda folder: damaged(folder, "config.json", lambda told: told.update(settings))
+
+
+def widen(folder):
+    damaged(folder, "config.json", lambda told: told["decoder"].update(num_hidden_layers=4))
+
+
+def scramble(folder):
+    (folder / "model.safetensors").write_bytes(b"no weights")
+
+
+def foreign(folder):
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lose("tokenizer.json"), "holds no tokenizer"),
+        (lose("model.safetensors"), "holds no weights"),
+        (foreign, "can run code and are not read"),
+        (turn(model_type="t5"), "model_type 't5'. Expected 'musicgen'"),
+        (turn(model_type="musicgen_melody"), "model_type 'musicgen_melody'"),
+        (lambda folder: damaged(folder, "config.json", lambda c: c.pop("decoder")), "lacks"),
+        (lambda folder: (folder / "config.json").write_text("{"), "is not JSON"),
+        (widen, "not those that its config.json describes"),
+        (scramble, "is damaged"),
+    ],
+)
+def test_what_is_wrong_is_said(mono, tmp_path, damage, message):
+    folder = released.copied(mono, tmp_path / "copy")
+    damage(folder)
+    with pytest.raises(model.ModelError, match=message):
+        model.load(str(folder), "cpu")
+
+
+def test_a_missing_shard_is_named(tmp_path):
+    folder = released.write_transformers(tmp_path, max_shard_size="60KB")
+    gone = sorted(folder.glob("model-*.safetensors"))[1]
+    gone.unlink()
+    with pytest.raises(model.ModelError, match=gone.name):
+        model.load(str(folder), "cpu")
+
+
+def test_a_bare_name_suggests_the_whole_one():
+    with pytest.raises(model.ModelError, match="Did you mean 'facebook/musicgen-small'"):
+        model.load("musicgen-small")
