@@ -111,64 +111,6 @@ def seeds(seed, n: int) -> list[int]:
     return [count(f"seed[{i}]", value, 0) for i, value in enumerate(given)]
 
 
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
 # -------------------------------------------------------------------------------------------- texts
 def texts(name: str, values, n: int | None = None) -> list[str]:
     """A list of strings from any iterable of them (a generator, too);

@@ -1,8 +1,10 @@
 """MusicGens as ``transformers`` saves them: the same logits, and every way in which one is wrong."""
 
+import importlib.util
 import json
 
 import numpy as np
+import peft
 import pytest
 import released
 import torch
@@ -139,3 +141,53 @@ def test_a_missing_shard_is_named(tmp_path):
 def test_a_bare_name_suggests_the_whole_one():
     with pytest.raises(model.ModelError, match="Did you mean 'facebook/musicgen-small'"):
         model.load("musicgen-small")
+
+
+# ----------------------------------------------------------------------------------------- adapters
+@pytest.fixture(scope="module")
+def adapter(mono, tmp_path_factory):
+    """A LoRA adapter with random weights, and the model with it, by PEFT."""
+    base = transformers.MusicgenForConditionalGeneration.from_pretrained(mono)
+    asked = peft.LoraConfig(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj", "fc1"])
+    adapted = peft.get_peft_model(base, asked)
+    torch.manual_seed(4)
+    for name, weight in adapted.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(weight, std=0.3)
+    folder = tmp_path_factory.mktemp("adapter")
+    adapted.save_pretrained(folder)
+    return folder, adapted.eval()
+
+
+def test_an_adapter_is_added(mono, adapter):
+    folder, theirs = adapter
+    ours = model.load(str(mono), "cpu", adapter=folder)
+    assert str(folder) in ours.name
+    assert ours.fingerprint != model.load(str(mono), "cpu").fingerprint
+    tokenizer = transformers.AutoTokenizer.from_pretrained(mono)
+    codes = torch.randint(0, ours.lm.card, (1, ours.lm.n_q, 9))
+    with torch.no_grad():
+        read = tokenizer(["a happy melody"], return_tensors="pt")
+        wanted = theirs(**read, decoder_input_ids=codes[0]).logits
+        provider = ours.lm.condition_provider
+        attributes = [Attributes(text={"description": "a happy melody"})]
+        found = ours.lm(codes, [], provider(provider.tokenize(attributes)))
+    torch.testing.assert_close(found[0], wanted, atol=1e-4, rtol=0)
+
+
+def test_an_adapter_that_does_not_fit(mono, adapter, tmp_path, monkeypatch):
+    folder, _ = adapter
+    wider = released.write_transformers(tmp_path / "wider", dim=64)
+    with pytest.raises(model.ModelError, match=r"does not fit this model, .*size mismatch"):
+        model.load(str(wider), "cpu", adapter=folder)
+    elsewhere = released.copied(folder, tmp_path / "elsewhere")
+    damaged(elsewhere, "adapter_config.json", lambda c: c.update(target_modules=["nowhere"]))
+    with pytest.raises(model.ModelError, match="does not fit this model"):
+        model.load(str(mono), "cpu", adapter=elsewhere)
+    with pytest.raises(model.ModelError, match="lacks adapter_config"):
+        model.load(str(mono), "cpu", adapter=tmp_path)
+    with pytest.raises(model.ModelError, match="organism takes no adapter"):
+        model.load("organism", adapter=folder)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(model.ModelError, match="pip install peft"):
+        model.load(str(mono), "cpu", adapter=folder)

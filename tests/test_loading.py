@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from released import copied
 
 from lib import model
-from lib.musicgen import loading
+from lib.musicgen import loading, selfcheck
 
 
 def test_released_format(folder):
@@ -184,3 +184,44 @@ def test_a_device_that_is_not_there():
     for device in ("cuda:7", "gpu", "xpu", "cpu:1"):
         with pytest.raises(model.ModelError, match="device must be one of"):
             model.load("organism", device=device)
+
+
+def never(state):
+    state["linears.0.weight"].fill_(float("nan"))
+
+
+def deaf(state):
+    for name in state:
+        if "cross_attention.out_proj" in name:
+            state[name].zero_()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [(never, "predictions are not numbers"), (deaf, "whatever the text says")],
+)
+def test_a_model_that_does_not_work_is_refused(folder, tmp_path, damage, message):
+    copy = copied(folder, tmp_path / "copy")
+    package = torch.load(copy / "state_dict.bin", weights_only=True)
+    damage(package["best_state"])
+    torch.save(package, copy / "state_dict.bin")
+    with pytest.raises(model.ModelError, match=message):
+        model.load(str(copy), "cpu")
+
+
+def test_what_a_look_at_a_model_finds(miniature, monkeypatch):
+    selfcheck.examine(miniature)
+    monkeypatch.setattr(
+        miniature, "decode", lambda tokens: np.zeros((len(tokens), 640), np.float32)
+    )
+    with pytest.raises(ValueError, match="plays silence"):
+        selfcheck.examine(miniature)
+    monkeypatch.undo()
+    tokens = miniature.sing
+
+    def other(*arguments, **settings):
+        return (tokens(*arguments, **settings) + 1) % miniature.lm.card
+
+    monkeypatch.setattr(miniature, "sing", other)
+    with pytest.raises(ValueError, match="does not predict what it sang"):
+        selfcheck.examine(miniature)

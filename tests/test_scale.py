@@ -266,6 +266,13 @@ def test_a_changed_model_is_used_here_and_refused_elsewhere(clips, tmp_path, pla
         scale.each(print, changed, [1], workers=1)
 
 
+def test_workers_have_the_precision_that_was_given(played):
+    half = model.load("organism", "cpu", "bfloat16")
+    (kind,) = scale.each(lambda m, item: m.identity()["dtype"], half, [0], workers=1)
+    assert kind == half.identity()["dtype"] == "torch.bfloat16"
+    assert model.load("organism", "cpu").identity()["dtype"] == "torch.float32"
+
+
 def test_another_precision_is_refused(organism, played, monkeypatch):
     identity = model.Model.identity
     monkeypatch.setattr(

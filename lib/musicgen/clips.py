@@ -1,10 +1,24 @@
-"""Clips: generated or recorded excerpts with all that is known of how they came about."""
+"""Clips: generated or recorded excerpts with all that is known of how they came about.
 
+On disk (:meth:`Clips.save`) they are a folder that anybody can open: one WAV file a clip,
+``clips.csv`` with their prompts, seeds and settings, ``tokens.npy``, and ``clips.json`` with what
+all have in common.
+"""
+
+import json
+import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import soundfile
 
 from .. import check
+
+TABLE = "clips.csv"
+TOKENS = "tokens.npy"
+COMMON = "clips.json"
 
 
 @dataclass(frozen=True)
@@ -22,6 +36,8 @@ class Clips:
     seeds : list of int
     settings : dict
         seconds, temperature, top_k, cfg and, if there was one, the negative prompt.
+    begun : float
+        Seconds at the start of each clip that were given, not generated.
     """
 
     tokens: np.ndarray
@@ -31,6 +47,7 @@ class Clips:
     prompts: list[str]
     seeds: list[int]
     settings: dict
+    begun: float = 0.0
 
     def __len__(self):
         return len(self.prompts)
@@ -46,6 +63,69 @@ class Clips:
             seeds=[self.seeds[i] for i in which],
         )
 
+    def to_frame(self) -> pd.DataFrame:
+        """One row a clip: its file (as :meth:`save` names it), prompt, seed and settings."""
+        files = [f"{i:04d}.wav" for i in range(len(self))]
+        table = pd.DataFrame({"file": files, "prompt": self.prompts, "seed": self.seeds})
+        return table.assign(**self.settings, begun=self.begun)
+
+    def save(self, folder: str | os.PathLike) -> Path:
+        """Write the clips into a folder of their own.
+
+        Parameters
+        ----------
+        folder : str or path
+            Made if it does not exist; it must be empty.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        FileExistsError
+            The folder holds something.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise FileExistsError(f"{folder} is not empty: choose a folder that is, or a new one.")
+        table = self.to_frame()
+        if self.audio.shape[-1]:
+            for file, audio in zip(table["file"], self.audio, strict=True):
+                soundfile.write(folder / file, audio.T, self.sample_rate, "FLOAT")
+        table.to_csv(folder / TABLE, index=False)
+        np.save(folder / TOKENS, self.tokens)
+        common = {"sample_rate": self.sample_rate, "frame_rate": self.frame_rate}
+        common |= {"settings": self.settings, "begun": self.begun}
+        (folder / COMMON).write_text(json.dumps(common, indent=1) + "\n")
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> "Clips":
+        """The clips that :meth:`save` has written.
+
+        Raises
+        ------
+        ValueError
+            A file that is missing or damaged, or that does not fit the others.
+        """
+        folder = Path(folder)
+        for name in (TABLE, TOKENS, COMMON):
+            if not (folder / name).is_file():
+                raise ValueError(f"{folder} lacks {name}. Clips.save writes it: save them again.")
+        try:
+            table = pd.read_csv(folder / TABLE, keep_default_na=False)
+            tokens = np.load(folder / TOKENS, allow_pickle=False)
+            common = json.loads((folder / COMMON).read_text())
+            audio = _read_audio(folder, table["file"], common["sample_rate"])
+            prompts, seeds = list(table["prompt"].map(str)), table["seed"].tolist()
+        except (ValueError, KeyError, TypeError, soundfile.SoundFileError) as error:
+            raise ValueError(f"{folder} holds damaged clips: {error}") from error
+        check.same_length(**{TABLE: prompts, TOKENS: tokens})
+        return cls(tokens, audio, prompts=prompts, seeds=seeds, **common)
+
     def under(self, prompts: list[str]) -> "Clips":
         """The same music under other prompts, for replay."""
         return replace(self, prompts=check.texts("prompts", prompts, len(self)))
@@ -53,3 +133,17 @@ class Clips:
     def silent(self) -> "Clips":
         """The same without sound: what another machine needs to read them."""
         return replace(self, audio=self.audio[:, :0])
+
+
+def _read_audio(folder, files, sample_rate):
+    """Audio [clip, (channel,) sample]; empty where none was saved."""
+    there = [(folder / file).is_file() for file in files]
+    if not any(there):
+        return np.zeros((len(files), 0), np.float32)
+    if not all(there):
+        raise ValueError(f"{files[there.index(False)]} is missing")
+    read = [soundfile.read(folder / file, dtype="float32") for file in files]
+    rates = {rate for _, rate in read}
+    if rates != {sample_rate}:
+        raise ValueError(f"sound files of {sorted(rates)} Hz, and {sample_rate} Hz were saved")
+    return np.stack([audio.T for audio, _ in read])

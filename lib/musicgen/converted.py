@@ -12,8 +12,10 @@ References
 ``models/musicgen/convert_musicgen_transformers.py``.
 """
 
+import importlib.util
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +31,8 @@ T5Conditioner = audiocraft.modules.conditioners.T5Conditioner
 #: The one file of weights, and the list of several.
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 TOKENIZERS = ("tokenizer.json", "spiece.model")
+#: What an adapter's folder holds.
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 #: What a folder holds that the hub is asked for.
 FILES = ("*.json", "*.safetensors", "*.model")
 #: Seconds of the released models' longest clips.
@@ -175,15 +179,24 @@ def numbers(folder: Path) -> int:
     return total
 
 
-def read(folder: Path, device: str, dtype: str) -> Parts:
+def read(folder: Path, device: str, dtype: str, adapter: Path | None = None) -> Parts:
     """Read a folder that :func:`check` has found whole.
+
+    Parameters
+    ----------
+    folder : Path
+    device, dtype : str
+    adapter : Path, optional
+        A folder that PEFT has written: its changes are added to the weights.
 
     Raises
     ------
     ValueError
-        Weights that are damaged, missing or of another shape.
+        Weights that are damaged, missing or of another shape; an adapter of another model.
     """
     model = _model(folder)
+    if adapter is not None:
+        model = _adapted(model, adapter)
     cfg = configuration(model.config, device, dtype)
     without_text = OmegaConf.merge(cfg, {"conditioners": None})
     without_text.conditioners = {"args": {}}
@@ -213,6 +226,38 @@ def _model(folder):
             f"The weights of {folder} are not those that its config.json describes: {wrong}."
         )
     return model.eval()
+
+
+def check_adapter(folder: Path) -> None:
+    """Refuse what is no adapter, before anything is read.
+
+    Raises
+    ------
+    ValueError
+        A file that is missing, or PEFT itself.
+    """
+    for name in ADAPTER:
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder} lacks {name}. An adapter, as PEFT saves it, holds both.")
+    if importlib.util.find_spec("peft") is None:
+        raise ValueError("Adapters need PEFT: pip install peft.")
+
+
+def _adapted(model, folder):
+    """A model with an adapter's changes in its weights."""
+    import peft
+
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*missing adapter keys")
+            adapted = peft.PeftModel.from_pretrained(model, folder)
+    except (ValueError, RuntimeError, KeyError, TypeError, OSError, UserWarning) as error:
+        cause = " ".join(" ".join(str(error).splitlines()[:2]).split())
+        raise ValueError(
+            f"The adapter in {folder} does not fit this model, but that which its "
+            f"base_model_name_or_path names: {cause}"
+        ) from error
+    return adapted.merge_and_unload()
 
 
 def configuration(config, device: str, dtype: str):

@@ -21,7 +21,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from .. import check
-from . import converted, forward, miniature, sizing
+from . import converted, forward, miniature, selfcheck, sizing
 from .compat import audiocraft
 from .model import DEFAULTS, Model
 
@@ -59,7 +59,12 @@ class ModelError(ValueError):
     """A model cannot be loaded: the message says what was expected and what to do."""
 
 
-def load(name: str, device: str | None = None, dtype: str | None = None) -> Model:
+def load(
+    name: str,
+    device: str | None = None,
+    dtype: str | None = None,
+    adapter: str | os.PathLike | None = None,
+) -> Model:
     """Load a model.
 
     Parameters
@@ -77,18 +82,23 @@ def load(name: str, device: str | None = None, dtype: str | None = None) -> Mode
         Of the language model's products: "float32", "bfloat16" or "float16"; norms and the residual
         stream stay in float32. By default float16 on CUDA for all but organisms, as in audiocraft,
         else float32.
+    adapter : str or path, optional
+        The folder of an adapter (LoRA and others), as PEFT saves it, on a model of ``transformers``:
+        its changes are added to the weights.
 
     Raises
     ------
     ModelError
         Unknown name, missing file, damaged or unsafe checkpoint, parts that do not fit, unsupported
-        conditioning, no connection.
+        conditioning, no connection; a model that does not work (``selfcheck``).
     MemoryError
         The weights would not fit: said before anything is fetched or read.
     """
     device = _check_device(device)
     if dtype is not None:
         check.choice("dtype", dtype, sizing.BYTES)
+    if adapter is not None:
+        return _load_adapted(name, device, dtype or sizing.dtype(device), Path(adapter))
     if name in shipped():
         return _load_shipped(name, device, dtype or "float32")
     dtype = dtype or sizing.dtype(device)
@@ -104,7 +114,7 @@ def load(name: str, device: str | None = None, dtype: str | None = None) -> Mode
         kind in str(name) for kind in ("melody", "style")
     ):
         raise ModelError(f"{name} cannot be read. {PREFIXED}")
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+    if re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(name)):
         return _load_folder(str(name), Path(_snapshot(str(name))), device, dtype)
     raise ModelError(f"Unknown model {name!r}.{_known(str(name))}")
 
@@ -129,23 +139,49 @@ def shipped() -> list[str]:
 
 def _load_folder(name, folder, device, dtype):
     """In whichever format."""
-    if not converted.is_one(folder):
-        files = {file: _in_folder(folder, file) for file in FILES}
-        return _load_released(name, files, device, dtype)
+    if converted.is_one(folder):
+        return _load_converted(name, folder, device, dtype)
+    files = {file: _in_folder(folder, file) for file in FILES}
+    return _load_released(name, files, device, dtype)
+
+
+def _load_adapted(name, device, dtype, adapter):
+    """A model of ``transformers`` with an adapter."""
+    if name in shipped():
+        raise ModelError(f"{name} takes no adapter: adapters belong to models of transformers.")
+    try:
+        converted.check_adapter(adapter)
+    except ValueError as error:
+        raise ModelError(str(error)) from error
+    folder = Path(name) if Path(name).is_dir() else Path(_snapshot(str(name)))
+    return _load_converted(f"{name} + {adapter}", folder, device, dtype, adapter)
+
+
+def _load_converted(name, folder, device, dtype, adapter=None):
     try:
         converted.check(folder)
         weights = converted.numbers(folder)
         # read in float32, and copied while the language model is made
         reading = weights * sizing.BYTES["float32"]
         sizing.check(name, weights * sizing.BYTES[dtype], device, reading)
-        parts = converted.read(folder, device, dtype)
+        parts = converted.read(folder, device, dtype, adapter)
         forward.check(parts.lm)
     except ValueError as error:
         raise ModelError(f"{name}: {error}") from error
     lm = _uniform(parts.lm, getattr(torch, dtype))
     _check_parts(name, lm, parts.codec)
     defaults = {**DEFAULTS, "cfg": parts.guidance}
-    return Model(name, lm, parts.codec, device, parts.cfg.dataset.segment_duration, defaults)
+    seconds = parts.cfg.dataset.segment_duration
+    return _examined(Model(name, lm, parts.codec, device, seconds, defaults))
+
+
+def _examined(model):
+    """The model, after a quick look at whether it works."""
+    try:
+        selfcheck.examine(model)
+    except ValueError as error:
+        raise ModelError(f"{model.name} was read, but {error}") from error
+    return model
 
 
 def _load_shipped(name, device, dtype):
@@ -213,7 +249,7 @@ def _load_released(name, files, device, dtype):
     codec = _codec(package, files["compression_state_dict.bin"], folder, device)
     codec = builders.get_wrapped_compression_model(codec, cfg).to(device)
     _check_parts(name, lm, codec)
-    return Model(name, lm, codec, device, cfg.dataset.segment_duration)
+    return _examined(Model(name, lm, codec, device, cfg.dataset.segment_duration))
 
 
 def _configuration(name, state, folder, device, dtype):

@@ -8,6 +8,7 @@
 """
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -124,6 +125,8 @@ class Model:
         negative: str = "",
         beside: list[str] = (),
         batch_size: int | None = None,
+        prompt_audio: np.ndarray | None = None,
+        prompt_sample_rate: int | None = None,
         keep: bool = False,
         progress: bool = True,
         part: Part | None = None,
@@ -150,6 +153,11 @@ class Model:
             ``Edit.interchange`` takes from it.
         batch_size : int, optional
             Clips at once; left out, as many as keep their attention within 4 GiB, at most 64.
+        prompt_audio : array_like [shape=(sample,) or (clip, sample)], optional
+            What the clips begin with, the same for all or one a clip, as for :meth:`encode`: each
+            goes on from there. It is part of the clip and of its seconds.
+        prompt_sample_rate : int, optional
+            Left out, the model's own.
         keep : bool
             Keep the tokens on disk (under ``artifacts/clips``), so that chapters which ask for the
             same clips share them. They are named by all that they follow from, edits included.
@@ -168,6 +176,9 @@ class Model:
             beside = check.texts("beside", beside, len(prompts))
         batch_size = check.count("batch_size", batch_size, optional=True)
         frames = self.frames(settings["seconds"])
+        begun = None
+        if prompt_audio is not None:
+            begun = self._begun(prompt_audio, prompt_sample_rate, len(prompts), frames)
         part = part or Part(range(len(prompts)), len(prompts))
 
         def sing():
@@ -178,16 +189,36 @@ class Model:
                 frames,
                 part,
                 beside=beside,
+                begun=begun,
                 size=batch_size,
                 progress=progress,
             )
 
         if keep:
             what = self.follows_from(prompts, seeds, settings, beside, part)
+            if begun is not None:
+                what["begun"] = begun
             tokens = cache.keep("clips", what, sing)
         else:
             tokens = sing()
-        return self._clips(tokens, prompts, seeds, settings)
+        clips = self._clips(tokens, prompts, seeds, settings)
+        if begun is None:
+            return clips
+        return replace(clips, begun=begun.shape[-1] / self.frame_rate)
+
+    def _begun(self, audio, sample_rate, n, frames):
+        """Tokens that the clips begin with, int64 [clip, n_q, frame]."""
+        tokens = self.encode(audio, sample_rate or self.sample_rate)
+        if len(tokens) not in (1, n):
+            raise ValueError(
+                f"prompt_audio must be one clip, or one for each of {n} prompts. Got {len(tokens)}."
+            )
+        if tokens.shape[-1] >= frames:
+            raise ValueError(
+                f"prompt_audio lasts {tokens.shape[-1] / self.frame_rate:g} s, and the clips only "
+                f"{frames / self.frame_rate:g}: seconds counts what is given, too."
+            )
+        return np.broadcast_to(tokens, (n, *tokens.shape[1:]))
 
     def frames(self, seconds: float) -> int:
         """Frames of a clip of some length."""
@@ -234,6 +265,7 @@ class Model:
         visitors=None,
         *,
         beside=(),
+        begun=None,
         size=None,
         progress=False,
     ) -> np.ndarray:
@@ -247,6 +279,8 @@ class Model:
         part : Part
         visitors : Visitors, optional
             Who reads, behind the edits in force.
+        begun : np.ndarray [shape=(clip, n_q, frame)], optional
+            Tokens that the clips begin with.
         """
         forward.check_hooks(self.lm)
         streams = (*STREAMS, BESIDE) if beside else STREAMS
@@ -280,6 +314,7 @@ class Model:
                     [beside[i] for i in batch] if beside else [],
                     self._visitors(about, visitors),
                     bar.update,
+                    None if begun is None else begun[batch.start : batch.stop],
                 )
                 tokens[batch.start : batch.stop] = codes.cpu().numpy()
         return tokens
@@ -399,50 +434,6 @@ class Model:
         audio = self.decode(tokens) if decode else np.zeros((len(tokens), 0), np.float32)
         return Clips(tokens, audio, self.sample_rate, self.frame_rate, prompts, seeds, settings)
 
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
-    #
     # ------------------------------------------------------------------------------------ replaying
     def replay(
         self,

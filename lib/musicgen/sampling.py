@@ -10,6 +10,7 @@ does not depend on the batch it is made in.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from .forward import Network, Past
@@ -17,6 +18,8 @@ from .run import Visitors
 
 #: Steps whose random numbers are drawn at once.
 BLOCK = 32
+#: In the place of a token that is not drawn yet.
+UNKNOWN = -1
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ def sample(
     beside: list[str],
     visitors: Visitors,
     progress: Callable[[], None],
+    begun: np.ndarray | None = None,
 ) -> torch.Tensor:
     """Sample tokens, int64 [clip, n_q, frame].
 
@@ -68,6 +72,8 @@ def sample(
         Who reads or changes what on the way; rows are [cond, uncond, beside], each with all clips.
     progress : callable
         Called before every step.
+    begun : np.ndarray [shape=(clip, n_q, frame)], optional
+        Tokens that the clips begin with: they are read, not drawn.
     """
     n = len(prompts)
     every = [*prompts, *[settings.negative] * n, *beside]
@@ -75,7 +81,9 @@ def sample(
     text = network.read_text(every, visitors)
     pattern = lm.pattern_provider.get_pattern(frames)
     device = lm.emb[0].weight.device
-    codes = torch.full((n, lm.n_q, frames), -1, dtype=torch.long, device=device)
+    codes = torch.full((n, lm.n_q, frames), UNKNOWN, dtype=torch.long, device=device)
+    if begun is not None:
+        codes[..., : begun.shape[-1]] = torch.tensor(begun, device=device)
     sequence, _, real = pattern.build_pattern_sequence(codes, lm.special_token_id)
     steps = sequence.shape[-1] - 1
     past = Past(network, len(every), steps)
@@ -88,7 +96,9 @@ def sample(
         tokens = sequence[..., step : step + 1].repeat(streams, 1, 1)
         logits = network.pass_through(tokens, text, visitors.at(step), past)[:, :, 0]
         drawn = _next(logits[:n], logits[n : 2 * n], settings, noise)
-        sequence[..., step + 1] = torch.where(real[:, step + 1], drawn, lm.special_token_id)
+        drawn = torch.where(real[:, step + 1], drawn, lm.special_token_id)
+        there = sequence[..., step + 1]
+        sequence[..., step + 1] = torch.where(there == UNKNOWN, drawn, there)
     return pattern.revert_pattern_sequence(sequence, special_token=-1)[0][..., :frames]
 
 

@@ -363,10 +363,10 @@ def _loaded(origin):
     ScaleError
         It is another one.
     """
-    m = loading.load(origin.name, origin.device)
     if origin.identity is None:
-        return m
+        return loading.load(origin.name, origin.device)
     wanted = dict(origin.identity)
+    m = loading.load(origin.name, origin.device, wanted["dtype"].removeprefix("torch."))
     found = m.identity()
     different = [part for part in wanted if wanted[part] != found.get(part)]
     if "dtype" in different:

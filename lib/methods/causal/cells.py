@@ -45,6 +45,11 @@ def sing_cells(
     dict
         (site, first frame, past the last) -> Clips, one a song.
     """
+    if clips.begun:
+        raise ValueError(
+            f"These clips go on from {clips.begun:g} s of given audio, and cannot be sung again "
+            "from their prompts and seeds: generate them without prompt_audio."
+        )
     n = len(clips)
     frames = clips.tokens.shape[-1]
     prompts = check.texts("prompts", prompts, n)

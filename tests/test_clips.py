@@ -1,0 +1,101 @@
+"""Clips: some of them, kept in a folder, gone on with."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+from lib import causal
+from lib.musicgen.clips import Clips
+from lib.musicgen.compat import audiocraft
+
+
+@pytest.fixture(scope="module")
+def clips(organism):
+    return organism.generate(["sad music", "NA"], 0.8, [3, 9], cfg=1.5, progress=False)
+
+
+def test_saved_clips_come_back(clips, tmp_path):
+    folder = clips.save(tmp_path / "mine")
+    again = Clips.load(folder)
+    assert again.prompts == ["sad music", "NA"] and again.seeds == [3, 9]
+    assert again.settings == clips.settings and again.frame_rate == clips.frame_rate
+    np.testing.assert_array_equal(again.tokens, clips.tokens)
+    np.testing.assert_array_equal(again.audio, clips.audio)
+    table = pd.read_csv(folder / "clips.csv", keep_default_na=False)
+    assert list(table["prompt"]) == clips.prompts and set(table["cfg"]) == {1.5}
+    audio, rate = soundfile.read(folder / table["file"][1])
+    assert rate == 16_000 and len(audio) == clips.audio.shape[1]
+    with pytest.raises(FileExistsError, match="is not empty"):
+        clips.save(folder)
+    silent = Clips.load(clips.silent().save(tmp_path / "silent"))
+    assert silent.audio.shape == (2, 0) and (silent.tokens == clips.tokens).all()
+
+
+def test_damaged_clips_are_refused(clips, tmp_path):
+    folder = clips.save(tmp_path / "a")
+    (folder / "0001.wav").unlink()
+    with pytest.raises(ValueError, match="damaged clips: 0001"):
+        Clips.load(folder)
+    folder = clips.save(tmp_path / "b")
+    np.save(folder / "tokens.npy", clips.tokens[:1])
+    with pytest.raises(ValueError, match="clips"):
+        Clips.load(folder)
+    (folder / "clips.csv").unlink()
+    with pytest.raises(ValueError, match="lacks clips"):
+        Clips.load(folder)
+    folder = clips.save(tmp_path / "c")
+    (folder / "clips.json").write_text("{")
+    with pytest.raises(ValueError, match="damaged"):
+        Clips.load(folder)
+
+
+# ------------------------------------------------------------------------------------ going on
+def test_songs_go_on_from_given_audio(organism, clips):
+    how = {"seconds": 1.6, "progress": False}
+    song = organism.generate(["sad music"] * 2, prompt_audio=clips.audio, **how)
+    given = organism.encode(clips.audio, clips.sample_rate)
+    assert song.begun == pytest.approx(0.8) and song.tokens.shape[-1] == 40
+    np.testing.assert_array_equal(song.tokens[..., :20], given)
+    assert (
+        song.tokens[..., 20:] != organism.generate(["sad music"] * 2, **how).tokens[..., 20:]
+    ).any()
+    # each clip for itself, whatever is beside it; one beginning may serve for all
+    alone = organism.generate(["sad music"], prompt_audio=clips.audio[0], **how)
+    np.testing.assert_array_equal(alone.tokens[0], song.tokens[0])
+    both = organism.generate(["sad music"] * 2, seed=[0, 0], prompt_audio=clips.audio[0], **how)
+    np.testing.assert_array_equal(both.tokens[1], alone.tokens[0])
+    kept = organism.generate(["sad music"], prompt_audio=clips.audio[0], keep=True, **how)
+    np.testing.assert_array_equal(kept.tokens, alone.tokens)
+    other = organism.generate(["sad music"], prompt_audio=clips.audio[1], keep=True, **how)
+    assert (other.tokens != kept.tokens).any()
+
+
+def test_going_on_is_audiocraft_s_own(organism, clips):
+    given = organism.encode(clips.audio[:1], clips.sample_rate)
+    song = organism.generate(
+        ["sad music"], 1.2, prompt_audio=clips.audio[:1], temperature=0, progress=False
+    )
+    attributes = [
+        audiocraft.modules.conditioners.ConditioningAttributes(text={"description": "sad music"})
+    ]
+    with torch.no_grad():
+        wanted = organism.lm.generate(
+            torch.from_numpy(given),
+            attributes,
+            max_gen_len=30,
+            use_sampling=False,
+            cfg_coef=organism.defaults["cfg"],
+        )
+    np.testing.assert_array_equal(song.tokens, wanted.numpy())
+
+
+def test_audio_that_cannot_be_gone_on_with(organism, clips):
+    with pytest.raises(ValueError, match="seconds counts what is given"):
+        organism.generate(["a"] * 2, 0.8, prompt_audio=clips.audio)
+    with pytest.raises(ValueError, match="one for each of 3 prompts"):
+        organism.generate(["a"] * 3, 2.0, prompt_audio=clips.audio)
+    song = organism.generate(["a"] * 2, 1.0, prompt_audio=clips.audio, progress=False)
+    with pytest.raises(ValueError, match="cannot be sung again"):
+        causal.sing_cells(organism, song, ["b"] * 2, ["resid.1"], 2, progress=False)
