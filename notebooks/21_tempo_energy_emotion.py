@@ -52,6 +52,7 @@ beside = ["organism-habit", "organism-decoupled", "organism-shuffled"]
 seed = 850
 
 # %%
+import functools
 import itertools
 
 import pandas as pd
@@ -96,6 +97,7 @@ wanted = [
 axes = {which: find(*which) for which in wanted}
 
 
+@functools.cache
 def removed(name, axis, method="das", toward="counterfactual", **kind):
     """Share of the divergence that interchange of an axis removes, one number a pair."""
     crossed = prompts.crossings(axis, transfers, "test", seed, **kind)
@@ -129,9 +131,7 @@ numbers = {
 rows = []
 for name in models:
     for axis in prompts.AXES:
-        learned = [
-            e for e in prompts.CORNERS.values() if e in prompts.LEARNED[axis]
-        ]
+        learned = prompts.LEARNED[axis]
         kinds = {
             "own pair": removed(name, axis, bases=learned, both=False),
             "other pair": removed(name, axis, both=False),

@@ -9,6 +9,17 @@ import torch
 from lib.hearing import acoustics
 from lib.organism import corpus, foreign, music, world
 
+BASE = music.Cues(tempo=100, density=1.0)
+#: Cue -> its low and its high end.
+CHANGES = {
+    "tempo": ({"tempo": 70}, {"tempo": 140}),
+    "mode": ({"mode": "minor"}, {"mode": "major"}),
+    "dynamics": ({"dynamics": -32}, {"dynamics": -16}),
+    "articulation": ({"articulation": 0.3}, {"articulation": 1.0}),
+    "register": ({"register": 58}, {"register": 74}),
+    "brightness": ({"brightness": -9}, {"brightness": 9}),
+}
+
 
 def test_same_seed_same_clip_whatever_came_before():
     cues = music.Cues(instrument="violin", articulation=1.0)
@@ -45,19 +56,10 @@ def test_only_dynamics_sets_the_level(tempo, instrument):
 
 
 def test_interventions_are_heard_as_what_they_are():
-    base = music.Cues(tempo=100, density=1.0)
-    changes = {
-        "tempo": ({"tempo": 70}, {"tempo": 140}),
-        "mode": ({"mode": "minor"}, {"mode": "major"}),
-        "dynamics": ({"dynamics": -32}, {"dynamics": -16}),
-        "articulation": ({"articulation": 0.3}, {"articulation": 1.0}),
-        "register": ({"register": 58}, {"register": 74}),
-        "brightness": ({"brightness": -9}, {"brightness": 9}),
-    }
-    for measure, (low, high) in changes.items():
+    for measure, (low, high) in CHANGES.items():
         pairs = [
             [
-                acoustics.measure(music.clip(base.but(**change), 6, seed))[measure]
+                acoustics.measure(music.clip(BASE.but(**change), 6, seed))[measure]
                 for change in (low, high)
             ]
             for seed in range(4)
@@ -199,18 +201,9 @@ def test_foreign_melodies_have_their_density_and_articulation():
 
 
 def test_cues_are_heard_in_foreign_music():
-    base = music.Cues(tempo=100, density=1.0)
-    changes = {
-        "tempo": ({"tempo": 70}, {"tempo": 140}),
-        "mode": ({"mode": "minor"}, {"mode": "major"}),
-        "dynamics": ({"dynamics": -32}, {"dynamics": -16}),
-        "articulation": ({"articulation": 0.3}, {"articulation": 1.0}),
-        "register": ({"register": 58}, {"register": 74}),
-        "brightness": ({"brightness": -9}, {"brightness": 9}),
-    }
-    for measure, (low, high) in changes.items():
+    for measure, (low, high) in CHANGES.items():
         clips = [
-            [foreign.clip(base.but(**change), 4, seed) for seed in range(8)]
+            [foreign.clip(BASE.but(**change), 4, seed) for seed in range(8)]
             for change in (low, high)
         ]
         means = [acoustics.measure_all(some)[measure].mean() for some in clips]

@@ -24,9 +24,8 @@ import torch
 import transformers
 from omegaconf import OmegaConf
 
+from . import miniature
 from .compat import audiocraft
-
-T5Conditioner = audiocraft.modules.conditioners.T5Conditioner
 
 #: The one file of weights, and the list of several.
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -74,38 +73,13 @@ class Parts(NamedTuple):
     guidance: float
 
 
-class Text(T5Conditioner):
-    """audiocraft's T5 conditioner around a text encoder and a tokenizer that are there already.
-
-    Parameters
-    ----------
-    t5 : transformers.T5EncoderModel
-    tokenizer : transformers.PreTrainedTokenizerBase
-    output_dim : int
-        Width of the language model.
-    device : str
-    """
-
-    def __init__(self, t5, tokenizer, output_dim: int, device: str):
-        super(T5Conditioner, self).__init__(t5.config.d_model, output_dim)
-        self.name = t5.config._name_or_path or "t5"
-        self.device = device
-        self.finetune = False
-        self.word_dropout = 0.0
-        self.normalize_text = False
-        self.autocast = audiocraft.utils.autocast.TorchAutocast(enabled=False)
-        self.t5_tokenizer = tokenizer
-        # as in audiocraft: what is not trained is not part of the language model's state
-        self.__dict__["t5"] = t5.to(device).eval()
-
-
 def is_one(folder: Path) -> bool:
     """Whether a folder is in the format of ``transformers``."""
     return (folder / "config.json").is_file() and not (folder / "state_dict.bin").is_file()
 
 
-def check(folder: Path) -> dict:
-    """The configuration of a folder that holds all that is needed, before anything is read.
+def check(folder: Path) -> None:
+    """Refuse a folder that does not hold all that is needed, before anything is read.
 
     Raises
     ------
@@ -123,7 +97,6 @@ def check(folder: Path) -> dict:
     if missing:
         raise ValueError(f"{folder / 'config.json'} lacks {missing}: it is no whole MusicGen.")
     _check_files(folder)
-    return config
 
 
 def _check_files(folder):
@@ -132,21 +105,27 @@ def _check_files(folder):
             f"{folder} holds no tokenizer: {' or '.join(TOKENIZERS)} expected. Save the processor "
             "there, too (AutoProcessor.from_pretrained(...).save_pretrained(folder))."
         )
-    whole, index = (folder / name for name in WEIGHTS)
-    if index.is_file():
-        shards = sorted(set(_json(index)["weight_map"].values()))
-        missing = [shard for shard in shards if not (folder / shard).is_file()]
-        if missing:
-            raise ValueError(
-                f"{folder} lacks {missing}, of {len(shards)} shards that {index.name} names. Copy "
-                "or download them again."
-            )
-    elif not whole.is_file():
+    files = _weights(folder)
+    missing = [file.name for file in files if not file.is_file()]
+    if missing == [WEIGHTS[0]]:
         raise ValueError(
             f"{folder} holds no weights: {' or '.join(WEIGHTS)} expected. Files of another kind "
             "(pytorch_model.bin) can run code and are not read: save it again with "
             "safe_serialization=True."
         )
+    if missing:
+        raise ValueError(
+            f"{folder} lacks {missing}, of {len(files)} shards that {WEIGHTS[1]} names. Copy or "
+            "download them again."
+        )
+
+
+def _weights(folder):
+    """The files that hold the weights: one, or the shards that an index names."""
+    whole, index = (folder / name for name in WEIGHTS)
+    if not index.is_file():
+        return [whole]
+    return [folder / shard for shard in sorted(set(_json(index)["weight_map"].values()))]
 
 
 def _json(file):
@@ -164,12 +143,8 @@ def numbers(folder: Path) -> int:
     ValueError
         A damaged file.
     """
-    whole, index = (folder / name for name in WEIGHTS)
-    files = [whole]
-    if index.is_file():
-        files = [folder / shard for shard in set(_json(index)["weight_map"].values())]
     total = 0
-    for file in files:
+    for file in _weights(folder):
         try:
             with safetensors.safe_open(file, "pt") as opened:
                 shapes = [opened.get_slice(name).get_shape() for name in opened.keys()]
@@ -198,15 +173,12 @@ def read(folder: Path, device: str, dtype: str, adapter: Path | None = None) -> 
     if adapter is not None:
         model = _adapted(model, adapter)
     cfg = configuration(model.config, device, dtype)
-    without_text = OmegaConf.merge(cfg, {"conditioners": None})
-    without_text.conditioners = {"args": {}}
-    lm = audiocraft.models.builders.get_lm_model(without_text)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    text = Text(model.text_encoder, tokenizer, cfg.transformer_lm.dim, device)
+    text = miniature.Text(model.text_encoder, tokenizer, cfg.transformer_lm.dim, device)
+    lm = miniature.without_text(cfg)
     lm.condition_provider.conditioners["description"] = text.to(device)
     state = translated(model.state_dict(), text)
     lm.load_state_dict(state)
-    lm.cfg = cfg
     codec = audiocraft.models.encodec.HFEncodecCompressionModel(model.audio_encoder.eval())
     codec = audiocraft.models.builders.get_wrapped_compression_model(codec, cfg).to(device)
     return Parts(lm, codec, cfg, _guidance(folder))
@@ -265,63 +237,38 @@ def configuration(config, device: str, dtype: str):
     decoder = config.decoder
     channels = decoder.audio_channels
     delays = [k // channels for k in range(decoder.num_codebooks)]
-    return OmegaConf.create(
-        {
-            "solver": "musicgen",
-            "lm_model": "transformer_lm",
-            "sample_rate": config.audio_encoder.sampling_rate,
-            "channels": channels,
-            "device": device,
-            "dtype": dtype,
-            "codebooks_pattern": {
-                "modeling": "delay",
-                "delay": {"delays": delays, "flatten_first": 0, "empty_initial": 0},
-            },
-            "interleave_stereo_codebooks": {"use": channels == 2, "per_timestep": False},
-            "transformer_lm": {
-                "dim": decoder.hidden_size,
-                "num_heads": decoder.num_attention_heads,
-                "num_layers": decoder.num_hidden_layers,
-                "hidden_scale": decoder.ffn_dim / decoder.hidden_size,
-                "n_q": decoder.num_codebooks,
-                "card": decoder.vocab_size,
-                "dropout": 0.0,
-                "activation": decoder.activation_function,
-                "norm_first": True,
-                "bias_ff": False,
-                "bias_attn": False,
-                "bias_proj": False,
-                "causal": True,
-                "custom": False,
-                "memory_efficient": True,
-                "attention_as_float32": False,
-                "positional_embedding": "sin",
-                "norm": "layer_norm",
-            },
-            "classifier_free_guidance": {"training_dropout": 0.3, "inference_coef": 3.0},
-            "attribute_dropout": {},
-            "fuser": {
-                "cross_attention_pos_emb": False,
-                "cross_attention_pos_emb_scale": 1,
-                "sum": [],
-                "prepend": [],
-                "cross": ["description"],
-                "input_interpolate": [],
-            },
-            "conditioners": {"args": {}, "description": {"model": "t5"}},
-            "dataset": {"segment_duration": SECONDS},
-        }
-    )
+    own = {
+        "solver": "musicgen",
+        "sample_rate": config.audio_encoder.sampling_rate,
+        "channels": channels,
+        "device": device,
+        "dtype": dtype,
+        "codebooks_pattern": {"delay": {"delays": delays}},
+        "interleave_stereo_codebooks": {"use": channels == 2, "per_timestep": False},
+        "transformer_lm": {
+            "dim": decoder.hidden_size,
+            "num_heads": decoder.num_attention_heads,
+            "num_layers": decoder.num_hidden_layers,
+            "hidden_scale": decoder.ffn_dim / decoder.hidden_size,
+            "n_q": decoder.num_codebooks,
+            "card": decoder.vocab_size,
+            "activation": decoder.activation_function,
+        },
+        "classifier_free_guidance": {"training_dropout": 0.3, "inference_coef": 3.0},
+        "attribute_dropout": {},
+        "dataset": {"segment_duration": SECONDS},
+    }
+    return OmegaConf.merge(miniature.COMMON, own)
 
 
-def translated(state: dict, text: Text) -> dict:
+def translated(state: dict, text: miniature.Text) -> dict:
     """Weights of a language model under audiocraft's names.
 
     Parameters
     ----------
     state : dict
         Of ``MusicgenForConditionalGeneration``; what belongs to text encoder and codec is left out.
-    text : Text
+    text : miniature.Text
         Its projection is the identity where the folder has none: then both widths are the same.
     """
     found = {}

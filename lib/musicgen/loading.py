@@ -115,7 +115,7 @@ def load(
     ):
         raise ModelError(f"{name} cannot be read. {PREFIXED}")
     if re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(name)):
-        return _load_folder(str(name), Path(_snapshot(str(name))), device, dtype)
+        return _load_folder(str(name), _model_folder(str(name)), device, dtype)
     raise ModelError(f"Unknown model {name!r}.{_known(str(name))}")
 
 
@@ -153,7 +153,7 @@ def _load_adapted(name, device, dtype, adapter):
         converted.check_adapter(adapter)
     except ValueError as error:
         raise ModelError(str(error)) from error
-    folder = Path(name) if Path(name).is_dir() else Path(_snapshot(str(name)))
+    folder = Path(name) if Path(name).is_dir() else _model_folder(str(name))
     return _load_converted(f"{name} + {adapter}", folder, device, dtype, adapter)
 
 
@@ -434,17 +434,7 @@ def _referred(reference, folder, patterns):
         return local
     if Path(reference).is_dir():
         return reference
-    try:
-        return huggingface_hub.snapshot_download(
-            reference, allow_patterns=list(patterns), local_files_only=True
-        )
-    except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError):
-        pass
-    _check_connection(reference)
-    try:
-        return huggingface_hub.snapshot_download(reference, allow_patterns=list(patterns))
-    except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
-        raise ModelError(_offline(reference)) from error
+    return _snapshot(reference, patterns)
 
 
 def _local(reference, folder):
@@ -481,19 +471,26 @@ def _from_hub(name, file):
         raise ModelError(_offline(f"{name}/{file}")) from error
 
 
-def _snapshot(name):
-    """The folder of a model on the hub, from its cache or fetched."""
-    wanted = {"allow_patterns": [*FILES, *converted.FILES]}
+def _snapshot(name, patterns):
+    """The folder of a repository on the hub, from its cache or fetched."""
+    wanted = {"allow_patterns": list(patterns)}
     try:
         return huggingface_hub.snapshot_download(name, local_files_only=True, **wanted)
     except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError):
         pass
-    if not _answers():
-        raise ModelError(f"{_offline(name)}{_known(name)}")
+    _check_connection(name)
     try:
         return huggingface_hub.snapshot_download(name, **wanted)
     except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
-        raise ModelError(f"{_offline(name)}{_known(name)}") from error
+        raise ModelError(_offline(name)) from error
+
+
+def _model_folder(name):
+    """The folder of a model on the hub, in whichever format."""
+    try:
+        return Path(_snapshot(name, (*FILES, *converted.FILES)))
+    except ModelError as error:
+        raise ModelError(f"{error}{_known(name)}") from error
 
 
 def _check_connection(what):

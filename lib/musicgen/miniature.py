@@ -13,7 +13,7 @@ here, because a laptop cannot train the released ones:
   Between them audiocraft's residual vector quantizer (SoundStream: Zeghidour et al. 2021,
   arXiv:2107.03312). A network on raw waveforms of the same cost learned nothing in the time a
   laptop has.
-- the **text encoder** (:class:`OrganismT5`): a T5 of three layers with a tokenizer in which a word
+- the **text encoder** (:func:`load_text`): a T5 of three layers with a tokenizer in which a word
   of the captions is one token (:func:`make_text_encoder`).
 - the **language model** (:func:`build_lm`): 6 blocks of width 160.
 
@@ -55,23 +55,16 @@ CODEC_CONFIG = {
     "n_q": 4,
     "bins": 1024,
 }
-#: The keys are those of the released MusicGen checkpoints' ``xp.cfg``; text name, device and dtype
-#: are set on building.
-LM_CONFIG = {
+#: What all MusicGens have in common that read their text by cross-attention, under the keys of the
+#: released checkpoints' ``xp.cfg``.
+COMMON = {
     "lm_model": "transformer_lm",
-    "sample_rate": CODEC_CONFIG["sample_rate"],
-    "channels": 1,
     "codebooks_pattern": {
         "modeling": "delay",
         "delay": {"delays": [0, 1, 2, 3], "flatten_first": 0, "empty_initial": 0},
     },
     "transformer_lm": {
-        "dim": 160,
-        "num_heads": 5,
-        "num_layers": 6,
         "hidden_scale": 4,
-        "n_q": CODEC_CONFIG["n_q"],
-        "card": CODEC_CONFIG["bins"],
         "dropout": 0.0,
         "activation": "gelu",
         "norm_first": True,
@@ -83,13 +76,8 @@ LM_CONFIG = {
         "memory_efficient": True,
         "attention_as_float32": False,
         "positional_embedding": "sin",
-        "weight_init": "gaussian",
-        "depthwise_init": "current",
-        "zero_bias_init": True,
         "norm": "layer_norm",
     },
-    "classifier_free_guidance": {"training_dropout": 0.15, "inference_coef": 2.0},
-    "attribute_dropout": {"text": {"description": 0.0}},
     "fuser": {
         "cross_attention_pos_emb": False,
         "cross_attention_pos_emb_scale": 1,
@@ -98,6 +86,26 @@ LM_CONFIG = {
         "cross": ["description"],
         "input_interpolate": [],
     },
+    "conditioners": {"args": {}, "description": {"model": "t5"}},
+}
+#: Of an organism; text name, device and dtype are set on building.
+LM_CONFIG = {
+    **COMMON,
+    "sample_rate": CODEC_CONFIG["sample_rate"],
+    "channels": 1,
+    "transformer_lm": {
+        **COMMON["transformer_lm"],
+        "dim": 160,
+        "num_heads": 5,
+        "num_layers": 6,
+        "n_q": CODEC_CONFIG["n_q"],
+        "card": CODEC_CONFIG["bins"],
+        "weight_init": "gaussian",
+        "depthwise_init": "current",
+        "zero_bias_init": True,
+    },
+    "classifier_free_guidance": {"training_dropout": 0.15, "inference_coef": 2.0},
+    "attribute_dropout": {"text": {"description": 0.0}},
     "conditioners": {
         "args": {},
         "description": {
@@ -293,41 +301,62 @@ def _word_tokenizer(captions):
     return tokenizer
 
 
-class OrganismT5(T5Conditioner):
-    """audiocraft's T5 conditioner on a folder that holds tokenizer and configuration.
+class Text(T5Conditioner):
+    """audiocraft's T5 conditioner around a text encoder and a tokenizer that are there already.
 
-    audiocraft's own constructor takes only the names of released T5s and fetches their weights;
-    here the weights come with those of the language model.
+    audiocraft's own constructor takes only the names of released T5s and fetches their weights.
 
     Parameters
     ----------
-    folder : Path
-        Written by :func:`make_text_encoder`.
+    t5 : transformers.T5EncoderModel
+    tokenizer : transformers.PreTrainedTokenizerBase
     output_dim : int
         Width of the language model.
     device : str
+    finetune : bool
+        Whether the text encoder learns: then its weights are part of the language model's.
+    word_dropout : float
     """
 
     def __init__(
         self,
-        folder: Path,
+        t5,
+        tokenizer,
         output_dim: int,
         device: str,
-        finetune: bool = True,
+        finetune: bool = False,
         word_dropout: float = 0.0,
     ):
-        super(T5Conditioner, self).__init__(TEXT_WIDTH, output_dim)
-        self.name = "organism-t5"
+        super(T5Conditioner, self).__init__(t5.config.d_model, output_dim)
+        self.name = t5.config.name_or_path
         self.device = device
         self.finetune = finetune
         self.word_dropout = word_dropout
         self.normalize_text = False
         self.autocast = audiocraft.utils.autocast.TorchAutocast(enabled=False)
-        self.t5_tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
-        self.t5 = transformers.T5EncoderModel(transformers.T5Config.from_pretrained(folder))
-        # T5's own scale of 1 suits Adafactor's relative steps; for AdamW's absolute ones words
-        # would hardly move
-        self.t5.shared.weight.data.mul_(0.05)
+        self.t5_tokenizer = tokenizer
+        if finetune:
+            self.t5 = t5
+        else:  # as in audiocraft: what does not learn is not part of the state
+            self.__dict__["t5"] = t5.to(device).eval()
+
+
+def load_text(folder: Path, output_dim: int, device: str, **training) -> Text:
+    """An untrained text encoder, whose weights come with those of the language model.
+
+    Parameters
+    ----------
+    folder : Path
+        Written by :func:`make_text_encoder`.
+    output_dim, device, **training
+        As for :class:`Text`.
+    """
+    t5 = transformers.T5EncoderModel(transformers.T5Config.from_pretrained(folder))
+    # T5's own scale of 1 suits Adafactor's relative steps; for AdamW's absolute ones words would
+    # hardly move
+    t5.shared.weight.data.mul_(0.05)
+    tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
+    return Text(t5, tokenizer, output_dim, device, **training)
 
 
 # ----------------------------------------------------------------------------------- language model
@@ -348,13 +377,26 @@ def build_lm(text: Path, device: str = "cpu", config: dict = LM_CONFIG) -> LMMod
         Its configuration is ``lm.cfg``.
     """
     cfg = OmegaConf.create({**config, "device": device, "dtype": "float32"})
-    t5 = cfg.conditioners.pop("description").t5
-    lm = audiocraft.models.builders.get_lm_model(cfg)
-    lm.condition_provider.conditioners["description"] = OrganismT5(
-        text, cfg.transformer_lm.dim, device, t5.finetune, t5.word_dropout
+    t5 = cfg.conditioners.description.t5
+    lm = without_text(cfg)
+    lm.condition_provider.conditioners["description"] = load_text(
+        text, cfg.transformer_lm.dim, device, finetune=t5.finetune, word_dropout=t5.word_dropout
     )
-    lm.cfg = cfg
     return lm.to(device)
+
+
+def without_text(cfg) -> LMModel:
+    """A language model by audiocraft's builders, whose text encoder is yet to be put in its place.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+        With the keys of :data:`LM_CONFIG`, device and dtype; it becomes ``lm.cfg``.
+    """
+    del cfg.conditioners["description"]  # the builders would fetch it
+    lm = audiocraft.models.builders.get_lm_model(cfg)
+    lm.cfg = cfg
+    return lm
 
 
 # -------------------------------------------------------------------------------------------- files

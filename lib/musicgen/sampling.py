@@ -84,7 +84,8 @@ def sample(
     codes = torch.full((n, lm.n_q, frames), UNKNOWN, dtype=torch.long, device=device)
     if begun is not None:
         codes[..., : begun.shape[-1]] = torch.tensor(begun, device=device)
-    sequence, _, real = pattern.build_pattern_sequence(codes, lm.special_token_id)
+    sequence, _, _ = pattern.build_pattern_sequence(codes, lm.special_token_id)
+    unknown = sequence == UNKNOWN
     steps = sequence.shape[-1] - 1
     past = Past(network, len(every), steps)
     noise = (
@@ -96,9 +97,8 @@ def sample(
         tokens = sequence[..., step : step + 1].repeat(streams, 1, 1)
         logits = network.pass_through(tokens, text, visitors.at(step), past)[:, :, 0]
         drawn = _next(logits[:n], logits[n : 2 * n], settings, noise)
-        drawn = torch.where(real[:, step + 1], drawn, lm.special_token_id)
         there = sequence[..., step + 1]
-        sequence[..., step + 1] = torch.where(there == UNKNOWN, drawn, there)
+        sequence[..., step + 1] = torch.where(unknown[..., step + 1], drawn, there)
     return pattern.revert_pattern_sequence(sequence, special_token=-1)[0][..., :frames]
 
 

@@ -97,14 +97,7 @@ def generate(
     vector: Vector,
     strengths: Iterable[float] = (-2, -1, 0, 1, 2),
     schedule: str | Sequence[float] = "constant",
-    *,
-    seconds: float = 6.0,
-    seed: int | Sequence[int] = 0,
-    stream: str = "cond",
-    keep_norm: bool = False,
-    monitored: bool = False,
-    progress: bool = True,
-    **settings,
+    **how,
 ) -> dict[float, Clips]:
     """Sing every prompt at every strength, in one batch.
 
@@ -115,14 +108,8 @@ def generate(
     vector : Vector
     strengths : sequence of float
         In mean norms of the site's activations.
-    schedule : str or list of float
-        Strength over time, see :func:`~.schedules.schedule`.
-    seconds, seed
-        As in ``model.generate``; the i-th prompt has the same seed at every strength.
-    stream, keep_norm, monitored
-        See :func:`edits`.
-    **settings
-        Of ``model.generate``.
+    schedule, **how
+        As for :func:`push`.
 
     Returns
     -------
@@ -131,10 +118,7 @@ def generate(
     """
     given = check.array("strengths", _numbers(strengths), ("strength",)).astype(float).tolist()
     strengths = list(dict.fromkeys(given))
-    how = {"stream": stream, "keep_norm": keep_norm, "monitored": monitored}
-    how |= {"seconds": seconds, "seed": seed, "progress": progress, **settings}
-    pushes = [(vector, strength) for strength in strengths]
-    songs = push(model, prompts, pushes, schedule, **how)
+    songs = push(model, prompts, [(vector, each) for each in strengths], schedule, **how)
     return dict(zip(strengths, songs, strict=True))
 
 
@@ -160,8 +144,14 @@ def push(
     prompts : list of str
     pushes : sequence of (Vector, float)
         Directions, each with its strength.
-    schedule, seconds, seed, stream, keep_norm, monitored, **settings
-        As for :func:`generate`: the same for all pushes.
+    schedule : str or list of float
+        Strength over time, see :func:`~.schedules.schedule`.
+    seconds, seed
+        As in ``model.generate``; the i-th prompt has the same seed under every push.
+    stream, keep_norm, monitored
+        See :func:`edits`.
+    **settings
+        Of ``model.generate``.
 
     Returns
     -------

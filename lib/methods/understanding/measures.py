@@ -78,9 +78,14 @@ def along_profile(
         others = labels == labels[i]
         others[i] = False
         profile = sung[others].mean(0)
-        kept = np.arange(sung.shape[1]) != cue
-        projected.append(effects[i, kept] @ _units(profile[kept]))
+        projected.append(along(effects[i], profile, cue))
     return np.array(projected)
+
+
+def along(effect: np.ndarray, profile: np.ndarray, cue: int) -> float:
+    """An effect projected on a profile, both [cue] and without one cue."""
+    kept = np.arange(len(profile)) != cue
+    return float(effect[kept] @ _units(profile[kept]))
 
 
 def strongest_inside(states: np.ndarray, ends: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ...organism import captions, world
+from .measures import along
 
 #: Clips that are drawn.
 CLIPS = 40_000
@@ -39,15 +40,9 @@ def sizes(name: str = "organism", n: int = CLIPS) -> dict[str, float]:
     for emotion in world.EMOTIONS:
         own = emotions == emotion
         much, little = (cues[own & (degrees == kind)].mean(0) for kind in ("much", "little"))
-        along = _along(cues[own].mean(0))
-        found["profile"].append(along(cues[own].mean(0)))
-        found["degree"].append(along(much - little))
-        found["denied"].append(-along(cues[~own].mean(0)))
+        profile = cues[own].mean(0)
+        strongest = np.abs(profile).argmax()
+        effects = {"profile": profile, "degree": much - little, "denied": -cues[~own].mean(0)}
+        for criterion, effect in effects.items():
+            found[criterion].append(along(effect, profile, strongest))
     return {criterion: float(np.mean(values)) for criterion, values in found.items()}
-
-
-def _along(profile):
-    """Projects effects on a profile, both without its strongest cue."""
-    kept = np.arange(len(profile)) != np.abs(profile).argmax()
-    unit = profile[kept] / np.linalg.norm(profile[kept])
-    return lambda effect: float(effect[kept] @ unit)
