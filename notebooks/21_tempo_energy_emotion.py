@@ -26,8 +26,8 @@
 # **Null and controls.** The same search on counterfactuals dealt at random. For the path, random
 # subspaces of the same size and those of mode and register, because any subspace carries some of
 # what a prompt does. `organism-habit` has words and no emotion: what moves its words must not move
-# an axis. In `organism-decoupled` tempo moves no energy; in `organism-shuffled` prompts move
-# nothing. **The unit** is the pair of prompts. What is foretold, and when the answer is "yes", "no"
+# an axis. In the world of `organism-decoupled` tempo moves no energy; in that of
+# `organism-shuffled` words mean nothing. **The unit** is the pair of prompts. What is foretold, and when the answer is "yes", "no"
 # or "cannot tell", was written beforehand in `lib/book/rules.toml`.
 
 # %% tags=["parameters"]
@@ -319,6 +319,6 @@ Markdown(
     f"Arousal? {verdicts[model]['arousal'].answer}. Does tempo act through energy? "
     f"{path.answer}: asked to play fast instead of slow, it plays {effect.total.value:.2f} "
     f"standard deviations louder. With its energy held, {effect.direct.value:.2f} of that "
-    f"is left; energy alone brings about {effect.mediated.value:.2f}, which is "
-    f"{path.estimate.value:.2f} more than other subspaces of its size do."
+    f"is left; energy alone brings about {effect.mediated.value:.2f}. Beyond what other "
+    f"subspaces do, that is {path.estimate}."
 )

@@ -351,7 +351,8 @@ show.table(rules.trust(numbers(model), null))
 # push of its size, is more than a correlate: the model *uses* it. That may be habit, too: a word's
 # one cue, moved from inside. Where only the measured cues say so, and the spectra do not, the push
 # may have fooled the measure. The pairs may differ, as loud and fast can be had note by note, minor
-# and major only by chords; the figures show them apart, the criteria together.
+# and major only by chords; the figures show them apart, the criteria together. So a "yes" may rest
+# on one of them: the verdict says what each gives alone.
 #
 # **What would change our mind.** Random directions that succeed as often; success that needs far
 # less probable music than asking does; an organism of shuffled captions that can be steered.
@@ -391,10 +392,12 @@ def told(pair):
     rows = compared[pair].set_index("songs")
     share = {kind: f"{rows['success'][kind].value:.0%}" for kind in rows.index}
     cost = rows["surprise"]["chosen"].value
+    beyond = stats.mean(steering.numbers(heard[model, pair])["steered"])
     return (
         f"{pair}: {share['chosen']} of steered songs are heard as wanted by both "
         f"judges ({share['no push']} without a push, {share['random']} in random directions, "
-        f"{share['asked for']} when asked for), at {cost:+.1f} nats a token."
+        f"{share['asked for']} when asked for), at {cost:+.1f} nats a token. Beyond random "
+        f"directions: {beyond}."
     )
 
 

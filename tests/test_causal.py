@@ -355,6 +355,24 @@ def test_a_search_on_dealt_counterfactuals_finds_less(organism, pairs):
     assert dealt.music.prompts == now
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"site": "attn.1"}, "site must be one of resid.i. Got 'attn.1'"),
+        ({"method": "magic"}, "method must be one of"),
+        ({"variable": "nothing"}, "variable must be one of"),
+        ({"n": 4}, "n must be"),
+        ({"n": (4, 0)}, "n must be"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused_before_anything_is_sung(
+    organism, monkeypatch, wrong, message
+):
+    monkeypatch.setattr(subspaces, "sing", lambda *_: pytest.fail("sung"))
+    with pytest.raises((ValueError, TypeError), match=message):
+        subspaces.learn(organism, **{"variable": "tempo", "site": "resid.1", **wrong})
+
+
 def test_removed_is_all_or_nothing_where_it_must_be(organism, pairs):
     differs = pairs[1].table["differs"].to_numpy()
     asked = subspaces.Pairs(pairs[1].table[differs].reset_index(drop=True), pairs[1].music[differs])

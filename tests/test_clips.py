@@ -94,6 +94,8 @@ def test_going_on_is_audiocraft_s_own(organism, clips):
 def test_audio_that_cannot_be_gone_on_with(organism, clips):
     with pytest.raises(ValueError, match="seconds counts what is given"):
         organism.generate(["a"] * 2, 0.8, prompt_audio=clips.audio)
+    with pytest.raises(ValueError, match="that of prompt_audio, and there is none"):
+        organism.generate(["a"], 0.8, prompt_sample_rate=8000)
     with pytest.raises(ValueError, match="one for each of 3 prompts"):
         organism.generate(["a"] * 3, 2.0, prompt_audio=clips.audio)
     song = organism.generate(["a"] * 2, 1.0, prompt_audio=clips.audio, progress=False)

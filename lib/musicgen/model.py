@@ -177,6 +177,8 @@ class Model:
         batch_size = check.count("batch_size", batch_size, optional=True)
         frames = self.frames(settings["seconds"])
         begun = None
+        if prompt_audio is None and prompt_sample_rate is not None:
+            raise ValueError("prompt_sample_rate is that of prompt_audio, and there is none.")
         if prompt_audio is not None:
             begun = self._begun(prompt_audio, prompt_sample_rate, len(prompts), frames)
         part = part or Part(range(len(prompts)), len(prompts))

@@ -243,13 +243,21 @@ def learn(
     seed : int
     **search
         size, hold, steps and others, as for :func:`locate`.
+
+    Raises
+    ------
+    ValueError
+        Unknown variable or method, a site that is no residual stream, too few pairs; before
+        anything is sung. Else as :func:`locate`.
     """
-    learned, test = (
-        sing(
-            model, prompts.interchanges(variable, count, part, seed, beside), seconds, seed + count
-        )
-        for part, count in zip(("train", "test"), n, strict=True)
-    )
+    _width(model, site)
+    check.choice("method", method, METHODS)
+    counts = check.array("n", n, (2,), integer=True).tolist()
+    tables = [
+        prompts.interchanges(variable, count, part, seed, beside)
+        for part, count in zip(("train", "test"), counts, strict=True)
+    ]
+    learned, test = (sing(model, table, seconds, seed + len(table)) for table in tables)
     return locate(model, learned, variable, site, method, test=test, **search)
 
 
