@@ -27,8 +27,9 @@
 # subspaces of the same size and those of mode and register, because any subspace carries some of
 # what a prompt does. `organism-habit` has words and no emotion: what moves its words must not move
 # an axis. In the world of `organism-decoupled` tempo moves no energy; in that of
-# `organism-shuffled` words mean nothing. **The unit** is the pair of prompts. What is foretold, and when the answer is "yes", "no"
-# or "cannot tell", was written beforehand in `lib/book/rules.toml`.
+# `organism-shuffled` words mean nothing. **The unit** is the pair of prompts. What is foretold, and
+# when the answer is "yes", "no" or "cannot tell", is written in `lib/book/rules.toml`, where a
+# later change of the first two statistics has its date and reason.
 
 # %% tags=["parameters"]
 model = "organism"

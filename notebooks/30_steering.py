@@ -391,13 +391,12 @@ def told(pair):
     """What was found of a pair, in a sentence."""
     rows = compared[pair].set_index("songs")
     share = {kind: f"{rows['success'][kind].value:.0%}" for kind in rows.index}
-    cost = rows["surprise"]["chosen"].value
     beyond = stats.mean(steering.numbers(heard[model, pair])["steered"])
     return (
         f"{pair}: {share['chosen']} of steered songs are heard as wanted by both "
         f"judges ({share['no push']} without a push, {share['random']} in random directions, "
-        f"{share['asked for']} when asked for), at {cost:+.1f} nats a token. Beyond random "
-        f"directions: {beyond}."
+        f"{share['asked for']} when asked for), at {rows['surprise']['chosen'].value:+.1f} "
+        f"nats a token. Beyond random directions: {beyond}."
     )
 
 
