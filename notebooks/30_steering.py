@@ -366,12 +366,15 @@ def keep(question, name, answer, estimate):
     kept.append(results.finding(question, name, answer, estimate))
 
 
-for (name, pair), found in heard.items():
-    units = steering.numbers(found)["steered"]
+beyond = {
+    which: stats.mean(steering.numbers(found)["steered"])
+    for which, found in heard.items()
+}
+for (name, pair), more in beyond.items():
     question = (
         f"{pair}: how much more often than random directions does steering succeed?"
     )
-    keep(question, name, stats.side(stats.mean(units)), stats.mean(units))
+    keep(question, name, stats.side(more), more)
 
 # %%
 for pair, rows in compared.items():
@@ -391,12 +394,11 @@ def told(pair):
     """What was found of a pair, in a sentence."""
     rows = compared[pair].set_index("songs")
     share = {kind: f"{rows['success'][kind].value:.0%}" for kind in rows.index}
-    beyond = stats.mean(steering.numbers(heard[model, pair])["steered"])
     return (
         f"{pair}: {share['chosen']} of steered songs are heard as wanted by both "
         f"judges ({share['no push']} without a push, {share['random']} in random directions, "
         f"{share['asked for']} when asked for), at {rows['surprise']['chosen'].value:+.1f} "
-        f"nats a token. Beyond random directions: {beyond}."
+        f"nats a token. Beyond random directions: {beyond[model, pair]}."
     )
 
 
