@@ -9,6 +9,7 @@ from lib.book import execute, rules
 from lib.methods import understanding
 from lib.methods.understanding import measures, words
 from lib.organism import captions, world
+from lib.prompts import wording
 
 CUES = list(world.CUES)
 CRITERIA = rules.criteria("35_understanding")
@@ -159,7 +160,8 @@ def test_places_of_emotions_are_found_and_those_of_habits_are_none_without_their
     emotions = circumplex(ends=False)
     verdicts = rules.decide(understanding.geometry(emotions, "resid.2"))
     assert verdicts["together"].answer == "yes"
-    placed = understanding.placed(emotions.states[0], emotions.words["emotion"])
+    places = understanding.places(emotions.words["emotion"])
+    placed = understanding.placed(emotions.states[0], places)
     assert 0.8 < placed.mean() < 1.1
     habits = circumplex(ends=True)
     strongest = understanding.strongest_inside(habits.states[0], habits.ends[0])
@@ -171,15 +173,23 @@ def test_places_of_emotions_are_found_and_those_of_habits_are_none_without_their
 
 def test_places_are_told_by_other_words():
     found = circumplex(ends=False)
-    labels = found.words["emotion"].to_numpy()
+    true = understanding.places(found.words["emotion"])
     rng = np.random.default_rng(0)
-    null = [
-        understanding.placed(found.states[0], rng.permutation(labels)).mean() for _ in range(20)
-    ]
+    null = [understanding.placed(found.states[0], rng.permutation(true)).mean() for _ in range(20)]
     assert abs(np.mean(null)) < 0.1
-    fitted = understanding.fitted_places(found.states[0], labels)
-    true = np.array([world.EMOTIONS[label] for label in labels])
+    fitted = understanding.fitted_places(found.states[0], true)
     assert fitted.shape == (40, 2) and np.abs(fitted - true).mean() < 0.2
+
+
+def test_words_that_people_placed_are_those_a_model_reads(organism, miniature):
+    bank = understanding.on_the_circle(organism)
+    assert {"happy", "tense", "sad", "calm"} < set(bank["word"]) < set(wording.CIRCUMPLEX)
+    corners = bank.set_index("word")
+    assert corners.loc["happy", "valence"] > 0.9 and corners.loc["tense", "arousal"] > 0.9
+    assert corners.loc["sad", "valence"] < -0.8 and corners.loc["calm", "arousal"] < -0.6
+    assert len(understanding.on_the_circle(miniature)) == 28
+    found = understanding.read(organism, ["resid.4"], understanding.Design(pieces=2), bank)
+    assert found.states.shape == (1, len(bank), organism.lm.dim)
 
 
 def test_cues_heard_as_the_world_weighs_them():

@@ -24,6 +24,8 @@ SCENES = _WORDING["scenes"]
 PROFILES = _WORDING["profiles"]
 #: word -> its lexical family; a word that is not here is a family of its own.
 FAMILIES = {word: family for family, words in _WORDING["families"].items() for word in words}
+#: word -> degrees on the circle of affect, where people have put it (Russell 1980, figure 2).
+CIRCUMPLEX = _WORDING["circumplex"]
 #: Words for cues that cannot stand before a noun, or not with another word.
 NO_ADJECTIVES = ("minor", "major", "piano-soft")
 

@@ -21,12 +21,13 @@ from .measures import (
     geometry,
     numbers,
     placed,
+    places,
     strongest_inside,
     weighed_as_the_world,
     without_strongest,
 )
 from .truth import sizes
-from .words import bank
+from .words import bank, on_the_circle
 
 __all__ = [
     "Design",
@@ -41,7 +42,9 @@ __all__ = [
     "geometry",
     "hear",
     "numbers",
+    "on_the_circle",
     "placed",
+    "places",
     "read",
     "sizes",
     "strongest_inside",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 
 from ... import check
 from ...musicgen import activations
@@ -113,7 +114,7 @@ class States:
     Attributes
     ----------
     words : pd.DataFrame
-        Columns word and emotion.
+        Columns word and emotion, or those of the bank that was given.
     sites : list of str
     states : np.ndarray [shape=(site, word, dim)]
         Without the mean of all words.
@@ -127,9 +128,24 @@ class States:
     ends: np.ndarray
 
 
-def read(model: Model, sites: Sequence[str], design: Design | None = None) -> States:
-    """What words do at several sites of one width."""
-    asking = _Asking(model, design or Design())
+def read(
+    model: Model,
+    sites: Sequence[str],
+    design: Design | None = None,
+    bank: pd.DataFrame | None = None,
+) -> States:
+    """What words do at several sites of one width.
+
+    Parameters
+    ----------
+    model : Model
+    sites : sequence of str
+        Names or globs.
+    design : Design, optional
+    bank : pd.DataFrame, optional
+        Words to ask for instead of the design's: a column word, and what else is known of them.
+    """
+    asking = _Asking(model, design or Design(), bank)
     sites = [site.name for site in activations.select(model, list(sites))]
     return States(asking.words, sites, *asking.read(sites))
 
@@ -157,10 +173,10 @@ def gather(model: Model, design: Design | None = None) -> Evidence:
 
 
 class _Asking:
-    def __init__(self, model, design):
+    def __init__(self, model, design, bank=None):
         self.model = model
         self.design = design
-        self.words = words.bank(design.each)
+        self.words = words.bank(design.each) if bank is None else bank
         self.names = list(self.words["word"])
         self.site = activations.at(model, design.depth)
         first = design.finding

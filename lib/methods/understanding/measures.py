@@ -139,21 +139,25 @@ def alike(states: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.array(differences)
 
 
-def placed(states: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def places(labels) -> np.ndarray:
+    """Valence and arousal of emotions, [word, 2]."""
+    return np.array([world.EMOTIONS[label] for label in labels])
+
+
+def placed(states: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Each word's place on the plane of valence and arousal, as far as two components tell it.
 
     Two principal components and a linear map from them to the plane are found on all other words
-    (a circumplex: Russell 1980). What they say of the word is projected on the place of its
-    emotion, both from the middle of the others: 1 is as far as it should be, 0 is nowhere.
+    (a circumplex: Russell 1980). What they say of the word is projected on its true place, both
+    from the middle of the others: 1 is as far as it should be, 0 is nowhere.
 
     Parameters
     ----------
     states : np.ndarray [shape=(word, dim) or (word, word, dim)]
         As for :func:`alike`.
-    labels : np.ndarray [shape=(word,)]
-        Emotions.
+    places : np.ndarray [shape=(word, 2)]
+        From :func:`places`, or where people have put each word (``words.on_the_circle``).
     """
-    places = np.array([world.EMOTIONS[label] for label in labels])
     found = []
     for i, rest in enumerate(_each(states)):
         others = np.arange(len(places)) != i
@@ -173,11 +177,10 @@ def _predicted_place(states, places, others, i):
     return middle + coordinates[i] @ slopes, middle
 
 
-def fitted_places(states: np.ndarray, labels) -> np.ndarray:
-    """Valence and arousal of words from two components of all of them, fitted to their emotions'
-    places, [word, 2]: for looking at only, as every word has a part in its own place.
+def fitted_places(states: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Valence and arousal of words from two components of all of them, fitted to their places,
+    [word, 2]: for looking at only, as every word has a part in its own place.
     """
-    places = np.array([world.EMOTIONS[label] for label in labels])
     everyone = np.ones(len(places), bool)
     found = [_predicted_place(states, places, everyone, i)[0] for i in range(len(places))]
     return np.array(found)
@@ -196,7 +199,10 @@ def geometry(found: States, site: str, labels=None) -> dict[str, np.ndarray]:
     labels = np.array(found.words["emotion"] if labels is None else labels)
     k = found.sites.index(site)
     without = without_strongest(found.states[k], found.ends[k])
-    return {"together": alike(found.states[k], labels), "circumplex": placed(without, labels)}
+    return {
+        "together": alike(found.states[k], labels),
+        "circumplex": placed(without, places(labels)),
+    }
 
 
 def weighed_as_the_world(heard: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -213,8 +219,7 @@ def weighed_as_the_world(heard: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """
     axes = ("valence", "arousal")
     weights = np.array([[world.EDGES[cue].get(axis, 0.0) for axis in axes] for cue in world.CUES])
-    places = np.array([world.EMOTIONS[label] for label in labels])
-    return (heard * _units(places @ weights.T)).sum(1)
+    return (heard * _units(places(labels) @ weights.T)).sum(1)
 
 
 def _each(states):

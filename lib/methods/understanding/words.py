@@ -1,11 +1,14 @@
 """A bank of emotion words, and prompts that differ in nothing but the word."""
 
+import itertools
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from ... import check
-from ...organism import captions
+from ...musicgen.model import Model
+from ...organism import captions, world
 from ...prompts import TEMPLATES, wording
 
 #: What stands in for an emotion word where none is to be said.
@@ -32,6 +35,30 @@ def bank(each: int = 8) -> pd.DataFrame:
         for word in words[:each]
     ]
     return pd.DataFrame(rows, columns=["word", "emotion"])
+
+
+def on_the_circle(model: Model) -> pd.DataFrame:
+    """Words that people have placed on the circle of affect, of those that a model reads.
+
+    Russell (1980, *A circumplex model of affect*) had people sort 28 words for feelings and scaled
+    them around a circle: 0 degrees is pleasure, 90 is arousal.
+
+    Parameters
+    ----------
+    model : Model
+        An organism's small language has 11 of them.
+
+    Returns
+    -------
+    pd.DataFrame
+        Columns word, valence and arousal (a place on the unit circle).
+    """
+    read = list(wording.CIRCUMPLEX)
+    if world.of(model.name):
+        language = set(itertools.chain.from_iterable(captions.EMOTION_WORDS.values()))
+        read = [word for word in read if word in language]
+    angles = np.deg2rad([wording.CIRCUMPLEX[word] for word in read])
+    return pd.DataFrame({"word": read, "valence": np.cos(angles), "arousal": np.sin(angles)})
 
 
 def cues() -> pd.DataFrame:
