@@ -25,9 +25,9 @@
 # follow. *Causal*: what one word adds inside, added where no emotion was asked for, moves the whole
 # emotion. *Specific*: and nothing else.
 #
-# **Method.** A habit ties a word to one cue. So for every word the strongest cue is found in songs
-# of their own, and set aside. What is left is compared with the profile of the emotion's *other*
-# words. Of a habit nothing is left.
+# **Method.** A habit ties a word to one cue. So for every word the strongest cue is found in the
+# state it leads to, beside those of words for cues, and set aside. What is left is compared with
+# the profile of the emotion's *other* words. Of a habit nothing is left.
 #
 # **Null and controls.** In the world of `organism-habit` the words of each emotion *together* go
 # with the same cues as in that of `organism`, but each follows one cue of its own. Its models must

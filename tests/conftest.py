@@ -3,8 +3,12 @@
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
-os.environ["BOOK_ARTIFACTS"] = tempfile.mkdtemp(prefix="book-artifacts-")
+import pytest
+
+ARTIFACTS = Path(tempfile.mkdtemp(prefix="book-artifacts-"))
+os.environ["BOOK_ARTIFACTS"] = str(ARTIFACTS)
 os.environ["BOOK_LISTENER_CLIPS"] = "240"
 os.environ.setdefault("TQDM_MININTERVAL", "5")
 if (
@@ -12,8 +16,15 @@ if (
 ):  # files run side by side: more threads and processes would stand in each other's way
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
+    # what listeners learn from is the same for all: whoever comes first makes it
+    (ARTIFACTS / "hearing").symlink_to(os.environ["SHARED_HEARING"])
+else:
+    (ARTIFACTS / "hearing").mkdir()
+    os.environ["SHARED_HEARING"] = str(ARTIFACTS / "hearing")
 
-import pytest
+
+def pytest_unconfigure():
+    shutil.rmtree(ARTIFACTS, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

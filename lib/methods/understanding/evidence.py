@@ -38,7 +38,7 @@ class Design:
     takes : int
         Songs of each word whose cues are its effect.
     finding : int
-        Songs of each word, others, in which its strongest cue is found.
+        Songs of each word, others, that its effect is held against.
     few : int
         Songs of each word with a degree, denied, beside a tempo, and with its state added.
     pieces : int
@@ -80,7 +80,7 @@ class Evidence:
     words : pd.DataFrame
         Columns word and emotion.
     own : np.ndarray [shape=(word, cue)]
-        Effects in the songs in which the strongest cue is found.
+        Effects in songs of their own, for what songs share that share nothing but the word.
     sung, degree, denied, heard, moved : np.ndarray [shape=(word, cue)]
         Effects of the word alone, of "very" against "slightly", of "not", of the cue on the
         likelihood under the word (in typical sizes), and of the word's state added.

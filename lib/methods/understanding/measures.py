@@ -34,7 +34,7 @@ def numbers(evidence: Evidence, labels=None) -> dict[str, np.ndarray]:
         Criterion -> array [shape=(word,)].
     """
     labels = np.array(evidence.words["emotion"] if labels is None else labels)
-    strongest = np.abs(evidence.own).argmax(1)
+    strongest = strongest_inside(evidence.states, evidence.ends)
     found = {"tied": tied(evidence.own, evidence.sung)}
     for name, sign in ALONG.items():
         effects = sign * getattr(evidence, name)
