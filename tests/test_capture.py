@@ -1,6 +1,7 @@
 """Capture: exact, aligned, resumable, named by all it follows from."""
 
 import functools
+import json
 import os
 import signal
 import subprocess
@@ -303,6 +304,34 @@ def test_capture_to_disk_equals_memory_and_is_read_lazily(organism, sung, tmp_pa
         labels=labels,
     )
     xr.testing.assert_equal(again.load(), disk.load())
+
+
+#: What somebody runs who has xarray and zarr, and not this library.
+ELSEWHERE = """
+import json, sys
+import xarray
+acts = xarray.open_zarr(sys.argv[1])
+assert "lib" not in sys.modules
+one = acts["resid.1"].sel(stream="uncond", clip=1).mean("frame")
+told = {name: acts[name].values.tolist() for name in ("prompt", "emotion", "seed", "time")}
+print(json.dumps([list(acts["resid.1"].dims), told, one.values.tolist()]))
+"""
+
+
+def test_plain_xarray_opens_a_capture(organism, sung, tmp_path):
+    clips = sung(organism)
+    labels = {"emotion": ["happy", "sad", ""]}
+    where = tmp_path / "a.zarr"
+    ours = capture(organism, clips, ["resid.1", "text"], stream="both", out=where, labels=labels)
+    # isolated: neither this folder nor PYTHONPATH is on its path
+    command = [sys.executable, "-I", "-c", ELSEWHERE, str(where)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+    dims, told, one = json.loads(done.stdout)
+    assert tuple(dims) == ours["resid.1"].dims
+    assert told == {name: ours[name].values.tolist() for name in told}
+    wanted = ours["resid.1"].sel(stream="uncond", clip=1).mean("frame")
+    np.testing.assert_allclose(one, wanted, rtol=1e-6)
 
 
 def test_store_of_something_else_is_refused(organism, sung, tmp_path):

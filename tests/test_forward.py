@@ -93,6 +93,34 @@ def test_what_a_hook_changes_is_changed(m):
     np.testing.assert_array_equal(sung, again)
 
 
+def test_nnsight_reads_and_changes_what_runs(m):
+    nnsight = pytest.importorskip("nnsight")
+    clips = m.generate(["sad music", "fast music"], 0.4, progress=False)
+    greedy = {"seconds": 0.2, "temperature": 0, "cfg": 1.0, "progress": False}
+    site = activations.capture(m, clips, "resid.1", progress=False)["resid.1"]
+    with activations.edit(m, activations.Edit("resid.2", multiply=0.5)), torch.no_grad():
+        wanted = m.replay(clips.tokens, clips.prompts)
+        sung = m.generate(["sad music"], **greedy).tokens
+    net = nnsight.NNsight(m.lm)
+    try:
+        # hooks of one's own in between take nothing away from it
+        m.lm.transformer.layers[1].register_forward_hook(lambda *_: None).remove()
+        with torch.no_grad(), net.trace(clips.tokens, clips.prompts, fn=m.replay):
+            stream = net.transformer.layers[1].output.save()
+            net.transformer.layers[2].output[:] *= 0.5
+            heads = nnsight.save([head.output for head in net.linears])
+        with torch.no_grad(), net.trace(["sad music"], **greedy, fn=m.generate) as tracer:
+            for _ in tracer.iter[: m.frames(0.2) + max(m.lm.pattern_provider.delays)]:
+                net.transformer.layers[2].output[:] *= 0.5
+            songs = nnsight.save(tracer.result)
+    finally:
+        for module in m.lm.modules():
+            vars(module).pop("forward", None)
+    np.testing.assert_allclose(stream[:, : site.sizes["frame"]], site, atol=1e-5)
+    np.testing.assert_allclose(torch.stack(heads, 1), wanted, atol=1e-4)
+    np.testing.assert_array_equal(songs.tokens, sung)
+
+
 def test_hooks_that_would_never_fire_are_refused(organism):
     for module in (organism.lm, organism.lm.fuser, organism.lm.transformer.layers[0].dropout1):
         handle = module.register_forward_hook(lambda *_: None)

@@ -13,10 +13,19 @@ and every term has a name at which :class:`~.run.Visitors` may read or change it
 only.
 
 Numbers are audiocraft's own: its modules hold the weights and are called where it calls them, so
-that hooks on them fire. The residual stream, and so every sum, is float32; only products with
-weights are in the weights' precision.
+that hooks on them fire, and nnsight works on them. The residual stream, and so every sum, is
+float32; only products with weights are in the weights' precision.
+
+With nnsight (``pip install nnsight``), which may run ``replay``, ``generate`` or anything else::
+
+    net = nnsight.NNsight(m.lm)
+    with torch.no_grad(), net.trace(clips.tokens, clips.prompts, fn=m.replay):
+        stream = net.transformer.layers[1].output.save()  # [clip, position, dim]: resid.1
+        net.transformer.layers[3].output[:] *= 0.5
+        heads = [head.output.save() for head in net.linears]  # logits of each codebook
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -369,9 +378,9 @@ class Network:
     def _linear(self, module, x):
         """A layer's product with its weights, in their precision."""
         packed = self._packed.get(module.weight.data_ptr())
-        if packed is None:
+        if packed is None or _is_watched(module):
             return module(x.to(module.weight.dtype))
-        return called_as(module, packed, x)
+        return packed(x)
 
     def _project(self, attention, x, part):
         """The product with some rows of an attention's input weights: queries, keys, values."""
@@ -441,20 +450,52 @@ def _pattern(q, k, mask):
 
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+#: Attribute of a module that holds what it runs instead of its own forward.
+INSTEAD = "_runs_instead"
+
+
+def _may_run_another(kind) -> None:
+    """Let modules of a class run a function in the place of their own forward.
+
+    Not by an attribute ``forward`` of the module: there nnsight puts its own, which runs what the
+    class says.
+    """
+    own = kind.forward
+
+    @functools.wraps(own)
+    def forward(self, *args, **kwargs):
+        instead = vars(self).get(INSTEAD)
+        return own(self, *args, **kwargs) if instead is None else instead(*args, **kwargs)
+
+    kind.forward = forward
+
+
+for _kind in (
+    audiocraft.modules.conditioners.T5Conditioner,
+    audiocraft.modules.transformer.StreamingTransformer,
+    audiocraft.modules.transformer.StreamingTransformerLayer,
+    audiocraft.modules.transformer.StreamingMultiheadAttention,
+):
+    _may_run_another(_kind)
 
 
 def called_as(module, function: Callable, *args, **kwargs):
     """``function(*args, **kwargs)`` as if it were the module's own forward:
 
-    hooks on the module fire.
+    hooks on the module fire, and nnsight reads and changes what enters and leaves it.
     """
-    if not any(getattr(module, kind) for kind in HOOKS):
+    if not _is_watched(module):
         return function(*args, **kwargs)
-    module.forward = function
+    vars(module)[INSTEAD] = function
     try:
         return module(*args, **kwargs)
     finally:
-        del module.forward
+        del vars(module)[INSTEAD]
+
+
+def _is_watched(module):
+    """Whether it has hooks, or a ``forward`` of its own (nnsight's)."""
+    return "forward" in vars(module) or any(getattr(module, kind) for kind in HOOKS)
 
 
 def check_hooks(lm, parts: bool = False) -> None:
