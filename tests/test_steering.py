@@ -1,6 +1,7 @@
 """Steering vectors, how they are applied and kept, and who judges what they do."""
 
 import dataclasses
+import importlib.util
 import json
 import os
 
@@ -169,6 +170,99 @@ def test_vectors_survive_the_disk(organism, vector, tmp_path):
     assert np.allclose(again.units[SITE], vector.units[SITE])
     assert again.norms == {SITE: float(norms[SITE])} and type(again.norms[SITE]) is float
     assert again.positive == vector.positive and again.data == vector.data
+
+
+def exported(vector, file, change=lambda fields, tensors: None):
+    """Write a control vector as ``repeng``'s own ``export_gguf`` does, without what is ours."""
+    gguf = pytest.importorskip("gguf")
+    fields = {"controlvector.model_hint": "musicgen"}
+    tensors = {"direction.3": 2.0 * vector.units[SITE]}
+    change(fields, tensors)
+    writer = gguf.GGUFWriter(file, "controlvector")
+    for name, text in fields.items():
+        writer.add_string(name, text)
+    writer.add_uint32("controlvector.layer_count", len(tensors))
+    for name, values in tensors.items():
+        writer.add_tensor(name, np.asarray(values, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def test_vectors_go_out_as_control_vectors_and_come_back(organism, vector, tmp_path):
+    gguf = pytest.importorskip("gguf")
+    file = tmp_path / "happy.gguf"
+    norms = {SITE: vector.norms[SITE], "resid.1": 0.5}
+    more = {"units": {**vector.units, "resid.1": -vector.units[SITE]}, "norms": norms}
+    more |= {name: dict.fromkeys(norms, 1.5) for name in ("gaps", "middles")}
+    two = dataclasses.replace(vector, **more)
+    steering.export_gguf(two, file)
+    again = steering.import_gguf(file, organism)
+    assert dataclasses.replace(again, units={}) == dataclasses.replace(two, units={})
+    for site, unit in two.units.items():
+        np.testing.assert_allclose(again.units[site], unit, atol=1e-6)
+    # what repeng adds with a coefficient of 1 is what strength 1 adds here
+    reader = gguf.GGUFReader(file)
+    adds = {tensor.name: np.array(tensor.data) for tensor in reader.tensors}
+    assert set(adds) == {"direction.3", "direction.1"}
+    for edit in steering.edits(organism, two, [1.0], steps=2):
+        push = adds[f"direction.{edit.site.split('.')[1]}"]
+        np.testing.assert_allclose(np.squeeze(edit.add), push, rtol=1e-5)
+    (control,) = steering.anywhere(vector, 1)
+    steering.export_gguf(control, file)
+    assert np.isnan(steering.import_gguf(file, organism).gaps[SITE])
+
+
+def test_a_control_vector_of_repeng_is_read(organism, vector, tmp_path):
+    exported(vector, tmp_path / "theirs.gguf")
+    theirs = steering.import_gguf(tmp_path / "theirs.gguf", organism)
+    np.testing.assert_allclose(theirs.units[SITE], vector.units[SITE], atol=1e-6)
+    assert theirs.norms == {SITE: pytest.approx(2)}
+    (edit,) = steering.edits(organism, theirs, [1.0], steps=2)
+    np.testing.assert_allclose(np.squeeze(edit.add), 2 * vector.units[SITE], atol=1e-5)
+    with pytest.raises(ValueError, match="cannot be monitored"):
+        steering.edits(organism, theirs, [1.0], steps=2, monitored=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f, t: f.update({"controlvector.model_hint": "llama"}), "for a 'llama', not for"),
+        (lambda f, t: t.update({"direction.40": t.pop("direction.3")}), "no resid.40"),
+        (lambda f, t: t.update({"direction.3": np.ones(7)}), "no resid.3 with 7 dimensions"),
+        (lambda f, t: t.update({"direction.3": np.zeros(160)}), "zero or not finite"),
+        (lambda f, t: t.update({"blk.3": t.pop("direction.3")}), "no tensor in it is called"),
+        (lambda f, t: f.update({"musicgen_emotion.vector": "{}"}), "is damaged"),
+    ],
+)
+def test_control_vectors_that_do_not_fit_are_refused(organism, vector, tmp_path, change, message):
+    exported(vector, tmp_path / "wrong.gguf", change)
+    with pytest.raises(ValueError, match=message):
+        steering.import_gguf(tmp_path / "wrong.gguf", organism)
+
+
+def test_what_is_no_control_vector_is_refused(organism, miniature, vector, tmp_path, monkeypatch):
+    pytest.importorskip("gguf")
+    file = tmp_path / "happy.gguf"
+    steering.export_gguf(vector, file)
+    with pytest.raises(ValueError, match="was made for organism"):
+        steering.import_gguf(file, miniature)
+    content = file.read_bytes()
+    for wrong in (b"", b"nothing", content[:60], content[:-400]):
+        file.write_bytes(wrong)
+        with pytest.raises(ValueError, match="holds no control vector"):
+            steering.import_gguf(file, organism)
+    with pytest.raises(ValueError, match="holds no control vector"):
+        steering.import_gguf(tmp_path / "no.gguf", organism)
+    elsewhere = dataclasses.replace(
+        vector, units={"cross.2": vector.units[SITE]}, norms={"cross.2": 1}
+    )
+    with pytest.raises(ValueError, match="residual stream"):
+        steering.export_gguf(elsewhere, file)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="pip install gguf"):
+        steering.export_gguf(vector, file)
 
 
 def test_a_vector_is_written_whole_or_not_at_all(vector, tmp_path, monkeypatch):

@@ -30,7 +30,12 @@ MADE = {"__pycache__", "_vendor"}
 #: The room that runs the book in its checkout; what it imports is in a dependency group.
 CHECKOUT_ONLY = "book"
 #: Packages that are imported when they are needed, each with the extra that brings it.
-OPTIONAL = {"peft": "adapters", "ray": "scale", "tinysoundfont": "synthesis"}
+OPTIONAL = {
+    "gguf": "control-vectors",
+    "peft": "adapters",
+    "ray": "scale",
+    "tinysoundfont": "synthesis",
+}
 ELSEWHERE = Path(__file__).parent / "wheel_elsewhere.py"
 
 

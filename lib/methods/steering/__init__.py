@@ -1,7 +1,8 @@
 """Steering: emotion moved from inside, and what it does to the music.
 
 - ``vectors``: a direction between two kinds of prompts (:func:`direction`), kept in a file, and
-  random ones to compare it with (:func:`anywhere`).
+  random ones to compare it with (:func:`anywhere`). ``control_vectors``: the same in ``repeng``'s
+  format (:func:`export_gguf`, :func:`import_gguf`).
 - ``schedules`` and ``applying``: strength over time, and songs at several strengths
   (:func:`generate`) or in several directions (:func:`push`; the edits alone: :func:`edits`).
 - ``judge``: who hears the songs (:class:`Judge`).
@@ -13,6 +14,7 @@
 """
 
 from .applying import edits, generate, push
+from .control_vectors import export_gguf, import_gguf
 from .effects import evaluate
 from .judge import Judge
 from .plane import Plane, calibrate, landing, sing
@@ -38,7 +40,9 @@ __all__ = [
     "direction",
     "edits",
     "evaluate",
+    "export_gguf",
     "generate",
+    "import_gguf",
     "landing",
     "listen",
     "load",

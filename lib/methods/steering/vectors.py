@@ -80,24 +80,27 @@ class Vector:
 
     def save(self, file: str | Path) -> None:
         """Write a safetensors file that says what the vector was made from; whole or not at all."""
-        header = {name: value for name, value in vars(self).items() if name != "units"}
         units = {site: np.ascontiguousarray(unit, np.float32) for site, unit in self.units.items()}
-        metadata = {"vector": json.dumps(header)}
-        cache.write(file, safetensors.numpy.save(units, metadata))
+        cache.write(file, safetensors.numpy.save(units, {"vector": header(self)}))
 
 
-class _Header(pydantic.BaseModel, extra="forbid"):
-    """What a file says beside its directions."""
+class Header(pydantic.BaseModel, extra="forbid"):
+    """What a file says beside its directions; gaps and middles need not be known."""
 
     norms: dict[str, pydantic.FiniteFloat]
-    gaps: dict[str, pydantic.FiniteFloat]
-    middles: dict[str, pydantic.FiniteFloat]
+    gaps: dict[str, float]
+    middles: dict[str, float]
     method: str
     model: str
     weights: str
     data: str
     positive: list[str]
     negative: list[str]
+
+
+def header(vector: Vector) -> str:
+    """What a file says of a vector beside its directions, as JSON: a :class:`Header`."""
+    return json.dumps({name: value for name, value in vars(vector).items() if name != "units"})
 
 
 def load(file: str | Path, model: Model) -> Vector:
@@ -112,12 +115,12 @@ def load(file: str | Path, model: Model) -> Vector:
         with safe_open(str(file), "np") as opened:
             text = (opened.metadata() or {})["vector"]
             units = {site: opened.get_tensor(site) for site in opened.keys()}
-        header = _Header.model_validate_json(text)
-        if any(set(part) != set(units) for part in (header.norms, header.gaps, header.middles)):
+        told = Header.model_validate_json(text)
+        if any(set(part) != set(units) for part in (told.norms, told.gaps, told.middles)):
             raise KeyError("norms, gaps and middles of every site")
     except (OSError, SafetensorError, KeyError, pydantic.ValidationError) as error:
         raise ValueError(f"{file} holds no steering vector: Vector.save writes them.") from error
-    vector = Vector(units=units, **header.model_dump())
+    vector = Vector(units=units, **told.model_dump())
     check_vector(model, vector)
     return vector
 
