@@ -172,12 +172,12 @@ def test_without_a_network_it_is_said_at_once(folder, tmp_path, monkeypatch):
     (copy / "t5-base").rename(tmp_path / "away")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    loading._answers.cache_clear()
+    loading.hub_answers.cache_clear()
     start = time.monotonic()
     with pytest.raises(model.ModelError, match="t5-base could not be fetched"):
         model.load(str(copy))
     assert time.monotonic() - start < 60
-    loading._answers.cache_clear()
+    loading.hub_answers.cache_clear()
 
 
 def test_a_device_that_is_not_there():

@@ -2,9 +2,13 @@
 made."""
 
 import copy
+import importlib
 import json
 import warnings
+from pathlib import Path
 
+import httpx
+import huggingface_hub
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +17,7 @@ import xarray as xr
 
 from lib.methods import features, sae
 from lib.methods.sae import batches, influence, keeping, training
-from lib.musicgen import activations
+from lib.musicgen import activations, loading
 from lib.musicgen.compat import audiocraft
 
 ConditioningAttributes = audiocraft.modules.conditioners.ConditioningAttributes
@@ -53,6 +57,55 @@ def explained(s, x):
     with torch.no_grad():
         error = ((x - s(x)) ** 2).sum() / ((x - x.mean(0)) ** 2).sum()
         return 1 - error.item(), (s.encode(x) > 0).float().sum(1).mean().item()
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A hub that is a folder: what is put there lies at once where its client keeps what it fetched.
+
+    SAELens's own upload and the hub's own client do the rest.
+    """
+    home = tmp_path / "hub"
+    upload = importlib.import_module("sae_lens.training.upload_saes_to_huggingface")
+    errors = huggingface_hub.errors
+
+    def snapshot(repo_id):
+        return home / f"models--{repo_id.replace('/', '--')}" / "snapshots" / ("0" * 40)
+
+    def create_repo(repo_id):
+        snapshot(repo_id).mkdir(parents=True)
+        refs = snapshot(repo_id).parents[1] / "refs"
+        refs.mkdir()
+        (refs / "main").write_text("0" * 40)
+
+    class Api:
+        def repo_info(self, repo_id):
+            if not snapshot(repo_id).exists():
+                answer = httpx.Response(404, request=httpx.Request("GET", "https://hub"))
+                raise errors.RepositoryNotFoundError("no such repository", response=answer)
+
+        def upload_folder(self, *, folder_path, path_in_repo, repo_id, allow_patterns, **_):
+            for file in Path(folder_path).iterdir():
+                if file.name in allow_patterns:
+                    target = snapshot(repo_id) / path_in_repo / file.name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(file.read_bytes())
+
+        def upload_file(self, *, path_or_fileobj, path_in_repo, repo_id, **_):
+            (snapshot(repo_id) / path_in_repo).write_bytes(path_or_fileobj.read())
+
+    def metadata(url):
+        if not any(home.rglob(url.rpartition("/")[2])):
+            raise errors.EntryNotFoundError(url)
+
+    monkeypatch.setattr(upload, "HfApi", Api)
+    monkeypatch.setattr(upload, "create_repo", create_repo)
+    monkeypatch.setattr(upload, "get_hf_file_metadata", metadata)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(home))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(loading, "hub_answers", lambda: True)
+    monkeypatch.setenv("HF_TOKEN", "mine")
+    return home
 
 
 # ----------------------------------------------------------------------------------------- training
@@ -209,6 +262,47 @@ def kill_in_second_pass(acts, folder, monkeypatch):
         patch.setattr(batches.Rows, "_load", dying)
         with pytest.raises(KeyboardInterrupt):
             sae.train(acts, "topk", folder=folder, **QUICK)
+
+
+# ------------------------------------------------------------------------------------------ the hub
+def test_what_is_pushed_is_pulled_here_and_by_sae_lens(hub, acts, tmp_path):
+    import sae_lens
+
+    s = sae.train(acts, "topk", folder=tmp_path / "s", about={"site": "resid.4"}, **QUICK)
+    sae.push(tmp_path / "s", "me/saes", "resid.4")
+    sae.push(s, "me/saes", "again")  # the repository is there now
+    x = torch.from_numpy(acts.values[:3])
+    for name in ("resid.4", "again"):
+        for there in (sae.pull("me/saes", name), sae_lens.SAE.from_pretrained("me/saes", name)):
+            assert torch.equal(there.encode(x), s.encode(x)) and (there.encode(x) > 0).any()
+            assert there.cfg.metadata.about == {"site": "resid.4"}
+    assert sae.pull("me/saes", "again")(x.double()).dtype == torch.float64
+    assert "resid.4" in next(hub.rglob("README.md")).read_text()
+
+
+def test_what_cannot_be_shared_is_told(hub, trained, tmp_path, monkeypatch):
+    for wrong in ("saes", "https://hub/me/saes", ""):
+        with pytest.raises(ValueError, match="repository must be 'owner/name'"):
+            sae.push(trained, wrong, "resid.4")
+    with pytest.raises(ValueError, match="name must be what the SAE is called"):
+        sae.pull("me/saes", "../resid.4")
+    with pytest.raises(FileNotFoundError, match="no sparse autoencoder"):
+        sae.push(tmp_path, "me/saes", "resid.4")
+    with pytest.raises(TypeError, match="s must be an SAE, or the folder of one"):
+        sae.push({"W_dec": 1}, "me/saes", "resid.4")
+    with pytest.raises(ValueError, match=r"no SAE 'resid.9' in me/saes: the hub has none"):
+        sae.pull("me/saes", "resid.9")
+    with monkeypatch.context() as patch:
+        patch.delenv("HF_TOKEN")
+        patch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
+        with pytest.raises(ValueError, match="Nobody is logged in"):
+            sae.push(trained, "me/saes", "resid.4")
+    monkeypatch.setattr(loading, "hub_answers", lambda: False)
+    with pytest.raises(ValueError, match="does not answer: nothing was pushed"):
+        sae.push(trained, "me/saes", "resid.4")
+    with pytest.raises(ValueError, match="the hub does not answer, its cache has none"):
+        sae.pull("me/saes", "resid.9")
+    assert not hub.exists()
 
 
 def test_a_finished_training_is_found_wherever_it_lies(acts, tmp_path, monkeypatch):

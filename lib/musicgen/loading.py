@@ -495,12 +495,13 @@ def _model_folder(name):
 
 def _check_connection(what):
     """Refuse at once where the hub does not answer: its own client tries again for minutes."""
-    if not _answers():
+    if not hub_answers():
         raise ModelError(_offline(what))
 
 
 @functools.cache
-def _answers():
+def hub_answers() -> bool:
+    """Whether the Hugging Face hub can be reached; asked once."""
     if huggingface_hub.constants.HF_HUB_OFFLINE:
         return False
     try:

@@ -9,7 +9,8 @@ length 1, so a feature's activation is in the units of the site.
 goes through ``keeping`` (folder, checkpoint, resume). ``evaluation`` splices an SAE into the
 running model, beside ``bases`` to compare it with; ``responses`` says what features respond to,
 ``influence`` what they do. ``placing`` lets an SAE on any device read activations of any device and
-precision.
+precision. ``sharing`` puts SAEs on the Hugging Face hub and fetches them (:func:`push`,
+:func:`pull`).
 
 ``sae_lens`` takes seconds to import, and only training and loading need it.
 """
@@ -20,6 +21,7 @@ from .influence import effects
 from .keeping import FOLDER, load
 from .placing import decode, encode
 from .responses import activity, features
+from .sharing import pull, push
 from .training import ARCHITECTURES, best_first, train, trained
 
 __all__ = [
@@ -34,6 +36,8 @@ __all__ = [
     "evaluate",
     "features",
     "load",
+    "pull",
+    "push",
     "train",
     "trained",
 ]
