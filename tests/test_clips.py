@@ -46,6 +46,11 @@ def test_damaged_clips_are_refused(clips, tmp_path):
     with pytest.raises(ValueError, match="lacks clips"):
         Clips.load(folder)
     folder = clips.save(tmp_path / "c")
+    table = pd.read_csv(folder / "clips.csv")
+    table.drop(columns="seed").to_csv(folder / "clips.csv", index=False)
+    with pytest.raises(ValueError, match=r"clips.csv lacks the columns \['seed'\]: it has"):
+        Clips.load(folder)
+    table.to_csv(folder / "clips.csv", index=False)
     (folder / "clips.json").write_text("{")
     with pytest.raises(ValueError, match="damaged"):
         Clips.load(folder)

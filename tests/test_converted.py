@@ -7,6 +7,7 @@ import numpy as np
 import peft
 import pytest
 import released
+import safetensors.torch
 import torch
 import transformers
 
@@ -121,6 +122,15 @@ def foreign(folder):
         (lambda folder: (folder / "config.json").write_text("{"), "is not JSON"),
         (widen, "not those that its config.json describes"),
         (scramble, "is damaged"),
+        (
+            lambda folder: (folder / "tokenizer.json").write_text("{}"),
+            "tokenizer in .* cannot be read",
+        ),
+        (lambda folder: (folder / "config.json").write_text("[]"), "holds no JSON object"),
+        (
+            lambda folder: (folder / "model.safetensors.index.json").write_text("{}"),
+            "names no shards",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(mono, tmp_path, damage, message):
@@ -175,7 +185,20 @@ def test_an_adapter_is_added(mono, adapter):
     torch.testing.assert_close(found[0], wanted, atol=1e-4, rtol=0)
 
 
-def test_an_adapter_that_does_not_fit(mono, adapter, tmp_path, monkeypatch):
+def test_an_adapter_of_a_deeper_model(mono, adapter, tmp_path):
+    """Its shapes fit, and PEFT itself leaves out what has no place."""
+    folder = released.copied(adapter[0], tmp_path / "deeper")
+    weights = safetensors.torch.load_file(folder / "adapter_model.safetensors")
+    deeper = {name.replace(".layers.2.", ".layers.3."): w.clone() for name, w in weights.items()}
+    safetensors.torch.save_file({**deeper, **weights}, folder / "adapter_model.safetensors")
+    with pytest.raises(
+        model.ModelError, match=r"does not fit this model.*have no place.*layers\.3"
+    ):
+        model.load(str(mono), "cpu", adapter=folder)
+
+
+def test_an_adapter_that_does_not_fit(mono, adapter, folder, tmp_path, monkeypatch):
+    audiocrafts = folder
     folder, _ = adapter
     wider = released.write_transformers(tmp_path / "wider", dim=64)
     with pytest.raises(model.ModelError, match=r"does not fit this model, .*size mismatch"):
@@ -184,6 +207,16 @@ def test_an_adapter_that_does_not_fit(mono, adapter, tmp_path, monkeypatch):
     damaged(elsewhere, "adapter_config.json", lambda c: c.update(target_modules=["nowhere"]))
     with pytest.raises(model.ModelError, match="does not fit this model"):
         model.load(str(mono), "cpu", adapter=elsewhere)
+    with pytest.raises(model.ModelError, match="is not in the format of transformers"):
+        model.load(str(audiocrafts), "cpu", adapter=folder)
+    other = released.copied(folder, tmp_path / "other")
+    damaged(
+        other,
+        "adapter_config.json",
+        lambda c: c.update(base_model_name_or_path="facebook/musicgen-stereo-small"),
+    )
+    with pytest.raises(model.ModelError, match="trained on facebook/musicgen-stereo-small, not on"):
+        model.load("facebook/musicgen-small", "cpu", adapter=other)
     with pytest.raises(model.ModelError, match="lacks adapter_config"):
         model.load(str(mono), "cpu", adapter=tmp_path)
     with pytest.raises(model.ModelError, match="organism takes no adapter"):

@@ -19,6 +19,8 @@ from .. import check
 TABLE = "clips.csv"
 TOKENS = "tokens.npy"
 COMMON = "clips.json"
+#: What is read of the table.
+COLUMNS = ("file", "prompt", "seed")
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,8 @@ class Clips:
         for name in (TABLE, TOKENS, COMMON):
             if not (folder / name).is_file():
                 raise ValueError(f"{folder} lacks {name}. Clips.save writes it: save them again.")
+        table = _read_table(folder / TABLE)
         try:
-            table = pd.read_csv(folder / TABLE, keep_default_na=False)
             tokens = np.load(folder / TOKENS, allow_pickle=False)
             common = json.loads((folder / COMMON).read_text())
             audio = _read_audio(folder, table["file"], common["sample_rate"])
@@ -133,6 +135,21 @@ class Clips:
     def silent(self) -> "Clips":
         """The same without sound: what another machine needs to read them."""
         return replace(self, audio=self.audio[:, :0])
+
+
+def _read_table(file):
+    """The table of clips, with the columns that are read of it."""
+    try:
+        table = pd.read_csv(file, keep_default_na=False)
+    except ValueError as error:
+        raise ValueError(f"{file.parent} holds damaged clips: {error}") from error
+    missing = [column for column in COLUMNS if column not in table]
+    if missing:
+        raise ValueError(
+            f"{file} lacks the columns {missing}: it has {list(table)}. Clips.save writes "
+            f"{list(COLUMNS)} and what was given beside them."
+        )
+    return table
 
 
 def _read_audio(folder, files, sample_rate):

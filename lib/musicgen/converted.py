@@ -125,14 +125,21 @@ def _weights(folder):
     whole, index = (folder / name for name in WEIGHTS)
     if not index.is_file():
         return [whole]
-    return [folder / shard for shard in sorted(set(_json(index)["weight_map"].values()))]
+    shards = _json(index).get("weight_map")
+    if not isinstance(shards, dict) or not shards:
+        raise ValueError(f"{index} is damaged: it names no shards. Copy or download it again.")
+    return [folder / shard for shard in sorted(set(shards.values()))]
 
 
 def _json(file):
+    """The object in a file."""
     try:
-        return json.loads(file.read_text())
+        found = json.loads(file.read_text())
     except ValueError as error:
         raise ValueError(f"{file} is damaged: it is not JSON ({error}).") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} is damaged: it holds no JSON object.")
+    return found
 
 
 def numbers(folder: Path) -> int:
@@ -173,7 +180,7 @@ def read(folder: Path, device: str, dtype: str, adapter: Path | None = None) -> 
     if adapter is not None:
         model = _adapted(model, adapter)
     cfg = configuration(model.config, device, dtype)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer = _tokenizer(folder)
     text = miniature.Text(model.text_encoder, tokenizer, cfg.transformer_lm.dim, device)
     lm = miniature.without_text(cfg)
     lm.condition_provider.conditioners["description"] = text.to(device)
@@ -200,6 +207,22 @@ def _model(folder):
     return model.eval()
 
 
+def _tokenizer(folder):
+    """The tokenizer, by ``transformers``, whose errors are of many kinds."""
+    try:
+        return transformers.AutoTokenizer.from_pretrained(folder)
+    except Exception as error:
+        raise ValueError(
+            f"The tokenizer in {folder} cannot be read ({type(error).__name__}: {error}). Save the "
+            "processor there again."
+        ) from error
+
+
+def base(folder: Path) -> str | None:
+    """The model that an adapter says it was trained on."""
+    return _json(folder / ADAPTER[0]).get("base_model_name_or_path")
+
+
 def check_adapter(folder: Path) -> None:
     """Refuse what is no adapter, before anything is read.
 
@@ -223,6 +246,7 @@ def _adapted(model, folder):
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=".*missing adapter keys")
             adapted = peft.PeftModel.from_pretrained(model, folder)
+        _check_places(adapted, folder)
     except (ValueError, RuntimeError, KeyError, TypeError, OSError, UserWarning) as error:
         cause = " ".join(" ".join(str(error).splitlines()[:2]).split())
         raise ValueError(
@@ -230,6 +254,24 @@ def _adapted(model, folder):
             f"base_model_name_or_path names: {cause}"
         ) from error
     return adapted.merge_and_unload()
+
+
+def _check_places(adapted, folder):
+    """Refuse changes for which the model has no place: PEFT passes over them without a word."""
+    import peft
+
+    prefix = getattr(adapted.base_model, "prefix", None)
+    if prefix is None:
+        raise ValueError("it changes what the model reads, and no weights that could be merged")
+    with safetensors.safe_open(folder / ADAPTER[1], "pt") as opened:
+        given = {name for name in opened.keys() if prefix in name}
+    # without a look at the hub for the size of the vocabulary
+    placed = peft.get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    unplaced = sorted(given - set(placed))
+    if unplaced:
+        raise ValueError(
+            f"{len(unplaced)} of its {len(given)} weights have no place: {unplaced[0]}"
+        )
 
 
 def configuration(config, device: str, dtype: str):

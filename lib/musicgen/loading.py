@@ -151,9 +151,17 @@ def _load_adapted(name, device, dtype, adapter):
         raise ModelError(f"{name} takes no adapter: adapters belong to models of transformers.")
     try:
         converted.check_adapter(adapter)
+        base = converted.base(adapter)
     except ValueError as error:
         raise ModelError(str(error)) from error
+    if base != name and {base, name} <= set(RELEASED):
+        raise ModelError(f"The adapter in {adapter} was trained on {base}, not on {name}.")
     folder = Path(name) if Path(name).is_dir() else _model_folder(str(name))
+    if not (folder / "config.json").is_file():  # a released model has files of either format
+        raise ModelError(
+            f"{folder} is not in the format of transformers, to which adapters belong: it needs "
+            f"config.json and {converted.WEIGHTS[0]}."
+        )
     return _load_converted(f"{name} + {adapter}", folder, device, dtype, adapter)
 
 
