@@ -7,14 +7,18 @@
 PYTHON ?= python3
 MODEL ?= organism
 VENV := .venv
-BIN := $(VENV)/bin
+BIN := $(abspath $(VENV))/bin
+# a folder is named from where make was called: 'make -C path/to/book notebooks MODEL=./mine' works, too. There may be
+# another 'lib', which -P leaves alone
+FROM := $(if $(wildcard $(PWD)/$(MODEL)),$(PWD),$(CURDIR))
+BOOK := cd "$(FROM)" && $(BIN)/python -P -m lib.book
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: book test lab notebooks bench organisms clean lock
 
 book: notebooks
-	$(BIN)/python -m lib.book build --model $(MODEL)
-	$(BIN)/python -m lib.book open --model $(MODEL)
+	$(BOOK) build --model $(MODEL)
+	$(BOOK) open --model $(MODEL)
 
 test: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -23,11 +27,10 @@ test: $(VENV)/ready
 
 lab: notebooks
 	# we made their outputs ourselves: players and figures may run
-	cd $$($(BIN)/python -m lib.book where --model $(MODEL)) && $(CURDIR)/$(BIN)/jupyter trust *.ipynb >/dev/null && \
-	    $(CURDIR)/$(BIN)/jupyter lab index.ipynb
+	cd "$$($(BOOK) where --model $(MODEL))" && $(BIN)/jupyter trust *.ipynb >/dev/null && $(BIN)/jupyter lab index.ipynb
 
 notebooks: $(VENV)/ready
-	$(BIN)/python -m lib.book run --model $(MODEL)
+	$(BOOK) run --model $(MODEL)
 
 bench: $(VENV)/ready
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

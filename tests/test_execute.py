@@ -1,6 +1,9 @@
 """What makes a notebook run again, and what is refused before anything runs; two tiny notebooks."""
 
+import os
 import shutil
+import subprocess
+from pathlib import Path
 
 import jupytext
 import nbformat
@@ -177,6 +180,33 @@ def test_a_relative_folder_works_from_anywhere(runs, copies, monkeypatch):
     for place, model in zip(places, copies, strict=True):
         assert f"Computed with model = '{model}'" in (place / "00_first.ipynb").read_text()
         assert findings.read("00_first", str(model))[0].subject == place.name
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="There is no make here.")
+@pytest.mark.parametrize(("model", "at"), [("./mine", "called"), ("organism", "checkout")])
+def test_make_names_a_folder_from_where_it_is_called(tmp_path, model, at):
+    venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "python").write_text('#!/bin/sh\npwd -P; echo "$@"\n')
+    (venv / "bin" / "python").chmod(0o755)
+    (venv / "ready").write_text("")  # newer than the lock: nothing is installed
+    called = tmp_path / "called"
+    (called / "mine").mkdir(parents=True)
+    checkout = Path(__file__).parents[1]
+    command = ["make", "--no-print-directory", "-sC", checkout, "notebooks"]
+    done = subprocess.run(
+        [*command, f"VENV={venv}", f"MODEL={model}"],
+        cwd=called,
+        env={**os.environ, "PWD": str(called)},
+        capture_output=True,
+        text=True,
+    )
+    assert not done.returncode, done.stderr
+    folder = {"called": called, "checkout": checkout}[at]
+    assert done.stdout.splitlines() == [
+        str(folder.resolve()),
+        f"-P -m lib.book run --model {model}",
+    ]
 
 
 def test_changed_weights_of_a_folder_are_another_run(runs, copies):
