@@ -98,8 +98,11 @@ def choice(name: str, value, options: Iterable):
     return value
 
 
-def seeds(seed, n: int) -> list[int]:
-    """One seed for each of ``n`` clips: those given, or ``seed``, ``seed + 1``, ..."""
+def seeds(seed, n: int, takes: int = 1) -> list[int]:
+    """One seed for each of ``n`` clips: those given, or ``seed``, ``seed + 1``, ...
+
+    ``takes`` clips that follow each other are of one prompt: their seeds must differ.
+    """
     if isinstance(seed, Integral) and not isinstance(seed, bool):
         first = count("seed", seed, 0)
         return [first + i for i in range(n)]
@@ -107,8 +110,18 @@ def seeds(seed, n: int) -> list[int]:
         refuse(TypeError, "seed", "an integer, or one integer for each prompt", seed)
     given = list(seed)
     if len(given) != n:
-        refuse(ValueError, "seed", f"an integer, or one integer for each of {n} prompts", given)
-    return [count(f"seed[{i}]", value, 0) for i, value in enumerate(given)]
+        each = "prompts" if takes == 1 else f"clips ({takes} takes of each prompt)"
+        refuse(ValueError, "seed", f"an integer, or one integer for each of {n} {each}", given)
+    given = [count(f"seed[{i}]", value, 0) for i, value in enumerate(given)]
+    if any(len(set(given[i : i + takes])) < takes for i in range(0, n, takes)):
+        refuse(
+            ValueError,
+            "seed",
+            f"another one for each of {takes} takes of a prompt",
+            given,
+            "With the same seed they would be the same clip.",
+        )
+    return given
 
 
 # -------------------------------------------------------------------------------------------- texts

@@ -135,7 +135,10 @@ def test_some_clips_and_other_prompts(organism):
 
 def test_races_sample_the_softmax():
     logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(1, 1, 4)
-    noise = [next(sampling.gumbel_noise([seed], 1, (1, 4), "cpu")) for seed in range(4000)]
+    noise = [
+        next(sampling.gumbel_noise(sampling.generators([seed]), 1, (1, 4), "cpu"))
+        for seed in range(4000)
+    ]
     for top_k, expected in ((4, [0.5, 0.3, 0.15, 0.05]), (2, [0.625, 0.375, 0, 0])):
         drawn = [sampling.draw(logits + n, logits, top_k).item() for n in noise]
         assert np.allclose(np.bincount(drawn, minlength=4) / 4000, expected, atol=0.03)

@@ -142,6 +142,14 @@ class Prepared:
         """Whether its values may differ from clip to clip and from step to step."""
         return self.operation in ("add", "replace")
 
+    @property
+    def along_frames(self) -> bool:
+        """Whether it differs from frame to frame."""
+        if self.site.axis != "frame":
+            return False
+        steps = self.value.shape[1] if self.along_clips else 1
+        return self.edit.frames is not None or max(steps, self.scale.shape[1]) > 1
+
     def check(self, part: Part, frames: int, streams: tuple[str, ...]) -> None:
         """Refuse what does not fit the clips of a call, before it runs.
 

@@ -124,14 +124,16 @@ class Model:
         cfg: float | None = None,
         negative: str = "",
         beside: list[str] = (),
+        takes: int = 1,
         batch_size: int | None = None,
         prompt_audio: np.ndarray | None = None,
         prompt_sample_rate: int | None = None,
+        stride: float | None = None,
         keep: bool = False,
         progress: bool = True,
         part: Part | None = None,
     ) -> Clips:
-        """Sample one clip for each prompt.
+        """Sample one clip for each prompt, or several.
 
         A clip depends on its prompt, its seed and the settings alone, not on the batch it was made
         in: every clip has its own random numbers and reads its own text alone (``sampling``).
@@ -140,7 +142,8 @@ class Model:
         ----------
         prompts : list of str
             An empty string is an unconditional clip.
-        seconds : float, 0 < seconds <= max_seconds
+        seconds : float, 0 < seconds
+            More than ``max_seconds`` with ``stride`` only.
         seed : int or list of int
             One seed a clip; an integer s gives the clips s, s + 1, s + 2, ...
         temperature, top_k, cfg : float, int, float
@@ -151,13 +154,21 @@ class Model:
         beside : list of str, optional
             Other prompts for the clips, which a third stream reads over the same tokens:
             ``Edit.interchange`` takes from it.
+        takes : int
+            Clips of each prompt, one after the other, each with a seed of its own.
         batch_size : int, optional
             Clips at once; left out, as many as keep their attention within 4 GiB, at most 64.
         prompt_audio : array_like [shape=(sample,) or (clip, sample)], optional
-            What the clips begin with, the same for all or one a clip, as for :meth:`encode`: each
+            What the clips begin with, the same for all or one a prompt, as for :meth:`encode`: each
             goes on from there. It is part of the clip and of its seconds.
         prompt_sample_rate : int, optional
             Left out, the model's own.
+        stride : float, optional
+            Seconds, less than ``max_seconds``, by which a song that is longer than the model's
+            limit goes on at a time, as in audiocraft's MusicGen (there 18): the model reads the
+            last ``max_seconds - stride`` seconds of what there is, at positions that begin anew,
+            and nothing before them. Such clips cannot be captured as a whole, because no one pass
+            has read them.
         keep : bool
             Keep the tokens on disk (under ``artifacts/clips``), so that chapters which ask for the
             same clips share them. They are named by all that they follow from, edits included.
@@ -169,8 +180,7 @@ class Model:
         Clips
         """
         prompts = check.texts("prompts", prompts)
-        seeds = check.seeds(seed, len(prompts))
-        settings = self.settings(seconds, temperature, top_k, cfg, negative)
+        settings = self.settings(seconds, temperature, top_k, cfg, negative, stride)
         beside = beside if isinstance(beside, str) else list(beside)
         if beside:
             beside = check.texts("beside", beside, len(prompts))
@@ -181,6 +191,10 @@ class Model:
             raise ValueError("prompt_sample_rate is that of prompt_audio, and there is none.")
         if prompt_audio is not None:
             begun = self._begun(prompt_audio, prompt_sample_rate, len(prompts), frames)
+        takes = check.count("takes", takes)
+        prompts, beside = _repeated(prompts, takes), _repeated(beside, takes)
+        begun = None if begun is None else np.repeat(begun, takes, 0)
+        seeds = check.seeds(seed, len(prompts), takes)
         part = part or Part(range(len(prompts)), len(prompts))
 
         def sing():
@@ -215,10 +229,12 @@ class Model:
             raise ValueError(
                 f"prompt_audio must be one clip, or one for each of {n} prompts. Got {len(tokens)}."
             )
-        if tokens.shape[-1] >= frames:
+        most = min(frames, self.frames(self.max_seconds))
+        if tokens.shape[-1] >= most:
             raise ValueError(
-                f"prompt_audio lasts {tokens.shape[-1] / self.frame_rate:g} s, and the clips only "
-                f"{frames / self.frame_rate:g}: seconds counts what is given, too."
+                f"prompt_audio lasts {tokens.shape[-1] / self.frame_rate:g} s, and there must be "
+                f"less than {most / self.frame_rate:g} of it: seconds counts what is given, too, "
+                f"and the model reads {self.max_seconds:g} s at once."
             )
         return np.broadcast_to(tokens, (n, *tokens.shape[1:]))
 
@@ -226,16 +242,27 @@ class Model:
         """Frames of a clip of some length."""
         return max(1, int(seconds * self.frame_rate + 1e-6))
 
-    def settings(self, seconds, temperature=None, top_k=None, cfg=None, negative="") -> dict:
+    def settings(
+        self, seconds, temperature=None, top_k=None, cfg=None, negative="", stride=None
+    ) -> dict:
         """Checked settings, with the model's own defaults where none are given."""
-        remedy = f"The model's limit is {self.max_seconds:g} s."
+        limit = self.max_seconds
+        remedy = (
+            f"The model's limit is {limit:g} s. Longer songs are made window by window: give "
+            f"generate a stride of less than that, such as stride={0.6 * limit:g}."
+        )
         given = {"temperature": temperature, "top_k": top_k, "cfg": cfg}
         given = {
             name: self.defaults[name] if value is None else value for name, value in given.items()
         }
         settings = {
             "seconds": check.number(
-                "seconds", seconds, 0, self.max_seconds, open_low=True, remedy=remedy
+                "seconds",
+                seconds,
+                0,
+                limit if stride is None else np.inf,
+                open_low=True,
+                remedy=remedy,
             ),
             "temperature": check.number("temperature", given["temperature"], 0, 10),
             "top_k": int(check.number("top_k", given["top_k"], 1, 1e6)),
@@ -243,6 +270,11 @@ class Model:
         }
         if negative:
             settings["negative"] = check.texts("negative", [negative])[0]
+        if stride is not None:
+            frame = 1 / self.frame_rate
+            stride = check.number("stride", stride, frame, limit, open_high=True)
+            if seconds > limit:  # it is of no matter for others, which are the same without it
+                settings["stride"] = stride
         return settings
 
     def follows_from(self, prompts, seeds, settings, beside, part: Part) -> dict:
@@ -286,9 +318,11 @@ class Model:
         """
         forward.check_hooks(self.lm)
         streams = (*STREAMS, BESIDE) if beside else STREAMS
-        self._check_edits(part, frames, streams)
-        steps = frames + max(self.lm.pattern_provider.delays)
-        size = size or self._at_once(steps, len(streams))
+        windows = self._windows(frames, settings)
+        self._check_edits(part, frames, streams, len(windows))
+        delay = max(self.lm.pattern_provider.delays)
+        steps = sum(stop - first + delay for first, stop in windows)
+        size = size or self._at_once(windows[0].stop + delay, len(streams))
         batches = [range(k, min(k + size, len(prompts))) for k in range(0, len(prompts), size)]
         lengths = self.text_lengths(prompts)
         drawn = sampling.Settings(
@@ -298,6 +332,10 @@ class Model:
             settings.get("negative", ""),
         )
         tokens = np.zeros((len(prompts), self.lm.n_q, frames), np.int64)
+        known = 0
+        if begun is not None:
+            known = begun.shape[-1]
+            tokens[..., :known] = begun
         with tqdm(
             total=len(batches) * steps,
             desc="generate",
@@ -306,20 +344,32 @@ class Model:
             leave=False,
         ) as bar:
             for batch in batches:
-                about = Run(part[batch], streams, frames, tuple(lengths[i] for i in batch))
-                codes = sampling.sample(
-                    self.lm,
-                    [prompts[i] for i in batch],
-                    frames,
-                    [seeds[i] for i in batch],
-                    drawn,
-                    [beside[i] for i in batch] if beside else [],
-                    self._visitors(about, visitors),
-                    bar.update,
-                    None if begun is None else begun[batch.start : batch.stop],
-                )
-                tokens[batch.start : batch.stop] = codes.cpu().numpy()
+                rows = slice(batch.start, batch.stop)
+                randomness = sampling.generators(seeds[rows])
+                there = known
+                for first, stop in windows:
+                    about = Run(
+                        part[batch], streams, stop - first, tuple(lengths[i] for i in batch)
+                    )
+                    codes = sampling.sample(
+                        self.lm,
+                        prompts[rows],
+                        stop - first,
+                        randomness,
+                        drawn,
+                        beside[rows] if beside else [],
+                        self._visitors(about, visitors),
+                        bar.update,
+                        tokens[rows, :, first:there] if there > first else None,
+                    )
+                    tokens[rows, :, first:stop] = codes.cpu().numpy()
+                    there = stop
         return tokens
+
+    def _windows(self, frames, settings):
+        """What songs are generated in; one window where they are no longer than the limit."""
+        stride = settings.get("stride", self.max_seconds)
+        return sampling.windows(frames, self.frames(self.max_seconds), self.frames(stride))
 
     def _at_once(self, steps, streams):
         """How many clips are generated at once:
@@ -337,9 +387,15 @@ class Model:
         )
         return int(np.clip(CACHE_BYTES // clip, 1, AT_ONCE))
 
-    def _check_edits(self, part, frames, streams):
+    def _check_edits(self, part, frames, streams, windows=1):
         for prepared in self.in_force:
             prepared.check(part, frames, streams)
+            if windows > 1 and prepared.along_frames:
+                raise ValueError(
+                    f"{prepared.where} changes along the frames, and these songs are made in "
+                    f"{windows} windows whose positions begin anew. Give an edit that is the same "
+                    f"at all frames, or at most {self.max_seconds:g} s."
+                )
 
     def _visitors(self, about: Run, readers: Visitors | None) -> Visitors:
         """Edits in force, then whoever reads what they leave."""
@@ -350,7 +406,7 @@ class Model:
         return visitors if readers is None else visitors + readers
 
     def check_clips(self, clips: Clips) -> None:
-        """Refuse clips of another model.
+        """Refuse clips of another model, and those that no one pass of it can read.
 
         Raises
         ------
@@ -362,6 +418,13 @@ class Model:
                 f"{self.name} has {self.lm.n_q} codebooks of {self.lm.card} tokens. The clips hold "
                 "tokens of shape "
                 f"{tokens.shape} up to {tokens.max()}: are they of another model?"
+            )
+        most = self.frames(self.max_seconds) + 1
+        if tokens.shape[-1] > most:
+            raise ValueError(
+                f"The clips last {tokens.shape[-1] / self.frame_rate:g} s, and {self.name} reads "
+                f"{self.max_seconds:g} s at once. Look at a part of them, which is read as music "
+                "that begins there: model.clips(clips.tokens[..., first:stop], clips.prompts)."
             )
 
     # ---------------------------------------------------------------------------------------- audio
@@ -533,6 +596,11 @@ class Model:
         """Number of text tokens of each prompt."""
         tokenizer = self.lm.condition_provider.conditioners["description"].t5_tokenizer
         return [len(ids) for ids in tokenizer(list(prompts))["input_ids"]]
+
+
+def _repeated(texts, times):
+    """Each text so often, one after the other."""
+    return [text for text in texts for _ in range(times)]
 
 
 def _vocabulary(tokenizer):

@@ -7,8 +7,9 @@ cross-attention sees the padding of shorter rows). Every clip has its own random
 does not depend on the batch it is made in.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -44,12 +45,52 @@ class Settings:
     negative: str = ""
 
 
+class Window(NamedTuple):
+    """A part of a song that is longer than what the model reads at once.
+
+    Attributes
+    ----------
+    first, stop : int
+        Frames of the song: from ``first`` on, up to ``stop``, which is not in it.
+    """
+
+    first: int
+    stop: int
+
+
+def windows(frames: int, limit: int, stride: int) -> list[Window]:
+    """What a song is generated in: one window, or several that overlap, as audiocraft has them.
+
+    Each begins ``stride`` frames behind the one before and goes on from the end of that, which it
+    reads.
+
+    Parameters
+    ----------
+    frames : int
+        Of the song.
+    limit : int
+        Most frames of a window.
+    stride : int
+        From 1 to ``limit`` - 1; of no matter where one window is enough.
+    """
+    found = [Window(0, min(frames, limit))]
+    while found[-1].stop < frames:
+        first = found[-1].first + stride
+        found.append(Window(first, min(frames, first + limit)))
+    return found
+
+
+def generators(seeds: list[int]) -> list[torch.Generator]:
+    """Each clip's own random numbers: they go on from window to window."""
+    return [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+
+
 @torch.no_grad()
 def sample(
     lm,
     prompts: list[str],
     frames: int,
-    seeds: list[int],
+    randomness: list[torch.Generator],
     settings: Settings,
     beside: list[str],
     visitors: Visitors,
@@ -63,7 +104,8 @@ def sample(
     lm : audiocraft.models.lm.LMModel
     prompts : list of str
     frames : int
-    seeds : list of int
+    randomness : list of torch.Generator
+        One a clip, from :func:`generators`.
     settings : Settings
     beside : list of str
         Prompts of a third stream, one a clip or none: it reads the clip's tokens and has no say in
@@ -89,7 +131,9 @@ def sample(
     steps = sequence.shape[-1] - 1
     past = Past(network, len(every), steps)
     noise = (
-        gumbel_noise(seeds, steps, (lm.n_q, lm.card), device) if settings.temperature > 0 else None
+        gumbel_noise(randomness, steps, (lm.n_q, lm.card), device)
+        if settings.temperature > 0
+        else None
     )
     streams = len(every) // n
     for step in range(steps):
@@ -110,16 +154,17 @@ def _next(cond, uncond, settings, noise):
     return draw(logits / settings.temperature + next(noise), logits, settings.top_k)
 
 
-def gumbel_noise(seeds, steps, shape, device):
+def gumbel_noise(
+    randomness: list[torch.Generator], steps: int, shape: tuple[int, ...], device
+) -> Iterator[torch.Tensor]:
     """Gumbel noise for every step, [clip, *shape]:
 
     the largest sum of logit and noise is a sample of the softmax.
     """
-    generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
     for first in range(0, steps, BLOCK):
         count = min(BLOCK, steps - first)
         even = torch.stack(
-            [torch.empty(count, *shape).uniform_(generator=g) for g in generators], 1
+            [torch.empty(count, *shape).uniform_(generator=g) for g in randomness], 1
         )
         yield from even.log_().neg_().log_().neg_().to(device)
 

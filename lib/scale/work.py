@@ -180,6 +180,7 @@ def generate(
     cfg: float | None = None,
     negative: str = "",
     beside: Iterable[str] = (),
+    stride: float | None = None,
     batch_size: int | None = None,
     out: str | Path | None = None,
     workers: int = 0,
@@ -194,7 +195,7 @@ def generate(
     Parameters
     ----------
     name : str or Model
-    prompts, seconds, seed, temperature, top_k, cfg, negative, beside, batch_size
+    prompts, seconds, seed, temperature, top_k, cfg, negative, beside, stride, batch_size
         As in ``Model.generate``.
     out : str, optional
         A store for the tokens, as in :func:`capture`: what is in it is not generated again, however
@@ -221,7 +222,7 @@ def generate(
     beside = list(beside)
     if beside:
         beside = check.texts("beside", beside, len(prompts))
-    settings = m.settings(seconds, temperature, top_k, cfg, negative)
+    settings = m.settings(seconds, temperature, top_k, cfg, negative, stride)
     pieces = [slice(k, min(k + at_once, len(prompts))) for k in range(0, len(prompts), at_once)]
     kept = None
     if out is not None:
