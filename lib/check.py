@@ -315,6 +315,27 @@ def audio(name: str, values, *, channels: int = 1) -> np.ndarray:
     return np.atleast_2d(values.astype(np.float32))
 
 
+def clip(name: str, values) -> np.ndarray:
+    """One clip of audio, as :func:`audio` takes it, in mono or stereo.
+
+    Parameters
+    ----------
+    values : array_like [shape=(sample,) or (channel, sample)]
+
+    Returns
+    -------
+    np.ndarray [shape=(channel, sample)], float32
+        One channel or two.
+    """
+    found = audio(name, values)
+    if found.ndim != 2 or len(found) > 2:
+        raise ValueError(
+            f"{name} must be one clip, of shape (sample,) or, in stereo, (2, sample). Got shape "
+            f"{np.shape(values)}: take one clip, or the mean of the channels (audio.mean(0))."
+        )
+    return found
+
+
 def _check_level(name, values):
     if not np.isfinite(values).all():
         raise ValueError(f"{name} holds NaN or infinite samples: check how it was read or decoded.")

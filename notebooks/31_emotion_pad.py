@@ -178,7 +178,7 @@ lead = {
 def gain(path):
     """Second half minus first half, [song, 2]."""
     sung = steering.sing(m, learned, neutral[-songs:], [path] * songs, **lead)
-    halves = np.array_split(sung.audio, 2, axis=1)
+    halves = np.array_split(sung.audio, 2, axis=-1)
     first, second = [dataclasses.replace(sung, audio=half) for half in halves]
     return judge.place(second) - judge.place(first)
 

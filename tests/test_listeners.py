@@ -220,7 +220,7 @@ TONE = (0.3 * np.sin(np.arange(48_000) / 9)).astype(np.float32)
         ([], "no clip"),
         ([np.full(16_000, np.nan)], "NaN"),
         ([TONE[:10]], "at least one second"),
-        ([np.stack([TONE, TONE])], "one mono clip"),
+        ([np.stack([TONE] * 3)], "must be one clip"),
         (np.stack([TONE, TONE], axis=1), "samples seem to come before channels"),
         ([np.stack([TONE, TONE], axis=1)], "samples seem to come before channels"),
         ((TONE * 32767).astype(np.int16), "divide by 32768"),

@@ -76,7 +76,7 @@ def test_the_page_is_blind_and_needs_no_network(blind):
         ({"comparisons": [("plain", "other")]}, "pairs of two of"),
         ({"ratings": {}, "comparisons": []}, "ratings or comparisons"),
         ({"title": "Which is steered?"}, "not a blind test"),
-        ({"clips": {c: {"a": np.zeros((2, 99))} for c in "ab"}}, "one mono clip"),
+        ({"clips": {c: {"a": np.zeros((3, 99))} for c in "ab"}}, "must be one clip"),
         ({"seed": -1}, "seed must be"),
     ],
 )

@@ -67,7 +67,7 @@ def test_spectrogram_shows_where_the_sound_is():
 @pytest.mark.parametrize(
     ("bad", "error"),
     [
-        (np.zeros((2, 100)), ValueError),
+        (np.zeros((3, 100)), ValueError),
         (np.zeros((1000, 2)), ValueError),
         (np.array([]), ValueError),
         (np.array([np.nan]), ValueError),

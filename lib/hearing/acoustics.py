@@ -62,9 +62,12 @@ LOWEST_PITCH = 33
 def check_clips(audios, sample_rate: float = RATE) -> list[np.ndarray]:
     """Mono clips, one float32 array [sample] each, as they came otherwise.
 
+    Of stereo the mean of both channels is heard.
+
     Parameters
     ----------
-    audios : array_like [shape=(clip, sample) or (sample,)], or an iterable of clips [sample]
+    audios : array_like [shape=(clip, sample), (clip, channel, sample) or (sample,)], or an iterable
+    of clips [sample] or [channel, sample]
         Clips of an iterable may differ in length.
     sample_rate : float
         Hz.
@@ -72,14 +75,14 @@ def check_clips(audios, sample_rate: float = RATE) -> list[np.ndarray]:
     Raises
     ------
     ValueError, TypeError
-        No clip; audio that is no mono float audio of about -1 to 1, has its samples before its
-        channels, is shorter than one second, or holds NaN.
+        No clip; audio that is no float audio of about -1 to 1, has more than two channels or its
+        samples before its channels, is shorter than one second, or holds NaN.
     """
     sample_rate = check.number("sample_rate", sample_rate, LEAST_RATE)
     if hasattr(audios, "shape"):
         clips = list(_mono("audio", audios))
     elif isinstance(audios, Iterable):
-        clips = [_one_clip(f"audio[{i}]", audio) for i, audio in enumerate(audios)]
+        clips = [check.clip(f"audio[{i}]", audio).mean(0) for i, audio in enumerate(audios)]
     else:
         check.refuse(TypeError, "audio", "an array [clip, sample] or a list of clips", audios)
     if not clips:
@@ -92,19 +95,9 @@ def check_clips(audios, sample_rate: float = RATE) -> list[np.ndarray]:
 
 
 def _mono(name, audio):
-    """Clips [clip, sample]; a channel axis of size 1 is dropped."""
-    clips = check.audio(name, audio)
-    return clips[:, 0] if clips.ndim == 3 else clips
-
-
-def _one_clip(name, audio):
-    clips = _mono(name, audio)
-    if len(clips) != 1:
-        raise ValueError(
-            f"{name} must be one mono clip of shape (sample,). Got shape {np.shape(audio)}: "
-            "average channels (audio.mean(0)), and give clips as a list or an array (clip, sample)."
-        )
-    return clips[0]
+    """Clips [clip, sample], the mean of their channels."""
+    clips = check.audio(name, audio, channels=2)
+    return clips.mean(1) if clips.ndim == 3 else clips
 
 
 # ----------------------------------------------------------------------------------------- measures
@@ -113,7 +106,7 @@ def measure(audio: np.ndarray, sample_rate: float = RATE) -> dict[str, float]:
 
     Parameters
     ----------
-    audio : np.ndarray [shape=(sample,)]
+    audio : np.ndarray [shape=(sample,) or (channel, sample)]
         At least one second.
     sample_rate : float
         Hz.
@@ -131,7 +124,8 @@ def measure_all(audios, sample_rate: float = RATE, progress: bool = False) -> pd
 
     Parameters
     ----------
-    audios : array_like [shape=(clip, sample)], or an iterable of clips [sample]
+    audios
+        As :func:`check_clips` takes them: in mono or stereo.
     sample_rate : float
         Hz.
     progress : bool

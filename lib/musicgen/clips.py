@@ -30,7 +30,7 @@ class Clips:
     Attributes
     ----------
     tokens : np.ndarray [shape=(clip, n_q, frame)], int64
-    audio : np.ndarray [shape=(clip, sample)], float32
+    audio : np.ndarray [shape=(clip, sample) or, of a stereo model, (clip, channel, sample)], float32
         Empty, shape (clip, 0), where it was not decoded.
     sample_rate, frame_rate : int, float
         In Hz.
@@ -53,6 +53,11 @@ class Clips:
 
     def __len__(self):
         return len(self.prompts)
+
+    @property
+    def mono(self) -> np.ndarray:
+        """The audio in mono, [clip, sample]: of stereo the mean of both channels."""
+        return self.audio.mean(1) if self.audio.ndim == 3 else self.audio
 
     def __getitem__(self, which) -> "Clips":
         """Some of the clips, by number, slice, mask or list of numbers (which may repeat)."""
@@ -134,7 +139,7 @@ class Clips:
 
     def silent(self) -> "Clips":
         """The same without sound: what another machine needs to read them."""
-        return replace(self, audio=self.audio[:, :0])
+        return replace(self, audio=self.mono[:, :0])
 
 
 def _read_table(file):

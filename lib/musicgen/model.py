@@ -158,7 +158,7 @@ class Model:
             Clips of each prompt, one after the other, each with a seed of its own.
         batch_size : int, optional
             Clips at once; left out, as many as keep their attention within 4 GiB, at most 64.
-        prompt_audio : array_like [shape=(sample,) or (clip, sample)], optional
+        prompt_audio : array_like, optional
             What the clips begin with, the same for all or one a prompt, as for :meth:`encode`: each
             goes on from there. It is part of the clip and of its seconds.
         prompt_sample_rate : int, optional
@@ -467,7 +467,10 @@ class Model:
 
     @torch.no_grad()
     def decode(self, tokens: np.ndarray) -> np.ndarray:
-        """Tokens [clip, n_q, frame] to audio, float32 [clip, sample]; stereo is mixed down."""
+        """Tokens [clip, n_q, frame] to audio, float32 [clip, sample];
+
+        of a stereo model [clip, channel, sample].
+        """
         dims = ("clip", self.lm.n_q, "frame")
         tokens = check.array("tokens", tokens, dims, integer=True)
         if tokens.min() < 0 or tokens.max() >= self.codec.cardinality:
@@ -479,10 +482,11 @@ class Model:
         samples = round(tokens.shape[-1] / self.frame_rate * self.sample_rate)
         size = sizing.clips_at_once(samples, self.codec.channels)
         audio = [
-            self.codec.decode(some.to(self.device), None).mean(1).float().cpu()
+            self.codec.decode(some.to(self.device), None).float().cpu()
             for some in codes.split(size)
         ]
-        return torch.cat(audio).numpy()
+        audio = torch.cat(audio).numpy()
+        return audio[:, 0] if self.codec.channels == 1 else audio
 
     def clips(self, tokens: np.ndarray, prompts: list[str], decode: bool = True) -> Clips:
         """Clips of music that exists (from ``encode``), under prompts of one's choice.

@@ -23,6 +23,7 @@ LOWEST = 55.0  # Hz, of the picture
 SEMITONES = 84
 FLOOR = 60.0  # dB below full scale, drawn as darkest
 SHADES_OF_PICTURE = 64
+AUDIO = "The player's audio"
 
 
 # -------------------------------------------------------------------------------------------- sound
@@ -31,8 +32,8 @@ def mp3(audio: np.ndarray, sample_rate: int, small: bool = False) -> bytes:
 
     Parameters
     ----------
-    audio : array_like [shape=(sample,)]
-        Mono, from -1 to 1.
+    audio : array_like [shape=(sample,) or (2, sample)]
+        Mono or stereo, from -1 to 1.
     sample_rate : int
         Hz.
     small : bool
@@ -41,9 +42,9 @@ def mp3(audio: np.ndarray, sample_rate: int, small: bool = False) -> bytes:
     Raises
     ------
     ValueError, TypeError
-        Anything but one finite mono clip of floats.
+        Anything but one finite clip of floats, in mono or stereo.
     """
-    audio = mono(audio)
+    audio = check.clip(AUDIO, audio)
     sample_rate = check.count("sample_rate", sample_rate)
     if sample_rate < MP3_RATE:
         audio = librosa.resample(audio, orig_sr=sample_rate, target_sr=MP3_RATE)
@@ -52,7 +53,7 @@ def mp3(audio: np.ndarray, sample_rate: int, small: bool = False) -> bytes:
     file = io.BytesIO()
     soundfile.write(
         file,
-        np.clip(audio, -1, 1),
+        np.clip(audio, -1, 1).T,
         sample_rate,
         format="MP3",
         subtype="MPEG_LAYER_III",
@@ -64,17 +65,6 @@ def mp3(audio: np.ndarray, sample_rate: int, small: bool = False) -> bytes:
 def mp3_text(audio: np.ndarray, sample_rate: int, small: bool = True) -> str:
     """Audio as MP3 in base64, as the data of a page hold it."""
     return base64.b64encode(mp3(audio, sample_rate, small)).decode()
-
-
-def mono(audio) -> np.ndarray:
-    """One clip, float32 [sample], checked."""
-    clips = check.audio("The player's audio", audio)
-    if clips.ndim != 2 or len(clips) != 1:
-        raise ValueError(
-            f"A player takes one mono clip, shape (sample,). Got shape {np.shape(audio)}: take one "
-            "clip, or the mean of the channels (audio.mean(0))."
-        )
-    return clips[0]
 
 
 def _source(audio, sample_rate):
@@ -95,7 +85,7 @@ def player_grid(clips: dict[str, dict[str, np.ndarray]], sample_rate: int) -> HT
     Parameters
     ----------
     clips : dict
-        {row: {column: audio [shape=(sample,)]}}. Rows named after emotions get their colour; names
+        {row: {column: audio [shape=(sample,) or (2, sample)]}}. Rows named after emotions get their colour; names
         that are no text, such as strengths, are written as their str.
     sample_rate : int
         Hz.
@@ -123,7 +113,7 @@ def spectrogram(audio: np.ndarray, sample_rate: int, title: str = "clip") -> HTM
         "spectrogram.html",
         place=embed.place("spectrogram"),
         title=str(title),
-        seconds=len(mono(audio)) / sample_rate,
+        seconds=np.shape(audio)[-1] / sample_rate,
         picture=picture(level(audio, sample_rate)[::-1]),
         sound=_source(audio, sample_rate),
     )
@@ -131,7 +121,7 @@ def spectrogram(audio: np.ndarray, sample_rate: int, title: str = "clip") -> HTM
 
 # ----------------------------------------------------------------------------------------- pictures
 def level(audio: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Log-frequency spectrogram of one clip.
+    """Log-frequency spectrogram of one clip, of stereo that of the mean of both channels.
 
     Returns
     -------
@@ -139,7 +129,11 @@ def level(audio: np.ndarray, sample_rate: int) -> np.ndarray:
         84 semitones from 55 Hz on; 0 is -60 dB or less, 1 is full scale.
     """
     spectrum = librosa.cqt(
-        mono(audio), sr=sample_rate, hop_length=256, fmin=LOWEST, n_bins=SEMITONES
+        check.clip(AUDIO, audio).mean(0),
+        sr=sample_rate,
+        hop_length=256,
+        fmin=LOWEST,
+        n_bins=SEMITONES,
     )
     decibels = librosa.amplitude_to_db(np.abs(spectrum), ref=1.0)
     return np.clip((decibels + FLOOR) / FLOOR, 0, 1)

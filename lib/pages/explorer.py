@@ -98,7 +98,7 @@ class Explorer(Live):
         audio, rate = sound(self.pool)
         effects_of_chosen = self.effects(chosen)
         self.data = {
-            "seconds": audio.shape[1] / rate,
+            "seconds": audio.shape[-1] / rate,
             "colors": COLORS,
             "sorts": ["how well the label holds", *map(str, areas.columns), "density"],
             "labels": sorted({named["label"][f] for f in chosen} - {""}),

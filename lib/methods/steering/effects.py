@@ -99,7 +99,7 @@ def _quality(answer, spectra, plain):
 def _mel_frames(clips):
     """Mel-spectrograms in dB, [clip, frame, mel]."""
     found = []
-    for audio in clips.audio:
+    for audio in clips.mono:
         mel = librosa.feature.melspectrogram(
             y=audio, sr=clips.sample_rate, n_fft=1024, hop_length=512, n_mels=24
         )

@@ -60,7 +60,7 @@ def _instrument(prompt):
 def timbres(clips: Clips) -> np.ndarray:
     """How the sound of clips is coloured: mean and spread of MFCCs without loudness, [clip, 38]."""
     rows = []
-    for audio in clips.audio:
+    for audio in clips.mono:
         mfcc = librosa.feature.mfcc(
             y=audio, sr=clips.sample_rate, n_mfcc=20, n_fft=1024, hop_length=512
         )[1:]

@@ -136,7 +136,7 @@ class Judge:
         again = self.model.encode(clips.audio, clips.sample_rate)
         columns["recoded"] = (again == clips.tokens).mean((1, 2))
         columns["loud"] = measured["dynamics"].to_numpy()
-        columns["clipped"] = (np.abs(clips.audio) >= CLIPPED).mean(1)
+        columns["clipped"] = (np.abs(clips.mono) >= CLIPPED).mean(1)
         columns["instrument"] = self._recognised(clips)
         return pd.DataFrame(columns)
 
@@ -146,5 +146,5 @@ def _answer(ear, clips, measured):
     if hasattr(ear, "hear"):
         return ear.hear(measured)
     if ear.name == "clap":
-        return ear.answer(clips.audio, clips.sample_rate, clips.prompts)
-    return ear.answer(clips.audio, clips.sample_rate)
+        return ear.answer(clips.mono, clips.sample_rate, clips.prompts)
+    return ear.answer(clips.mono, clips.sample_rate)

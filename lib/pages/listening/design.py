@@ -12,7 +12,7 @@ import numpy as np
 
 from ... import check
 from .. import embed
-from ..audio import mono, mp3_text
+from ..audio import AUDIO, mp3_text
 from .answers import VERSION
 
 #: Scale -> question, name of its low end (1), name of its high end (9): the two scales of the
@@ -87,7 +87,7 @@ def page(
     Parameters
     ----------
     clips : dict
-        {condition: {item: audio [shape=(sample,)]}}; every condition has the same items. The first
+        {condition: {item: audio [shape=(sample,) or (2, sample)]}}; every condition has the same items. The first
         condition is the reference. Conditions and items that are no text, such as strengths, are
         called by their str from here on.
     sample_rate : int
@@ -107,7 +107,7 @@ def page(
     ------
     ValueError, TypeError
         Fewer than two conditions, items that differ between them, unknown conditions, nothing to
-        ask, audio that is not finite mono, or a text that names a condition.
+        ask, audio that is not one finite clip, or a text that names a condition.
     """
     clips = _named(clips)
     conditions = list(clips)
@@ -120,7 +120,7 @@ def page(
         raise ValueError("A test needs ratings or comparisons. Got neither.")
     _check_blind(conditions, title, question, ratings)
 
-    sounds = {(c, i): mono(clips[c][i]) for c in conditions for i in items}
+    sounds = {(c, i): check.clip(AUDIO, clips[c][i]) for c in conditions for i in items}
     drawn_from = [VERSION, title, seed, ratings, compared, question, list(sounds)]
     draw, test = _identity(drawn_from, sounds, check.count("sample_rate", sample_rate))
     rng = np.random.default_rng(draw)
