@@ -2,7 +2,8 @@
 keys, random weights.
 
 The keys are those of audiocraft's ``musicgen_base_32khz`` solver with the ``musicgen_lm`` model and
-``text2music`` conditioner, which is what the released ``xp.cfg`` was made from. T5 and EnCodec lie
+``text2music`` conditioner (for melody models ``chroma2music``), which is what the released
+``xp.cfg`` was made from. T5 and EnCodec lie
 beside the checkpoints as Hugging Face folders, under the names that the checkpoints refer to.
 """
 
@@ -86,14 +87,37 @@ dtype: float16
 """
 
 
-def write(folder: Path, blocks: int = 3, dim: int = 32, heads: int = 4) -> Path:
-    """Make the folder and return it.
+#: What audiocraft's ``chroma2music`` conditioner has instead.
+MELODY = """
+fuser: {cross: [], prepend: [self_wav, description]}
+conditioners:
+  self_wav:
+    model: chroma_stem
+    chroma_stem:
+      sample_rate: ${sample_rate}
+      n_chroma: 12
+      radix2_exp: 14
+      argmax: true
+      match_len_on_eval: false
+      eval_wavs: null
+      n_eval_wavs: 100
+      cache_path: null
+"""
+
+
+def write(
+    folder: Path, blocks: int = 3, dim: int = 32, heads: int = 4, melody: bool = False
+) -> Path:
+    """Make the folder and return it; ``melody`` makes a model that follows one.
 
     Text encoder and codec are miniatures whatever the language model's shape.
     """
     _t5(folder / "t5-base")
     _encodec(folder / "facebook" / "encodec_32khz")
     cfg, small = OmegaConf.create(CONFIG), OmegaConf.create(CONFIG)
+    if melody:
+        cfg, small = (OmegaConf.merge(each, OmegaConf.create(MELODY)) for each in (cfg, small))
+        del small.conditioners["self_wav"]  # Demucs would be fetched
     for each in (cfg, small):
         each.transformer_lm.update({"dim": dim, "num_heads": heads, "num_layers": blocks})
     small.device, small.dtype = "cpu", "float32"
@@ -106,6 +130,13 @@ def write(folder: Path, blocks: int = 3, dim: int = 32, heads: int = 4) -> Path:
     torch.manual_seed(0)
     lm = audiocraft.models.builders.get_lm_model(small)
     conditioner.MODELS, conditioner.MODELS_DIMS = before
+    if melody:  # as audiocraft's conditioner saves itself: a projection and a window
+        conditioner = torch.nn.Module()
+        conditioner.output_proj = torch.nn.Linear(12, dim)
+        conditioner.chroma = torch.nn.Module()
+        conditioner.chroma.spec = torch.nn.Module()
+        conditioner.chroma.spec.register_buffer("window", torch.hann_window(2**14))
+        lm.condition_provider.conditioners["self_wav"] = conditioner
     state = {k: v.half() for k, v in lm.state_dict().items()}
     package = {
         "best_state": state,
@@ -173,7 +204,9 @@ def _encodec(folder):
     codec.save_pretrained(folder)
 
 
-def write_transformers(folder: Path, channels: int = 1, dim: int = 32, **how) -> Path:
+def write_transformers(
+    folder: Path, channels: int = 1, dim: int = 32, melody: bool = False, **how
+) -> Path:
     """Make a MusicGen with random weights, saved by ``transformers``, and return its folder.
 
     Parameters
@@ -183,14 +216,17 @@ def write_transformers(folder: Path, channels: int = 1, dim: int = 32, **how) ->
         Of sound: two have eight codebooks.
     dim : int
         Width of the language model; that of the text encoder is 24.
+    melody : bool
+        Whether it follows a melody.
     **how
         Settings of ``save_pretrained``.
     """
     parts = folder / "parts"
     _t5(parts / "t5")
     _encodec(parts / "encodec")
-    decoder = transformers.MusicgenForCausalLM(
-        transformers.MusicgenDecoderConfig(
+    kind = "MusicgenMelody" if melody else "Musicgen"
+    decoder = getattr(transformers, f"{kind}ForCausalLM")(
+        getattr(transformers, f"{kind}DecoderConfig")(
             vocab_size=2048,
             num_hidden_layers=3,
             ffn_dim=4 * dim,
@@ -203,11 +239,13 @@ def write_transformers(folder: Path, channels: int = 1, dim: int = 32, **how) ->
     torch.manual_seed(3)
     for weight in decoder.parameters():
         torch.nn.init.normal_(weight, std=0.1)
-    model = transformers.MusicgenForConditionalGeneration(
+    model = getattr(transformers, f"{kind}ForConditionalGeneration")(
         text_encoder=transformers.T5EncoderModel.from_pretrained(parts / "t5"),
         audio_encoder=transformers.EncodecModel.from_pretrained(parts / "encodec"),
         decoder=decoder,
     )
+    if melody:
+        torch.nn.init.normal_(model.audio_enc_to_dec_proj.weight, std=0.3)
     model.generation_config.guidance_scale = 2.5
     model.save_pretrained(folder, **how)
     transformers.T5Tokenizer.from_pretrained(parts / "t5").save_pretrained(folder)

@@ -149,7 +149,7 @@ def test_a_pass_may_begin_anywhere(m):
     names = [*network.names, *(f"before {name}" for name in network.names)]
     visitors = Visitors({site: [keep(site)] for site in names})
     text = network.read_text(clips.prompts)
-    x = network.embed(m.sequence(clips.tokens))
+    x = network.embed(m.sequence(clips.tokens), text)
     end = network.run(x, text, visitors)
     for start in (1, 4, 7):
         name = network.names[start]

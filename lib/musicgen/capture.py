@@ -16,13 +16,13 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from .. import cache, check
-from . import edits, forward, run, sampling, store
+from . import edits, forward, melody, run, sampling, store
 from .clips import Clips
 from .run import STREAMS, Part, Visitors
 from .sites import Site, select
 
 #: The code that activations follow from.
-SOURCES = (forward, run, edits, sampling, sys.modules[__name__])
+SOURCES = (forward, run, edits, sampling, melody, sys.modules[__name__])
 
 
 class _Stop(Exception):
@@ -220,6 +220,8 @@ def _identity(model, clips, plan, coords):
         if plan.how == "replay"
         else (clips.prompts, clips.seeds, clips.settings)
     )
+    if clips.chroma is not None:
+        made = (*made, clips.chroma)
     return {
         "model": cache.digest(model.identity()),
         "clips": f"{len(clips)}, {cache.digest(made)}",
@@ -259,10 +261,17 @@ def _batch(model, clips, numbers, plan):
     readers = {site.name: [_reader(site, kept, plan, steps)] for site in plan.sites}
     part = Part(numbers, len(clips))
     prompts = [clips.prompts[i] for i in numbers]
+    chroma = None if clips.chroma is None else clips.chroma[numbers]
     if plan.how == "live":
         seeds = [clips.seeds[i] for i in numbers]
         tokens = model.sing(
-            prompts, seeds, clips.settings, clips.tokens.shape[-1], part, Visitors(readers)
+            prompts,
+            seeds,
+            clips.settings,
+            clips.tokens.shape[-1],
+            part,
+            Visitors(readers),
+            chroma=None if chroma is None else chroma[None],
         )
         if not np.array_equal(tokens, clips.tokens[numbers]):
             raise ValueError(
@@ -272,7 +281,12 @@ def _batch(model, clips, numbers, plan):
     else:
         try:
             model.replay(
-                clips.tokens[numbers], prompts, plan.streams, part=part, visitors=Visitors(readers)
+                clips.tokens[numbers],
+                prompts,
+                plan.streams,
+                chroma=chroma,
+                part=part,
+                visitors=Visitors(readers),
             )
         except _Stop:
             pass
@@ -326,22 +340,30 @@ def attention(
     ----------
     block : int
     kind : "self" or "cross"
-        Over the positions so far, or over the text.
+        Over the positions so far, or over the text. A melody model has no "cross": there "self" is
+        over the prefix, too.
     stream : "cond" or "uncond"
 
     Returns
     -------
     xr.DataArray [dims=(clip, head, frame, key)]
         Each row over ``key`` (a position, or a text token) sums to 1; float32. Missing text tokens
-        are NaN.
+        are NaN. Of a melody model, keys are first the melody, then the text, then the positions:
+        the coordinate ``part`` says which.
     """
     blocks = model.lm.transformer.layers
     block = check.count("block", block, 0, len(blocks) - 1)
-    check.choice("kind", kind, ("self", "cross"))
+    prefixed = forward.prefixed(model.lm)
+    check.choice("kind", kind, ("self",) if prefixed else ("self", "cross"))
     check.choice("stream", stream, STREAMS)
     model.check_clips(clips)
     frames = clips.tokens.shape[-1]
-    keys = frames if kind == "self" else max(model.text_lengths(clips.prompts))
+    parts = {"frame": frames} if kind == "self" else {}
+    if prefixed or kind == "cross":
+        parts = {"text": max(model.text_lengths(clips.prompts)), **parts}
+    if prefixed and melody.of(model.lm) is not None:
+        parts = {"melody": melody.of(model.lm).length, **parts}
+    keys = sum(parts.values())
     values = np.full(
         (len(clips), blocks[block].self_attn.num_heads, frames, keys), np.nan, np.float32
     )
@@ -355,16 +377,23 @@ def attention(
                 clips.tokens[batch],
                 prompts,
                 (stream,),
+                chroma=None if clips.chroma is None else clips.chroma[batch],
                 part=Part(batch, len(clips)),
                 visitors=visitors,
             )
-        pattern = found[0][:, :, :frames, :keys].float().cpu().numpy()
-        values[batch, :, :, : pattern.shape[-1]] = pattern
+        pattern = found[0][:, :, :frames].float().cpu().numpy()
+        delay = max(model.lm.pattern_provider.delays) if kind == "self" else 0
+        pattern = pattern[..., : pattern.shape[-1] - delay]
+        before = pattern.shape[-1] - frames if kind == "self" else pattern.shape[-1]
+        values[batch, :, :, :before] = pattern[..., :before]
+        values[batch, :, :, keys - parts.get("frame", 0) :] = pattern[..., before:]
     coords = {
         "clip": np.arange(len(clips)),
         "prompt": ("clip", clips.prompts),
         "frame": np.arange(frames),
     }
+    if prefixed:
+        coords["part"] = ("key", np.repeat(list(parts), list(parts.values())))
     return xr.DataArray(values, dims=("clip", "head", "frame", "key"), coords=coords, name=site)
 
 

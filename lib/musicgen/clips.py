@@ -1,8 +1,8 @@
 """Clips: generated or recorded excerpts with all that is known of how they came about.
 
 On disk (:meth:`Clips.save`) they are a folder that anybody can open: one WAV file a clip,
-``clips.csv`` with their prompts, seeds and settings, ``tokens.npy``, and ``clips.json`` with what
-all have in common.
+``clips.csv`` with their prompts, seeds and settings, ``tokens.npy``, ``clips.json`` with what
+all have in common and, where a melody was given, ``chroma.npy``.
 """
 
 import json
@@ -18,6 +18,7 @@ from .. import check
 
 TABLE = "clips.csv"
 TOKENS = "tokens.npy"
+CHROMA = "chroma.npy"
 COMMON = "clips.json"
 #: What is read of the table.
 COLUMNS = ("file", "prompt", "seed")
@@ -40,6 +41,9 @@ class Clips:
         seconds, temperature, top_k, cfg and, if there was one, the negative prompt.
     begun : float
         Seconds at the start of each clip that were given, not generated.
+    chroma : np.ndarray [shape=(clip, chroma frame, pitch class)], optional
+        Of the melody that each clip was generated with: the model reads it in a replay, too. Of a
+        song longer than the model's limit, that of its first window.
     """
 
     tokens: np.ndarray
@@ -50,6 +54,7 @@ class Clips:
     seeds: list[int]
     settings: dict
     begun: float = 0.0
+    chroma: np.ndarray | None = None
 
     def __len__(self):
         return len(self.prompts)
@@ -68,6 +73,7 @@ class Clips:
             audio=self.audio[which],
             prompts=[self.prompts[i] for i in which],
             seeds=[self.seeds[i] for i in which],
+            chroma=None if self.chroma is None else self.chroma[which],
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -104,6 +110,8 @@ class Clips:
                 soundfile.write(folder / file, audio.T, self.sample_rate, "FLOAT")
         table.to_csv(folder / TABLE, index=False)
         np.save(folder / TOKENS, self.tokens)
+        if self.chroma is not None:
+            np.save(folder / CHROMA, self.chroma)
         common = {"sample_rate": self.sample_rate, "frame_rate": self.frame_rate}
         common |= {"settings": self.settings, "begun": self.begun}
         (folder / COMMON).write_text(json.dumps(common, indent=1) + "\n")
@@ -125,13 +133,17 @@ class Clips:
         table = _read_table(folder / TABLE)
         try:
             tokens = np.load(folder / TOKENS, allow_pickle=False)
+            sung = (folder / CHROMA).is_file()
+            chroma = np.load(folder / CHROMA, allow_pickle=False) if sung else None
             common = json.loads((folder / COMMON).read_text())
             audio = _read_audio(folder, table["file"], common["sample_rate"])
             prompts, seeds = list(table["prompt"].map(str)), table["seed"].tolist()
         except (ValueError, KeyError, TypeError, soundfile.SoundFileError) as error:
             raise ValueError(f"{folder} holds damaged clips: {error}") from error
         check.same_length(**{TABLE: prompts, TOKENS: tokens})
-        return cls(tokens, audio, prompts=prompts, seeds=seeds, **common)
+        if chroma is not None:
+            check.same_length(**{TABLE: prompts, CHROMA: chroma})
+        return cls(tokens, audio, prompts=prompts, seeds=seeds, chroma=chroma, **common)
 
     def under(self, prompts: list[str]) -> "Clips":
         """The same music under other prompts, for replay."""

@@ -24,7 +24,7 @@ import torch
 import transformers
 from omegaconf import OmegaConf
 
-from . import miniature
+from . import forward, melody, miniature
 from .compat import audiocraft
 
 #: The one file of weights, and the list of several.
@@ -43,6 +43,7 @@ NAMES = (
     (r"^decoder\.model\.decoder\.layer_norm\.", "out_norm."),
     (r"^decoder\.model\.decoder\.layers\.", "transformer.layers."),
     (r"^enc_to_dec_proj\.", "condition_provider.conditioners.description.output_proj."),
+    (r"^audio_enc_to_dec_proj\.", "condition_provider.conditioners.self_wav.output_proj."),
     (r"\.encoder_attn\.", ".cross_attention."),
     (r"\.fc1\.", ".linear1."),
     (r"\.fc2\.", ".linear2."),
@@ -50,6 +51,14 @@ NAMES = (
     (r"\.encoder_attn_layer_norm\.", ".norm_cross."),
     (r"\.final_layer_norm\.", ".norm2."),
 )
+#: Kind -> class of ``transformers``.
+KINDS = {
+    "musicgen": "MusicgenForConditionalGeneration",
+    "musicgen_melody": "MusicgenMelodyForConditionalGeneration",
+}
+#: Settings of a melody's chromagram, and the file that may hold others.
+EXTRACTOR = "preprocessor_config.json"
+CHROMA = {"n_fft": 16384, "hop_length": 4096}
 #: The projections of an attention that audiocraft holds in one matrix, in its order.
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 
@@ -88,10 +97,10 @@ def check(folder: Path) -> None:
     """
     config = _json(folder / "config.json")
     kind = config.get("model_type")
-    if kind != "musicgen":
+    if kind not in KINDS:
         raise ValueError(
-            f"{folder / 'config.json'} is of model_type {kind!r}. Expected 'musicgen': a folder "
-            "that MusicgenForConditionalGeneration.save_pretrained has written."
+            f"{folder / 'config.json'} is of model_type {kind!r}. Expected one of {list(KINDS)}: a "
+            f"folder that save_pretrained of {' or '.join(KINDS.values())} has written."
         )
     missing = [part for part in ("text_encoder", "audio_encoder", "decoder") if part not in config]
     if missing:
@@ -184,6 +193,8 @@ def read(folder: Path, device: str, dtype: str, adapter: Path | None = None) -> 
     text = miniature.Text(model.text_encoder, tokenizer, cfg.transformer_lm.dim, device)
     lm = miniature.without_text(cfg)
     lm.condition_provider.conditioners["description"] = text.to(device)
+    if forward.prefixed(lm):
+        lm.condition_provider.conditioners["self_wav"] = _melody(folder, model.config, device)
     state = translated(model.state_dict(), text)
     lm.load_state_dict(state)
     codec = audiocraft.models.encodec.HFEncodecCompressionModel(model.audio_encoder.eval())
@@ -193,8 +204,9 @@ def read(folder: Path, device: str, dtype: str, adapter: Path | None = None) -> 
 
 def _model(folder):
     """The whole model, by ``transformers``."""
+    kind = KINDS[_json(folder / "config.json")["model_type"]]
     try:
-        model, told = transformers.MusicgenForConditionalGeneration.from_pretrained(
+        model, told = getattr(transformers, kind).from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
     except (OSError, RuntimeError, ValueError, safetensors.SafetensorError) as error:
@@ -221,6 +233,22 @@ def _tokenizer(folder):
 def base(folder: Path) -> str | None:
     """The model that an adapter says it was trained on."""
     return _json(folder / ADAPTER[0]).get("base_model_name_or_path")
+
+
+def _melody(folder, config, device):
+    """The melody's conditioner, whose projection is yet to be read."""
+    file = folder / EXTRACTOR
+    told = {**CHROMA, **(_json(file) if file.is_file() else {})}
+    exponent = int(told["n_fft"]).bit_length() - 1
+    if told["n_fft"] != 2**exponent or told["hop_length"] != told["n_fft"] // 4:
+        raise ValueError(
+            f"{file} asks for chromagrams of {told['n_fft']} samples every {told['hop_length']}. "
+            "Expected a power of two, and a quarter of it."
+        )
+    rate = config.audio_encoder.sampling_rate
+    seconds = (config.chroma_length - 1) * told["hop_length"] / rate
+    width = config.decoder.hidden_size
+    return melody.Chroma(width, rate, seconds, config.num_chroma, exponent, device=device)
 
 
 def check_adapter(folder: Path) -> None:
@@ -300,6 +328,9 @@ def configuration(config, device: str, dtype: str):
         "attribute_dropout": {},
         "dataset": {"segment_duration": SECONDS},
     }
+    if config.model_type == "musicgen_melody":
+        own["fuser"] = {"cross": [], "prepend": ["self_wav", "description"]}
+        own["conditioners"] = {"self_wav": {"model": "chroma_stem"}}
     return OmegaConf.merge(miniature.COMMON, own)
 
 
@@ -309,13 +340,14 @@ def translated(state: dict, text: miniature.Text) -> dict:
     Parameters
     ----------
     state : dict
-        Of ``MusicgenForConditionalGeneration``; what belongs to text encoder and codec is left out.
+        Of a class of :data:`KINDS`; what belongs to text encoder and codec is left out.
     text : miniature.Text
         Its projection is the identity where the folder has none: then both widths are the same.
     """
     found = {}
     for name, weight in state.items():
-        if name.startswith(("decoder.", "enc_to_dec_proj.")) and "embed_positions" not in name:
+        parts = ("decoder.", "enc_to_dec_proj.", "audio_enc_to_dec_proj.")
+        if name.startswith(parts) and "embed_positions" not in name:
             found[_name(name)] = weight
     for name in [name for name in found if name.endswith(f".{PROJECTIONS[0]}.weight")]:
         attention = name.removesuffix(f"{PROJECTIONS[0]}.weight")

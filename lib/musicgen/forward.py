@@ -12,6 +12,12 @@ and every term has a name at which :class:`~.run.Visitors` may read or change it
 ``pattern.i`` and ``cross_pattern.i`` are attention's weights [row, head, query, key], to be read
 only.
 
+MusicGen's melody models have no cross-attention: a chromagram and the text stand in front of the
+music, and self-attention reads them (the **prefix**). Nothing in the prefix reads the music behind
+it, so it is run once, and its keys and values are kept with the text. Everything else is about the
+music's positions alone: what sites hold, what visitors see, what is counted from zero. Positions of
+a row go on from the end of its own prefix, whatever the length of the others.
+
 Numbers are audiocraft's own: its modules hold the weights and are called where it calls them, so
 that hooks on them fire, and nnsight works on them. The residual stream, and so every sum, is
 float32; only products with weights are in the weights' precision.
@@ -28,10 +34,13 @@ With nnsight (``pip install nnsight``), which may run ``replay``, ``generate`` o
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
+from torch import nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
+from . import melody
 from .compat import audiocraft
 from .run import NOBODY, Visitors
 
@@ -41,7 +50,7 @@ PACKED = 2**30
 
 
 def check(lm) -> None:
-    """Refuse what no released text-to-music model has.
+    """Refuse what no released text-to-music or melody model has.
 
     Raises
     ------
@@ -50,37 +59,50 @@ def check(lm) -> None:
     block = lm.transformer.layers[0]
     attention = block.self_attn
     fused = lm.fuser.fuse2cond
+    read = {how: sorted(some) for how, some in fused.items() if some}
+    known = [{"cross": [melody.TEXT]}, {"prepend": [melody.TEXT]}]
+    known.append({"prepend": sorted([melody.MELODY, melody.TEXT])})
     wrong = {
         "norm_first = false": not block.norm_first,
         "rotary positions": attention.rope is not None,
         "a limited past": attention.past_context is not None,
         "normalised or shared keys": attention.qk_layer_norm or attention.kv_repeat != 1,
         "PyTorch's own attention modules": not attention.custom,
-        "text elsewhere than in cross-attention": any(fused[k] for k in fused if k != "cross")
-        or not fused["cross"],
+        f"conditions that are read as {read}": read not in known,
         "positions added to the text": lm.fuser.cross_attention_pos_emb,
         "layer scales": not isinstance(block.layer_scale_1, torch.nn.Identity),
     }
     found = [name for name, there in wrong.items() if there]
     if found:
         raise ValueError(
-            f"this book reads MusicGen's text-to-music architecture. This model has "
+            f"this book reads MusicGen's text-to-music and melody architectures. This model has "
             f"{', '.join(found)}."
         )
 
 
+def prefixed(lm) -> bool:
+    """Whether text (and melody) stand in front of the music, instead of in cross-attention."""
+    return bool(lm.fuser.fuse2cond["prepend"])
+
+
+def sublayers(lm) -> tuple[str, ...]:
+    """Kinds of sublayers of a block, in the order of the computation."""
+    return tuple(kind for kind in SUBLAYERS if kind != "cross" or not prefixed(lm))
+
+
 def names(lm) -> list[str]:
     """Sublayers in the order of the computation: attn.0, cross.0, mlp.0, attn.1, ..."""
-    return [f"{kind}.{i}" for i in range(len(lm.transformer.layers)) for kind in SUBLAYERS]
+    return [f"{kind}.{i}" for i in range(len(lm.transformer.layers)) for kind in sublayers(lm)]
 
 
 @dataclass(frozen=True)
 class Text:
-    """What cross-attention reads.
+    """What cross-attention reads, or a prefix.
 
     Attributes
     ----------
     values : torch.Tensor [shape=(row, token, dim)]
+        Of a prefix: the melody, then the text.
     own : torch.Tensor of bool [shape=(row, token)], optional
         Which tokens are a row's own text and no padding; None where all are.
     """
@@ -103,6 +125,11 @@ class Text:
         """For attention: [row, 1, 1, token], or None."""
         return None if self.own is None else self.own[:, None, None]
 
+    @cached_property
+    def lengths(self):
+        """Tokens of each row without padding: [row, 1], or one number for all."""
+        return self.values.shape[1] if self.own is None else self.own.sum(1, keepdim=True)
+
     def keys_and_values(self, block: int, project: Callable):
         """Of one block, projected once however often they are asked for:
 
@@ -112,19 +139,42 @@ class Text:
             self._projected[block] = project(self.values)
         return self._projected[block]
 
+    def prefix(self, run: Callable):
+        """The same of a prefix, block -> keys and values; ``run(text, kept)`` fills ``kept``."""
+        if not self._projected:
+            run(self, self._projected)
+        return self._projected
+
 
 class Past:
     """Keys and values of the positions so far, written in place:
 
     generation takes one position after the other.
+
+    Attributes
+    ----------
+    holds_prefix : bool
+        Whether those of the prefix are in front of them.
     """
 
-    def __init__(self, network: "Network", rows: int, steps: int):
+    def __init__(self, network: "Network", text: Text, rows: int, steps: int):
         attention = network.blocks[0].self_attn
-        size = (2, rows, attention.num_heads, steps, attention.embed_dim // attention.num_heads)
+        before = text.values.shape[1] if network.prefixed else 0
+        size = (
+            2,
+            rows,
+            attention.num_heads,
+            before + steps,
+            attention.embed_dim // attention.num_heads,
+        )
         weight = attention.in_proj_weight
         self.kept = [weight.new_empty(size) for _ in network.blocks]
-        self.length = 0
+        self.length = before
+        self.holds_prefix = network.prefixed
+        if network.prefixed:
+            for block, (keys, values) in text.prefix(network.run_prefix).items():
+                self.kept[block][0, :, :, :before] = keys
+                self.kept[block][1, :, :, :before] = values
 
     def extend(self, block: int, keys, values):
         """Those of all positions up to the new ones."""
@@ -139,6 +189,8 @@ class Past:
 class FixedPast:
     """Keys and values of positions that stay as they were, in front of those that are run anew."""
 
+    holds_prefix = False
+
     def __init__(self, kept: dict):
         self.kept = kept
 
@@ -146,6 +198,19 @@ class FixedPast:
         """Those of the fixed positions and the new ones."""
         before_keys, before_values = self.kept[block]
         return torch.cat([before_keys, keys], 2), torch.cat([before_values, values], 2)
+
+
+class _Keeping:
+    """No past: keeps the keys and values of a pass, block -> both."""
+
+    holds_prefix = True
+
+    def __init__(self, kept: dict):
+        self.kept = kept
+
+    def extend(self, block: int, keys, values):
+        self.kept[block] = keys, values
+        return keys, values
 
 
 class Network:
@@ -162,6 +227,8 @@ class Network:
     def __init__(self, lm, rows: int | None = None):
         self.lm = lm
         self.blocks = lm.transformer.layers
+        self.prefixed = prefixed(lm)
+        self.kinds = sublayers(lm)
         self.names = names(lm)
         self.number = {name: k for k, name in enumerate(self.names)}
         self.delays = lm.pattern_provider.delays
@@ -173,16 +240,63 @@ class Network:
 
     # --------------------------------------------------------------------------------------------
     # whole pass
-    def read_text(self, prompts: list[str | None], visitors: Visitors = NOBODY) -> Text:
-        """Text as cross-attention reads it. Each row reads its own tokens;
+    def read_text(
+        self,
+        prompts: list[str | None],
+        visitors: Visitors = NOBODY,
+        lengths: list[int] | None = None,
+        chroma=None,
+    ) -> Text:
+        """Text as cross-attention reads it, or a prefix. Each row reads its own tokens;
 
         without text (None or "") it reads zeros.
+
+        Parameters
+        ----------
+        prompts : list of str or None
+        visitors : Visitors
+        lengths : list of int, optional
+            How many zeros a row without text reads in a prefix, where their number counts; by
+            default one. In audiocraft it is the number of tokens of the text beside it.
+        chroma : torch.Tensor [shape=(row, chroma frame, pitch class)], optional
+            Of the melody in a prefix; by default silence.
         """
         conditioner = self.lm.condition_provider.conditioners["description"]
-        text = self.condition(
-            conditioner.tokenize([prompt or None for prompt in prompts]), visitors
-        )
+        inputs = conditioner.tokenize([prompt or None for prompt in prompts])
+        if self.prefixed:
+            return self._read_prefix(inputs, lengths or [1] * len(prompts), chroma, visitors)
+        text = self.condition(inputs, visitors)
         return Text(text.values) if text.own.all() else text
+
+    def _read_prefix(self, inputs, lengths, chroma, visitors):
+        mask = inputs["attention_mask"]
+        zeros = torch.tensor(lengths, device=mask.device)
+        count = torch.where(mask.any(1), mask.sum(1), zeros)
+        lacking = max(int(count.max()) - mask.shape[1], 0)
+        inputs = {name: nn.functional.pad(some, (0, lacking)) for name, some in inputs.items()}
+        values = self.condition(inputs, visitors).values
+        own = torch.arange(values.shape[1], device=mask.device) < count[:, None]
+        values, own = values[:, : count.max()], own[:, : count.max()]
+        conditioner = melody.of(self.lm)
+        if conditioner is not None:
+            chroma = conditioner.silence(len(values)) if chroma is None else chroma
+            read = called_as(conditioner, self._project_chroma, chroma)
+            values = torch.cat([read, values.to(read)], 1)
+            own = torch.cat([own.new_ones(read.shape[:2]), own], 1)
+        return Text(values) if own.all() else Text(values, own)
+
+    def _project_chroma(self, chroma):
+        projection = melody.of(self.lm).output_proj
+        return projection(chroma.to(projection.weight))
+
+    def run_prefix(self, text: Text, kept: dict) -> None:
+        """Run a prefix, and keep its keys and values: block -> two tensors [row, head, token, dim].
+
+        Padding behind a row's own text is run, too, and read by nobody.
+        """
+        x = text.values.float()
+        x = x + self.lm.transformer.positional_scale * self._places(x.shape[1], x.device)
+        self.run(x, None, stop=len(self.names) - 1, past=_Keeping(kept))
 
     def condition(self, inputs: dict, visitors: Visitors = NOBODY) -> Text:
         """Text as cross-attention reads it, from the tokenizer's ids and mask [row, token]."""
@@ -208,33 +322,43 @@ class Network:
         self, sequence, text: Text, visitors: Visitors = NOBODY, past=None
     ) -> torch.Tensor:
         """Logits [row, n_q, position, card] of delayed tokens [row, n_q, position]."""
+        if self.prefixed:
+            text.prefix(self.run_prefix)  # before any part of the model runs for the music
 
         def transform(x, cross_attention_src=None, src_mask=None):
-            x = self.place(x, visitors)
+            x = self.place(x, text, visitors)
             return self.run(x, _read(text, cross_attention_src), visitors, past=past)
 
         x = self.tokens(sequence)
-        x = called_as(
-            self.lm.transformer, transform, x, cross_attention_src=text.values, src_mask=None
-        )
+        read = None if self.prefixed else text.values
+        x = called_as(self.lm.transformer, transform, x, cross_attention_src=read, src_mask=None)
         return self.logits(x, visitors)
 
-    def embed(self, sequence, visitors: Visitors = NOBODY) -> torch.Tensor:
+    def embed(self, sequence, text: Text, visitors: Visitors = NOBODY) -> torch.Tensor:
         """What enters block 0, [row, position, dim]: token embeddings plus position."""
-        return self.place(self.tokens(sequence), visitors)
+        return self.place(self.tokens(sequence), text, visitors)
 
     def tokens(self, sequence) -> torch.Tensor:
         """The sum of the codebooks' embeddings."""
         return sum(embed(sequence[:, k]) for k, embed in enumerate(self.lm.emb)).float()
 
-    def place(self, x, visitors: Visitors) -> torch.Tensor:
-        """Embeddings with their positions, from that of the pass on."""
-        first = visitors.position
-        end = first + x.shape[1]
-        if self._positions is None or self._positions.shape[1] < end:
-            self._positions = self._sines(max(end, 256), x.device)
-        x = x + self.lm.transformer.positional_scale * self._positions[:, first:end]
+    def place(self, x, text: Text, visitors: Visitors) -> torch.Tensor:
+        """Embeddings with their positions, from that of the pass on; behind a prefix."""
+        first, count = visitors.position, x.shape[1]
+        before = text.lengths if self.prefixed else 0
+        if isinstance(before, int):
+            places = self._places(before + first + count, x.device)[:, before + first :]
+        else:  # one a row
+            most = self._places(text.values.shape[1] + first + count, x.device)
+            places = most[0, before + first + torch.arange(count, device=x.device)]
+        x = x + self.lm.transformer.positional_scale * places
         return visitors("embed", x)
+
+    def _places(self, end, device):
+        """Positions from zero on, [1, end, dim]."""
+        if self._positions is None or self._positions.shape[1] < end:
+            self._positions = self._sines(max(end, 256), device)
+        return self._positions[:, :end]
 
     def _sines(self, n, device):
         where = torch.arange(n, device=device).view(1, -1, 1)
@@ -251,10 +375,10 @@ class Network:
         stop = len(self.names) if stop is None else stop
         k = start
         while k < stop:
-            whole = k % len(SUBLAYERS) == 0 and k + len(SUBLAYERS) <= stop
+            whole = k % len(self.kinds) == 0 and k + len(self.kinds) <= stop
             if whole:
-                x = self._block(k // len(SUBLAYERS), x, text, visitors, past)
-                k += len(SUBLAYERS)
+                x = self._block(k // len(self.kinds), x, text, visitors, past)
+                k += len(self.kinds)
             else:
                 x = self._step(k, x, text, visitors, past)
                 k += 1
@@ -271,19 +395,20 @@ class Network:
     def _block(self, i, x, text, visitors, past):
         def through(x, src_mask=None, src_key_padding_mask=None, cross_attention_src=None):
             reads = _read(text, cross_attention_src)
-            for k in range(len(SUBLAYERS) * i, len(SUBLAYERS) * (i + 1)):
+            for k in range(len(self.kinds) * i, len(self.kinds) * (i + 1)):
                 x = self._step(k, x, reads, visitors, past)
             return x
 
-        return called_as(self.blocks[i], through, x, src_mask=None, cross_attention_src=text.values)
+        read = None if self.prefixed else text.values
+        return called_as(self.blocks[i], through, x, src_mask=None, cross_attention_src=read)
 
     def _step(self, k, x, text, visitors, past):
         """One sublayer: what it adds, added."""
         name = self.names[k]
         x = visitors(self._before[name], x)
         x = x + self.sublayer(name, x, text, visitors, past)
-        if k % len(SUBLAYERS) == len(SUBLAYERS) - 1:
-            x = visitors(f"resid.{k // len(SUBLAYERS)}", x)
+        if k % len(self.kinds) == len(self.kinds) - 1:
+            x = visitors(f"resid.{k // len(self.kinds)}", x)
         return x
 
     def sublayer(
@@ -293,7 +418,8 @@ class Network:
         kind, _, i = name.partition(".")
         block = self.blocks[int(i)]
         if kind == "attn":
-            added = block.layer_scale_1(self._attend_past(int(i), block.norm1(x), visitors, past))
+            normed = block.norm1(x)
+            added = block.layer_scale_1(self._attend_past(int(i), normed, text, visitors, past))
         elif kind == "cross":
             added = block.layer_scale_cross(
                 self._attend_text(int(i), block.norm_cross(x), text, visitors)
@@ -303,14 +429,20 @@ class Network:
             added = block.layer_scale_2(self._linear(block.linear2, hidden))
         return visitors(name, added.float())
 
-    def _attend_past(self, i, x, visitors, past):
+    def _attend_past(self, i, x, text, visitors, past):
         attention = self.blocks[i].self_attn
 
         def attend(query, key=None, value=None, **_):
             q, k, v = self._heads(attention, self._project(attention, query, slice(None)), 3)
             if past is not None:
                 k, v = past.extend(i, k, v)
-            z = self._weighted(f"pattern.{i}", q, k, v, _causal(q, k), visitors)
+            mask = _causal(q, k)
+            if self.prefixed and text is not None:
+                if past is None or not past.holds_prefix:
+                    keys, values = text.prefix(self.run_prefix)[i]
+                    k, v = torch.cat([keys, k], 2), torch.cat([values, v], 2)
+                mask = _behind(text, q, k)
+            z = self._weighted(f"pattern.{i}", q, k, v, mask, visitors)
             return self._joined("head", i, attention, z, visitors), None
 
         return called_as(attention, attend, x, x, x, need_weights=False)[0]
@@ -396,10 +528,10 @@ class Network:
             if isinstance(module, torch.nn.Linear):
                 self._packed[module.weight.data_ptr()] = _packed(module.weight, module.bias, rows)
         for block in self.blocks:
-            for attention, size in (
-                (block.self_attn, None),
-                (block.cross_attention, block.self_attn.embed_dim),
-            ):
+            attentions = [(block.self_attn, None)]
+            if not self.prefixed:
+                attentions.append((block.cross_attention, block.self_attn.embed_dim))
+            for attention, size in attentions:
                 weight = attention.in_proj_weight[:size]
                 bias = attention.in_proj_bias
                 bias = None if bias is None else bias[:size]
@@ -437,6 +569,17 @@ def _causal(q, k):
     if queries == keys:
         return "causal"
     return torch.ones(queries, keys, dtype=torch.bool, device=q.device).tril(keys - queries)
+
+
+def _behind(text, q, k):
+    """The same where the first of the keys are a prefix, of which each row reads its own."""
+    mask = _causal(q, k)
+    if text.own is None:
+        return mask
+    if mask is None:
+        mask = torch.ones(1, k.shape[2], dtype=torch.bool, device=q.device)
+    own = nn.functional.pad(text.own, (0, k.shape[2] - text.own.shape[1]), value=True)
+    return mask & own[:, None, None]
 
 
 def _pattern(q, k, mask):

@@ -6,6 +6,7 @@ tokenizer, codec) is checked against the others before anything is computed.
 """
 
 import collections
+import copy
 import difflib
 import functools
 import json
@@ -21,7 +22,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from .. import check
-from . import converted, forward, miniature, selfcheck, sizing
+from . import converted, forward, melody, miniature, selfcheck, sizing
 from .compat import audiocraft
 from .model import DEFAULTS, Model
 
@@ -35,11 +36,13 @@ T5_FILES = ("*.json", "*.model", "model.safetensors")
 CODEC_FILES = ("*.json", "model.safetensors")
 #: Seconds that the hub may take to answer at all.
 PATIENCE = 5.0
-PREFIXED = (
-    "Melody and style checkpoints read text as a prefix and have no cross-attention, which this "
-    "book follows words "
-    "through. Take facebook/musicgen-small, -medium or -large, or their stereo- variants."
+STYLE = (
+    "Style checkpoints read music through MERT and a quantizer, which audiocraft 1.3.0 does not have. "
+    "Take a text-to-music model (facebook/musicgen-small) or one that follows a melody "
+    "(facebook/musicgen-melody)."
 )
+#: What a melody checkpoint of audiocraft holds besides: a window that follows from its length.
+WINDOW = f"condition_provider.conditioners.{melody.MELODY}.chroma.spec.window"
 #: What an omegaconf configuration consists of where it was saved as an object: plain data, which
 #: may be read.
 CONFIGURATION = (
@@ -110,10 +113,8 @@ def load(
         sizing.check(name, needed, device, sizing.reading(shape))
         files = {file: _from_hub(name, file) for file in FILES}
         return _load_released(name, files, device, dtype)
-    if str(name).startswith("facebook/musicgen-") and any(
-        kind in str(name) for kind in ("melody", "style")
-    ):
-        raise ModelError(f"{name} cannot be read. {PREFIXED}")
+    if str(name) == "facebook/musicgen-style":
+        raise ModelError(f"{name} cannot be read. {STYLE}")
     if re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(name)):
         return _load_folder(str(name), _model_folder(str(name)), device, dtype)
     raise ModelError(f"Unknown model {name!r}.{_known(str(name))}")
@@ -275,21 +276,24 @@ def _configuration(name, state, folder, device, dtype):
         for part in (conditioners.get("args"), conditioners):
             if part is not None:
                 part.pop(key, None)
-    read = {key: part for key, part in conditioners.items() if key != "args"}
-    unsupported = [key for key, part in read.items() if part.get("model") != "t5"]
-    if unsupported or not read:
+    read = {key: part.get("model") for key, part in conditioners.items() if key != "args"}
+    if "style" in read.values():
+        raise ModelError(f"{name} cannot be read. {STYLE}")
+    if read not in ({melody.TEXT: "t5"}, {melody.TEXT: "t5", melody.MELODY: "chroma_stem"}):
         raise ModelError(
-            f"{name} is conditioned on {unsupported or 'nothing'}, not on text alone. {PREFIXED}"
+            f"{name} is conditioned on {read or 'nothing'}. This book reads models of text "
+            f"({melody.TEXT}: t5), with or without a melody ({melody.MELODY}: chroma_stem)."
         )
-    for part in read.values():
-        part.t5.name = _register_t5(_text_encoder(part.t5.name, folder))
+    text = conditioners[melody.TEXT].t5
+    text.name = _register_t5(_text_encoder(text.name, folder))
     return cfg
 
 
 def _language_model(name, file, state, cfg):
+    weights = {key: value for key, value in state["best_state"].items() if key != WINDOW}
     try:
-        lm = builders.get_lm_model(cfg)
-        lm.load_state_dict(state["best_state"])
+        lm = _built(cfg)
+        lm.load_state_dict(weights)
     except OSError as error:
         raise ModelError(f"The text encoder of {name} cannot be read: {_first(error)}") from error
     except (
@@ -297,6 +301,7 @@ def _language_model(name, file, state, cfg):
         KeyError,
         AttributeError,
         TypeError,
+        ValueError,
         omegaconf.errors.OmegaConfBaseException,
     ) as error:
         raise ModelError(
@@ -308,6 +313,21 @@ def _language_model(name, file, state, cfg):
     except ValueError as error:
         raise ModelError(f"{name}: {error}") from error
     return _uniform(lm, getattr(torch, cfg.dtype))
+
+
+def _built(cfg):
+    """By audiocraft's builders, which would load Demucs for the melody: its conditioner is put in
+    its place here.
+    """
+    chroma = cfg.conditioners.get(melody.MELODY)
+    without = copy.deepcopy(cfg)
+    without.conditioners.pop(melody.MELODY, None)
+    lm = builders.get_lm_model(without)
+    if chroma is not None:
+        lm.condition_provider.conditioners[melody.MELODY] = melody.build(
+            dict(chroma.chroma_stem), lm.dim, cfg.dataset.segment_duration, cfg.device
+        )
+    return lm
 
 
 def _uniform(lm, dtype):

@@ -393,7 +393,8 @@ def without_text(cfg) -> LMModel:
     cfg : DictConfig
         With the keys of :data:`LM_CONFIG`, device and dtype; it becomes ``lm.cfg``.
     """
-    del cfg.conditioners["description"]  # the builders would fetch it
+    for name in ("description", "self_wav"):  # the builders would fetch them, and Demucs
+        cfg.conditioners.pop(name, None)
     lm = audiocraft.models.builders.get_lm_model(cfg)
     lm.cfg = cfg
     return lm

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from .. import cache, check
 from . import edits, forward, run, sampling, sizing
+from . import melody as melodies
 from .clips import Clips
 from .compat import audiocraft
 from .run import BESIDE, STREAMS, Part, Run, Visitors
@@ -27,7 +28,7 @@ AT_ONCE = 64
 #: Sampling settings where a model's own configuration gives none: those of audiocraft's MusicGen.
 DEFAULTS = {"temperature": 1.0, "top_k": 250, "cfg": 3.0}
 #: The code that generated tokens follow from.
-SOURCES = (forward, run, edits, sampling)
+SOURCES = (forward, run, edits, sampling, melodies)
 
 
 class Model:
@@ -128,6 +129,8 @@ class Model:
         batch_size: int | None = None,
         prompt_audio: np.ndarray | None = None,
         prompt_sample_rate: int | None = None,
+        melody: np.ndarray | None = None,
+        melody_sample_rate: int | None = None,
         stride: float | None = None,
         keep: bool = False,
         progress: bool = True,
@@ -163,6 +166,12 @@ class Model:
             goes on from there. It is part of the clip and of its seconds.
         prompt_sample_rate : int, optional
             Left out, the model's own.
+        melody : array_like [shape=(sample,), (clip, sample) or (clip, channel, sample)], optional
+            What a melody model follows, the same for all or one a prompt: the loudest pitch class
+            of the audio as it is given (``melody.Chroma``), repeated or cut to the model's limit.
+            The unconditional stream reads silence, and so does every stream without a melody.
+        melody_sample_rate : int, optional
+            Left out, the model's own.
         stride : float, optional
             Seconds, less than ``max_seconds``, by which a song that is longer than the model's
             limit goes on at a time, as in audiocraft's MusicGen (there 18): the model reads the
@@ -191,9 +200,16 @@ class Model:
             raise ValueError("prompt_sample_rate is that of prompt_audio, and there is none.")
         if prompt_audio is not None:
             begun = self._begun(prompt_audio, prompt_sample_rate, len(prompts), frames)
+        chroma = None
+        if melody is None and melody_sample_rate is not None:
+            raise ValueError("melody_sample_rate is that of a melody, and there is none.")
+        if melody is not None:
+            windows = self._windows(frames, settings)
+            chroma = self._chroma(melody, melody_sample_rate, len(prompts), windows)
         takes = check.count("takes", takes)
         prompts, beside = _repeated(prompts, takes), _repeated(beside, takes)
         begun = None if begun is None else np.repeat(begun, takes, 0)
+        chroma = None if chroma is None else np.repeat(chroma, takes, 1)
         seeds = check.seeds(seed, len(prompts), takes)
         part = part or Part(range(len(prompts)), len(prompts))
 
@@ -206,6 +222,7 @@ class Model:
                 part,
                 beside=beside,
                 begun=begun,
+                chroma=chroma,
                 size=batch_size,
                 progress=progress,
             )
@@ -214,13 +231,16 @@ class Model:
             what = self.follows_from(prompts, seeds, settings, beside, part)
             if begun is not None:
                 what["begun"] = begun
+            if chroma is not None:
+                what["chroma"] = chroma
             tokens = cache.keep("clips", what, sing)
         else:
             tokens = sing()
-        clips = self._clips(tokens, prompts, seeds, settings)
-        if begun is None:
-            return clips
-        return replace(clips, begun=begun.shape[-1] / self.frame_rate)
+        return replace(
+            self._clips(tokens, prompts, seeds, settings),
+            begun=0.0 if begun is None else begun.shape[-1] / self.frame_rate,
+            chroma=None if chroma is None else chroma[0],
+        )
 
     def _begun(self, audio, sample_rate, n, frames):
         """Tokens that the clips begin with, int64 [clip, n_q, frame]."""
@@ -237,6 +257,29 @@ class Model:
                 f"and the model reads {self.max_seconds:g} s at once."
             )
         return np.broadcast_to(tokens, (n, *tokens.shape[1:]))
+
+    def _chroma(self, audio, sample_rate, n, windows):
+        """Chromagrams of the melody that clips follow, float32 [window, clip, frame, pitch class]."""
+        reader = melodies.of(self.lm)
+        if reader is None:
+            raise ValueError(f"{self.name} reads no melody: facebook/musicgen-melody does.")
+        audio = check.audio("melody", audio, channels=2)
+        sample_rate = check.count("melody_sample_rate", sample_rate or self.sample_rate, 1, 10**6)
+        if len(audio) not in (1, n):
+            raise ValueError(
+                f"melody must be one clip, or one for each of {n} prompts. Got {len(audio)}."
+            )
+        wave = torch.from_numpy(audio if audio.ndim == 3 else audio[:, None])
+        convert = audiocraft.data.audio_utils.convert_audio
+        wave = convert(wave, sample_rate, reader.sample_rate, 1)[:, 0]
+        found = [reader.chroma(wave)]
+        if len(windows) > 1:  # audiocraft's own lengthens the audio then, not the chromagram
+            samples = int(self.max_seconds * reader.sample_rate)
+            starts = [int(first / self.frame_rate * reader.sample_rate) for first, _ in windows]
+            parts = [melodies.from_window(wave, start, samples) for start in starts]
+            found = [reader.chroma(part) for part in parts]
+        chroma = torch.stack(found).cpu().numpy()
+        return np.broadcast_to(chroma, (len(windows), n, *chroma.shape[2:]))
 
     def frames(self, seconds: float) -> int:
         """Frames of a clip of some length."""
@@ -300,6 +343,7 @@ class Model:
         *,
         beside=(),
         begun=None,
+        chroma=None,
         size=None,
         progress=False,
     ) -> np.ndarray:
@@ -315,6 +359,8 @@ class Model:
             Who reads, behind the edits in force.
         begun : np.ndarray [shape=(clip, n_q, frame)], optional
             Tokens that the clips begin with.
+        chroma : np.ndarray [shape=(window, clip, chroma frame, pitch class)], optional
+            Of the melody that they follow.
         """
         forward.check_hooks(self.lm)
         streams = (*STREAMS, BESIDE) if beside else STREAMS
@@ -322,9 +368,10 @@ class Model:
         self._check_edits(part, frames, streams, len(windows))
         delay = max(self.lm.pattern_provider.delays)
         steps = sum(stop - first + delay for first, stop in windows)
-        size = size or self._at_once(windows[0].stop + delay, len(streams))
-        batches = [range(k, min(k + size, len(prompts))) for k in range(0, len(prompts), size)]
         lengths = self.text_lengths(prompts)
+        positions = windows[0].stop + delay + self._prefix(lengths)
+        size = size or self._at_once(positions, len(streams))
+        batches = [range(k, min(k + size, len(prompts))) for k in range(0, len(prompts), size)]
         drawn = sampling.Settings(
             settings["temperature"],
             int(settings["top_k"]),
@@ -347,7 +394,7 @@ class Model:
                 rows = slice(batch.start, batch.stop)
                 randomness = sampling.generators(seeds[rows])
                 there = known
-                for first, stop in windows:
+                for k, (first, stop) in enumerate(windows):
                     about = Run(
                         part[batch], streams, stop - first, tuple(lengths[i] for i in batch)
                     )
@@ -361,10 +408,18 @@ class Model:
                         self._visitors(about, visitors),
                         bar.update,
                         tokens[rows, :, first:there] if there > first else None,
+                        None if chroma is None else chroma[k][rows],
                     )
                     tokens[rows, :, first:stop] = codes.cpu().numpy()
                     there = stop
         return tokens
+
+    def _prefix(self, lengths):
+        """Most positions in front of the music."""
+        if not forward.prefixed(self.lm):
+            return 0
+        reader = melodies.of(self.lm)
+        return max(lengths) + (0 if reader is None else reader.length)
 
     def _windows(self, frames, settings):
         """What songs are generated in; one window where they are no longer than the limit."""
@@ -408,6 +463,8 @@ class Model:
     def check_clips(self, clips: Clips) -> None:
         """Refuse clips of another model, and those that no one pass of it can read.
 
+        The melody is part of them: one that this model does not read is refused, too.
+
         Raises
         ------
         ValueError
@@ -418,6 +475,13 @@ class Model:
                 f"{self.name} has {self.lm.n_q} codebooks of {self.lm.card} tokens. The clips hold "
                 "tokens of shape "
                 f"{tokens.shape} up to {tokens.max()}: are they of another model?"
+            )
+        reader = melodies.of(self.lm)
+        read = None if reader is None else (len(clips), reader.length, reader.dim)
+        if clips.chroma is not None and clips.chroma.shape != read:
+            raise ValueError(
+                f"The clips follow a melody, a chromagram of shape {clips.chroma.shape}, and "
+                f"{self.name} reads {'none' if read is None else read}: are they of another model?"
             )
         most = self.frames(self.max_seconds) + 1
         if tokens.shape[-1] > most:
@@ -510,6 +574,7 @@ class Model:
         prompts: list[str],
         streams: tuple[str, ...] = ("cond",),
         *,
+        chroma: np.ndarray | None = None,
         part: Part | None = None,
         visitors: Visitors | None = None,
     ) -> torch.Tensor:
@@ -520,6 +585,8 @@ class Model:
         tokens : np.ndarray [shape=(clip, n_q, frame)]
         prompts : list of str
         streams : tuple of "cond" and "uncond"
+        chroma : np.ndarray [shape=(clip, chroma frame, pitch class)], optional
+            Of the melody that the conditional stream reads (``Clips.chroma``).
         part : Part, optional
             Which clips of a larger call these are, for edits that differ from clip to clip.
         visitors : Visitors, optional
@@ -535,12 +602,14 @@ class Model:
         prompts = list(prompts)
         n = len(prompts)
         part = part or Part(range(n), n)
-        about = Run(part, tuple(streams), np.shape(tokens)[-1], tuple(self.text_lengths(prompts)))
+        lengths = self.text_lengths(prompts)
+        about = Run(part, tuple(streams), np.shape(tokens)[-1], tuple(lengths))
         self._check_edits(part, about.frames, about.streams)
         visitors = self._visitors(about, visitors)
         network = forward.Network(self.lm)
         rows = [prompt if stream == "cond" else None for stream in streams for prompt in prompts]
-        text = network.read_text(rows, visitors)
+        melody = sampling.rows_of_chroma(self.lm, chroma, [s == "cond" for s in streams])
+        text = network.read_text(rows, visitors, lengths * len(streams), melody)
         return network.pass_through(
             self.sequence(tokens).repeat(len(streams), 1, 1), text, visitors
         )
@@ -571,7 +640,11 @@ class Model:
         for batch in self.batches(clips.prompts, check.count("batch_size", batch_size)):
             prompts = [clips.prompts[i] for i in batch]
             logits = self.replay(
-                clips.tokens[batch], prompts, (stream,), part=Part(batch, len(clips))
+                clips.tokens[batch],
+                prompts,
+                (stream,),
+                chroma=None if clips.chroma is None else clips.chroma[batch],
+                part=Part(batch, len(clips)),
             )
             aligned = torch.stack([logits[:, k, d : d + frames] for k, d in enumerate(delays)], 1)
             yield batch, aligned.float().log_softmax(-1)
@@ -598,8 +671,7 @@ class Model:
 
     def text_lengths(self, prompts: list[str]) -> list[int]:
         """Number of text tokens of each prompt."""
-        tokenizer = self.lm.condition_provider.conditioners["description"].t5_tokenizer
-        return [len(ids) for ids in tokenizer(list(prompts))["input_ids"]]
+        return sampling.text_lengths(self.lm, prompts)
 
 
 def _repeated(texts, times):

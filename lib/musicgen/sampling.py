@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from . import melody
 from .forward import Network, Past
 from .run import Visitors
 
@@ -96,6 +97,7 @@ def sample(
     visitors: Visitors,
     progress: Callable[[], None],
     begun: np.ndarray | None = None,
+    chroma: np.ndarray | None = None,
 ) -> torch.Tensor:
     """Sample tokens, int64 [clip, n_q, frame].
 
@@ -116,11 +118,16 @@ def sample(
         Called before every step.
     begun : np.ndarray [shape=(clip, n_q, frame)], optional
         Tokens that the clips begin with: they are read, not drawn.
+    chroma : np.ndarray [shape=(clip, chroma frame, pitch class)], optional
+        Of the melody that all but the unconditional stream read.
     """
     n = len(prompts)
     every = [*prompts, *[settings.negative] * n, *beside]
+    streams = len(every) // n
     network = Network(lm, rows=len(every))
-    text = network.read_text(every, visitors)
+    lengths = text_lengths(lm, prompts) * streams
+    melodies = rows_of_chroma(lm, chroma, [k != 1 for k in range(streams)])
+    text = network.read_text(every, visitors, lengths, melodies)
     pattern = lm.pattern_provider.get_pattern(frames)
     device = lm.emb[0].weight.device
     codes = torch.full((n, lm.n_q, frames), UNKNOWN, dtype=torch.long, device=device)
@@ -129,13 +136,12 @@ def sample(
     sequence, _, _ = pattern.build_pattern_sequence(codes, lm.special_token_id)
     unknown = sequence == UNKNOWN
     steps = sequence.shape[-1] - 1
-    past = Past(network, len(every), steps)
+    past = Past(network, text, len(every), steps)
     noise = (
         gumbel_noise(randomness, steps, (lm.n_q, lm.card), device)
         if settings.temperature > 0
         else None
     )
-    streams = len(every) // n
     for step in range(steps):
         progress()
         tokens = sequence[..., step : step + 1].repeat(streams, 1, 1)
@@ -144,6 +150,24 @@ def sample(
         there = sequence[..., step + 1]
         sequence[..., step + 1] = torch.where(unknown[..., step + 1], drawn, there)
     return pattern.revert_pattern_sequence(sequence, special_token=-1)[0][..., :frames]
+
+
+def text_lengths(lm, prompts: list[str]) -> list[int]:
+    """Number of text tokens of each prompt."""
+    tokenizer = lm.condition_provider.conditioners[melody.TEXT].t5_tokenizer
+    return [len(ids) for ids in tokenizer(list(prompts))["input_ids"]]
+
+
+def rows_of_chroma(lm, chroma: np.ndarray | None, streams: list[bool]) -> torch.Tensor | None:
+    """Chromagrams of the clips [clip, frame, pitch class] for all rows: silence in those streams
+    that read no melody.
+    """
+    if chroma is None:
+        return None
+    conditioner = melody.of(lm)
+    silence = conditioner.silence(len(chroma))
+    given = torch.as_tensor(chroma).to(silence)
+    return torch.cat([given if reads else silence for reads in streams])
 
 
 def _next(cond, uncond, settings, noise):

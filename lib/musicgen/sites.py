@@ -4,7 +4,8 @@
 ``embed`` (what enters block 0: token embeddings plus position), ``resid.i`` (what block i passes
 on), ``attn.i``, ``cross.i``, ``mlp.i`` (what each sublayer adds to it), ``head.i.h`` and
 ``cross_head.i.h`` (what one attention head adds; they sum to ``attn.i`` and ``cross.i``) and
-``logits``. The model is pre-norm, so ``embed`` plus all that is added up to block i is ``resid.i``.
+``logits``. A melody model, which reads text in front of the music and not by cross-attention, has no
+``cross.i``; its sites hold the music's positions alone. The model is pre-norm, so ``embed`` plus all that is added up to block i is ``resid.i``.
 """
 
 import fnmatch
@@ -13,8 +14,6 @@ from dataclasses import dataclass
 
 from .. import check
 from . import forward
-
-KINDS = ("resid", "attn", "cross", "mlp")
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,7 @@ def sites(model, heads: bool = False) -> dict[str, Site]:
     Raises
     ------
     ValueError
-        For an architecture other than MusicGen's text-to-music one (pre-norm, text through
-        cross-attention).
+        For an architecture other than MusicGen's (``forward.check``).
     """
     lm = model.lm
     forward.check(lm)
@@ -70,7 +68,8 @@ def sites(model, heads: bool = False) -> dict[str, Site]:
 def _block(lm, i, heads):
     """The sites of one block."""
     before = f"resid.{i - 1}" if i else "embed"
-    attention = f"attention(LN({before}))"
+    prefixed = forward.prefixed(lm)
+    attention = f"attention(LN({before}){', prefix' if prefixed else ''})"
     reading = f"cross-attention(LN({before} + attn.{i}), cond)"
     found = []
     number = lm.transformer.layers[i].self_attn.num_heads if heads else 0
@@ -78,13 +77,16 @@ def _block(lm, i, heads):
         Site(f"head.{i}.{h}", "frame", lm.dim, f"head {h} of {attention}") for h in range(number)
     ]
     found.append(Site(f"attn.{i}", "frame", lm.dim, attention))
-    found += [
-        Site(f"cross_head.{i}.{h}", "frame", lm.dim, f"head {h} of {reading}")
-        for h in range(number)
-    ]
-    found.append(Site(f"cross.{i}", "frame", lm.dim, reading))
-    found.append(Site(f"mlp.{i}", "frame", lm.dim, f"MLP(LN({before} + attn.{i} + cross.{i}))"))
-    found.append(Site(f"resid.{i}", "frame", lm.dim, f"{before} + attn.{i} + cross.{i} + mlp.{i}"))
+    read = f"{before} + attn.{i}"
+    if not prefixed:
+        found += [
+            Site(f"cross_head.{i}.{h}", "frame", lm.dim, f"head {h} of {reading}")
+            for h in range(number)
+        ]
+        found.append(Site(f"cross.{i}", "frame", lm.dim, reading))
+        read = f"{read} + cross.{i}"
+    found.append(Site(f"mlp.{i}", "frame", lm.dim, f"MLP(LN({read}))"))
+    found.append(Site(f"resid.{i}", "frame", lm.dim, f"{read} + mlp.{i}"))
     return found
 
 
@@ -97,7 +99,7 @@ def at(model, depth: float, kind: str = "resid") -> str:
     model : Model
     depth : float, 0 to 1
         0 is the first block, 1 the last.
-    kind : "resid", "attn", "cross" or "mlp"
+    kind : "resid", "attn", "cross" (of a model with cross-attention) or "mlp"
 
     Raises
     ------
@@ -105,7 +107,7 @@ def at(model, depth: float, kind: str = "resid") -> str:
         For a depth outside 0 to 1, or another kind.
     """
     check.number("depth", depth, 0, 1)
-    check.choice("kind", kind, KINDS)
+    check.choice("kind", kind, ("resid", *forward.sublayers(model.lm)))
     return f"{kind}.{round(depth * (len(model.lm.transformer.layers) - 1))}"
 
 
@@ -137,9 +139,12 @@ def _matches(site, name):
 
 def _unknown(model, name):
     blocks = model.lm.transformer.layers
+    kinds = [f"{kind}.i" for kind in (*forward.sublayers(model.lm), "resid")]
+    heads = "head.i.h" if forward.prefixed(model.lm) else "head.i.h, cross_head.i.h"
+    why = " It reads text in front of the music, without cross-attention."
     return (
-        f"{model.name} has no site {name!r}. There are text, cond, embed, logits and attn.i, "
-        "cross.i, mlp.i, resid.i for "
-        f"i from 0 to {len(blocks) - 1}, and head.i.h, cross_head.i.h for h from 0 to "
+        f"{model.name} has no site {name!r}.{why if forward.prefixed(model.lm) else ''} There are "
+        f"text, cond, embed, logits and {', '.join(kinds)} for "
+        f"i from 0 to {len(blocks) - 1}, and {heads} for h from 0 to "
         f"{blocks[0].self_attn.num_heads - 1}; globs such as 'resid.*' select several."
     )

@@ -28,6 +28,7 @@ class Shape(NamedTuple):
     text_dim: int = 768  #: of t5-base
     seconds: float = 30.0  #: longest clip
     frame_rate: float = 50.0
+    melody: bool = False  #: reads a chromagram and its text as a prefix, without cross-attention
 
 
 #: Blocks and width of the released models.
@@ -38,6 +39,16 @@ SHAPES = {
     for kind, codebooks in (("", 4), ("stereo-", 8))
     for size, (blocks, dim) in SIZES.items()
 }
+#: Those that follow a melody, too; the medium one's name says no size.
+SHAPES |= {
+    f"facebook/musicgen-{kind}melody{name}": Shape(*SIZES[size], codebooks, melody=True)
+    for kind, codebooks in (("", 4), ("stereo-", 8))
+    for name, size in (("", "medium"), ("-large", "large"))
+}
+#: Pitch classes of a chromagram.
+PITCH_CLASSES = 12
+#: Positions of a chromagram in front of the music.
+CHROMA_FRAMES = 235
 
 
 # --------------------------------------------------------------------------------------------
@@ -46,14 +57,17 @@ def parameters(shape: Shape) -> int:
     """Parameters of a language model.
 
     A block has four square matrices for attention to the past, four for attention to the text, two
-    of four times the width, no biases and three norms. Every codebook has an embedding and a head;
-    the text has a projection.
+    of four times the width, no biases and three norms; that of a melody model has no attention to
+    the text and one norm less. Every codebook has an embedding and a head; the text has a
+    projection, and so has a melody.
     """
     dim = shape.dim
-    block = 16 * dim * dim + 6 * dim
+    block = 12 * dim * dim + 4 * dim if shape.melody else 16 * dim * dim + 6 * dim
     embeddings = shape.codebooks * (shape.cardinality + 1) * dim
     heads = shape.codebooks * shape.cardinality * dim
     projection = (shape.text_dim + 1) * dim
+    if shape.melody:
+        projection += (PITCH_CLASSES + 1) * dim
     last_norm = 2 * dim
     return shape.blocks * block + embeddings + heads + projection + last_norm
 
@@ -192,6 +206,8 @@ def clips_at_once(samples: int, channels: int = 1) -> int:
 def cache_of(shape: Shape, seconds: float, device: str) -> int:
     """Bytes of attention's keys and values for one clip that is generated, both streams."""
     steps = int(seconds * shape.frame_rate) + shape.codebooks
+    if shape.melody:
+        steps += CHROMA_FRAMES
     keys_and_values = 2
     streams = 2
     each = steps * shape.dim * shape.blocks * BYTES[dtype(device)]
@@ -200,7 +216,7 @@ def cache_of(shape: Shape, seconds: float, device: str) -> int:
 
 # ------------------------------------------------------------------------------------------- tables
 def table(seconds: float = 10.0) -> pd.DataFrame:
-    """What each released text-to-music model takes, one row a model.
+    """What each released model takes, one row a model.
 
     Parameters
     ----------
@@ -241,7 +257,7 @@ def disk(name: str, clips: int, seconds: float, kind: str = "float16") -> pd.Dat
     choices = {
         "one residual site": 1,
         "every residual site": shape.blocks,
-        "every site of every block": 4 * shape.blocks,
+        "every site of every block": (3 if shape.melody else 4) * shape.blocks,
     }
     rows = []
     for choice, sites in choices.items():

@@ -50,6 +50,11 @@ def sing_cells(
             f"These clips go on from {clips.begun:g} s of given audio, and cannot be sung again "
             "from their prompts and seeds: generate them without prompt_audio."
         )
+    if clips.chroma is not None:
+        raise ValueError(
+            "These clips follow a melody, and cannot be sung again from their prompts and seeds: "
+            "generate them without."
+        )
     n = len(clips)
     frames = clips.tokens.shape[-1]
     prompts = check.texts("prompts", prompts, n)

@@ -25,6 +25,10 @@ def check_pairs(clean: Clips, corrupted: Clips) -> None:
         Clips of unequal number or length; prompts that are the same, that have unequal numbers of
         words, or that differ in more than one variable: then nobody could say what was patched.
     """
+    if clean.chroma is not None or corrupted.chroma is not None:
+        raise ValueError(
+            "These clips follow a melody. Patching knows prompts and music alone: sing them without."
+        )
     if clean.tokens.shape != corrupted.tokens.shape:
         raise ValueError(
             "A pair's clips must be equally long. "

@@ -173,7 +173,7 @@ class _Grid:
 
     def record(self, which) -> runs.PairedRuns:
         """Both runs of some pairs, with all that patching needs of them."""
-        kept = {*self.sites, *(runs.stream_behind(site) for site in self.sites)}
+        kept = {*self.sites, *(runs.stream_behind(self.net, site) for site in self.sites)}
         kept |= {f"before attn.{i}" for i in range(len(self.net.blocks))}
         return runs.paired(self.net, self.model, self.clips, list(which), kept, self.metric)
 
@@ -273,7 +273,7 @@ class _Exact:
         log_p = both.log_p[taker].clone()
         scores = []
         for site in sites:
-            stream = take[runs.stream_behind(site)][:, first:].clone()
+            stream = take[runs.stream_behind(self.net, site)][:, first:].clone()
             stream[:, : past - first] += (give[site] - take[site])[:, first:past]
             start = runs.behind(self.net, site)
             end = self.net.run(stream, text, start=start, past=earlier)

@@ -47,11 +47,12 @@ def behind(net: forward.Network, site: str) -> int:
     return net.number[sublayer(site)] + 1
 
 
-def stream_behind(site: str) -> str:
+def stream_behind(net: forward.Network, site: str) -> str:
     """The site that holds the residual stream just after the sublayer of ``site``."""
     kind, block = sublayer(site).split(".")
-    following = {"attn": "before cross", "cross": "before mlp", "mlp": "resid"}
-    return f"{following[kind]}.{block}"
+    if kind == net.kinds[-1]:
+        return f"resid.{block}"
+    return f"before {net.names[behind(net, site)]}"
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def record(
     different = list(dict.fromkeys(prompts))
     text = net.read_text(different).rows([different.index(prompt) for prompt in prompts])
     visitors = Visitors({site: [keeper(site)] for site in sites})
-    end = net.run(net.embed(sequence, visitors), text, visitors, stop=stop)
+    end = net.run(net.embed(sequence, text, visitors), text, visitors, stop=stop)
     return Recording(text, kept, end)
 
 

@@ -141,7 +141,9 @@ def _reference(model, site, clips, stream):
         edits = cache.digest(model.edits)
     except TypeError:  # an edit whose content cannot be told: nothing is kept under it
         return _measured(model, site, clips, stream)
-    what = cache.digest(model.identity(), edits, site, stream, clips.prompts, clips.tokens)
+    what = cache.digest(
+        model.identity(), edits, site, stream, clips.prompts, clips.tokens, clips.chroma
+    )
     if what not in _last:
         reference = _measured(model, site, clips, stream)
         _last.clear()
