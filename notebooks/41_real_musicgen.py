@@ -58,11 +58,12 @@ language = chapter.language(model)
 # ```
 #
 # Weights come from the Hugging Face hub at the first run, and nothing else is fetched. On CUDA the
-# language model runs in half precision, elsewhere in single precision; stereo is mixed down.
-# `melody` and `style` checkpoints are refused: they put text and a reference sound before the
-# music, as a prefix, and have no cross-attention through which a word could be followed. A folder
-# with a checkpoint in audiocraft's format does as well as a name. What a killed run has written is
-# used by the next one.
+# language model runs in half precision, elsewhere in single precision. Stereo is kept; what is
+# measured is the mean of both channels. `melody` checkpoints load, too, and can be captured, edited
+# and steered, but they read text in front of the music, as a prefix, and have no cross-attention
+# through which a word could be followed: chapter 20 asks for text-to-music. `style` checkpoints are
+# refused. A folder with a checkpoint in audiocraft's format does as well as a name. What a killed
+# run has written is used by the next one.
 #
 # ## How much memory
 

@@ -150,6 +150,52 @@ def write(
     return folder
 
 
+#: The configuration of audiocraft's own codec, as facebook/audiogen-medium holds one.
+CODEC = """
+compression_model: encodec
+sample_rate: 16000
+channels: 1
+encodec:
+  autoencoder: seanet
+  quantizer: rvq
+  sample_rate: ${sample_rate}
+  channels: ${channels}
+  causal: false
+  renormalize: false
+seanet:
+  dimension: 16
+  channels: ${channels}
+  causal: false
+  n_filters: 4
+  n_residual_layers: 1
+  ratios: [8, 5, 4, 2]
+  norm: weight_norm
+  pad_mode: constant
+  true_skip: true
+  lstm: 1
+  encoder: {}
+  decoder: {}
+rvq: {n_q: 4, q_dropout: false, bins: 2048, kmeans_init: false}
+device: cpu
+"""
+
+
+def write_audiogen(folder: Path) -> Path:
+    """Make a folder in the format of facebook/audiogen-medium: sounds at 16 kHz, 10 s, and a codec
+    of audiocraft's own.
+    """
+    write(folder)
+    package = torch.load(folder / "state_dict.bin", weights_only=True)
+    own = {"solver": "audiogen", "sample_rate": 16_000, "dataset": {"segment_duration": 10}}
+    cfg = OmegaConf.merge(OmegaConf.create(package["xp.cfg"]), own)
+    torch.save({**package, "xp.cfg": OmegaConf.to_yaml(cfg)}, folder / "state_dict.bin")
+    torch.manual_seed(5)
+    codec = audiocraft.models.builders.get_compression_model(OmegaConf.create(CODEC))
+    saved = {"best_state": codec.state_dict(), "xp.cfg": CODEC, "version": "1.3.0"}
+    torch.save(saved | {"exported": True}, folder / "compression_state_dict.bin")
+    return folder
+
+
 def _t5(folder):
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
     pieces += [(c, -5.0) for c in "abcdefghijklmnopqrstuvwxyz"] + [

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+import released
 import torch
 import transformers
 from omegaconf import OmegaConf
@@ -28,6 +29,14 @@ def test_released_format(folder):
     assert all(torch.equal(v.float(), m.lm.state_dict()[k]) for k, v in saved.items())
     alone = m.generate(["a melody"], seconds=0.5, seed=1, progress=False)
     assert np.array_equal(alone.tokens[0], clips.tokens[1])
+
+
+def test_audiogen(tmp_path):
+    m = model.load(str(released.write_audiogen(tmp_path)), "cpu")
+    assert (m.sample_rate, m.frame_rate, m.max_seconds) == (16_000, 50.0, 10.0)
+    clips = m.generate(["a happy melody"], 0.4, progress=False)
+    assert clips.audio.shape == (1, 6400) and np.abs(clips.audio).max() > 0
+    assert m.encode(clips.audio, 16_000).shape == clips.tokens.shape
 
 
 def test_unknown_model_lists_what_there_is():

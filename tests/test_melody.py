@@ -111,6 +111,12 @@ def test_long_songs_follow_the_melody_as_audiocraft_s_do(m):
         np.testing.assert_array_equal(tokens, wanted)
 
 
+def test_half_precision(melodious, m, sung):
+    half = model.load(str(melodious), "cpu", "bfloat16")
+    assert half.lm.transformer.layers[0].linear1.weight.dtype == torch.bfloat16
+    np.testing.assert_allclose(half.cross_entropy(sung), m.cross_entropy(sung), rtol=0.02)
+
+
 # ----------------------------------------------------------------------------- rows for themselves
 def test_a_clip_does_not_depend_on_its_batch(m):
     given = np.stack([tones(60, 62), tones(64, 65), tones(67, 69)])

@@ -3,6 +3,7 @@
 ``model`` (generate, encode, decode, replay; :func:`load`) runs ``sampling``, which runs
 ``forward``, the one forward pass. ``run`` says what the rows of a pass are and who visits which of
 its ``sites``: ``capture`` reads them (into memory or into a ``store``), ``edits`` change them.
+``melody`` is the chromagram that some models read in front of the music.
 ``activations`` gathers what a chapter needs of these three. ``loading`` reads the released format,
 ``miniature`` the shipped one, ``sizing`` says beforehand what fits, and ``compat`` lets audiocraft
 of 2023 run on today's libraries.

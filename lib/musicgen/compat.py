@@ -41,7 +41,7 @@ NAMES = {
 }
 #: What each package is for in audiocraft: the end of the error message.
 USED_FOR = {
-    "torchaudio": "melody (chroma) conditioning, training losses and audio files",
+    "torchaudio": "audiocraft's own chromagrams, training losses and audio files",
     "xformers": "the xformers attention backend (text-to-music uses PyTorch's own)",
     "spacy": "lemmatized captions (text normalisation of the conditioners)",
     "torchmetrics": "audiocraft's evaluation metrics",

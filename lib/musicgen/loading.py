@@ -74,7 +74,8 @@ def load(
     ----------
     name : str
         An organism ("organism", "organism-decoupled", "organism-shuffled"), a released model
-        ("facebook/musicgen-small", ...), any other on the hub ("owner/name"), or a folder: in
+        ("facebook/musicgen-small", "facebook/musicgen-stereo-melody", ...), any other on the hub
+        ("owner/name"; "facebook/audiogen-medium" sings no music), or a folder: in
         audiocraft's checkpoint format, or as ``transformers`` saves one with its processor. A
         folder in audiocraft's format may also hold what its checkpoint refers to (``t5-base/``,
         ``facebook/encodec_32khz/``, as Hugging Face folders); what it does not hold is fetched from
