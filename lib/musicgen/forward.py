@@ -110,6 +110,7 @@ class Text:
     values: torch.Tensor
     own: torch.Tensor | None = None
     _projected: dict = field(default_factory=dict, repr=False)
+    _mask: dict = field(default_factory=dict, repr=False)
 
     def repeat(self, n: int) -> "Text":
         """The same rows ``n`` times."""
@@ -138,6 +139,24 @@ class Text:
         if block not in self._projected:
             self._projected[block] = project(self.values)
         return self._projected[block]
+
+    def mask_behind(self, queries: int, keys: int, causal):
+        """For attention of so many queries where the first of the keys are a prefix, of which each
+        row reads its own; made once for all blocks.
+
+        Parameters
+        ----------
+        causal : torch.Tensor of bool, optional
+            What holds for every row.
+        """
+        if self.own is None:
+            return causal
+        if (queries, keys) not in self._mask:
+            self._mask.clear()
+            own = nn.functional.pad(self.own, (0, keys - self.own.shape[1]), value=True)
+            own = own[:, None, None]
+            self._mask[queries, keys] = own if causal is None else own & causal
+        return self._mask[queries, keys]
 
     def prefix(self, run: Callable):
         """The same of a prefix, block -> keys and values; ``run(text, kept)`` fills ``kept``."""
@@ -436,12 +455,13 @@ class Network:
             q, k, v = self._heads(attention, self._project(attention, query, slice(None)), 3)
             if past is not None:
                 k, v = past.extend(i, k, v)
+            behind = self.prefixed and text is not None
+            if behind and (past is None or not past.holds_prefix):
+                keys, values = text.prefix(self.run_prefix)[i]
+                k, v = torch.cat([keys, k], 2), torch.cat([values, v], 2)
             mask = _causal(q, k)
-            if self.prefixed and text is not None:
-                if past is None or not past.holds_prefix:
-                    keys, values = text.prefix(self.run_prefix)[i]
-                    k, v = torch.cat([keys, k], 2), torch.cat([values, v], 2)
-                mask = _behind(text, q, k)
+            if behind:
+                mask = text.mask_behind(q.shape[2], k.shape[2], mask)
             z = self._weighted(f"pattern.{i}", q, k, v, mask, visitors)
             return self._joined("head", i, attention, z, visitors), None
 
@@ -569,17 +589,6 @@ def _causal(q, k):
     if queries == keys:
         return "causal"
     return torch.ones(queries, keys, dtype=torch.bool, device=q.device).tril(keys - queries)
-
-
-def _behind(text, q, k):
-    """The same where the first of the keys are a prefix, of which each row reads its own."""
-    mask = _causal(q, k)
-    if text.own is None:
-        return mask
-    if mask is None:
-        mask = torch.ones(1, k.shape[2], dtype=torch.bool, device=q.device)
-    own = nn.functional.pad(text.own, (0, k.shape[2] - text.own.shape[1]), value=True)
-    return mask & own[:, None, None]
 
 
 def _pattern(q, k, mask):
