@@ -289,4 +289,4 @@ show.table(
 
 # %%
 findings = [results.finding(*answer) for answer in evaluation.findings(bars)]
-results.record("01_known_answers", model, findings)
+results.record("01_known_answers", models[model], findings)

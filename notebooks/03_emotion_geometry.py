@@ -375,7 +375,9 @@ numbers = {
     for name, found in words.items()
 }
 verdicts = {name: rules.decide(units) for name, units in numbers.items()}
-show.verdicts(rules.table(verdicts), "Words inside: alike, and in their places")
+show.verdicts(
+    rules.beside(rules.table(verdicts)), "Words inside: alike, and in their places"
+)
 
 
 # %%
@@ -418,4 +420,4 @@ sizes.append(
         as_people,
     )
 )
-results.record("03_emotion_geometry", model, [*rules.findings(verdicts), *sizes])
+results.record("03_emotion_geometry", m, [*rules.findings(verdicts), *sizes])

@@ -149,7 +149,8 @@ show.table(
 numbers = {name: probes.excess(table, chance) for name, table in shares.items()}
 verdicts = {name: rules.decide(units) for name, units in numbers.items()}
 show.verdicts(
-    rules.table(verdicts), "What a probe reads, beyond chance and beyond words"
+    rules.beside(rules.table(verdicts)),
+    "What a probe reads, beyond chance and beyond words",
 )
 
 # %% [markdown]
@@ -306,4 +307,4 @@ question = "How well does a probe of implied words name emotions told by cues?"
 sizes.append(
     results.finding(question, model, "balanced accuracy", kinds["implied → cues"])
 )
-results.record("04_probes", model, [*rules.findings(verdicts), *sizes])
+results.record("04_probes", m, [*rules.findings(verdicts), *sizes])

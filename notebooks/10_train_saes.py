@@ -284,4 +284,4 @@ findings = []
 for name, row in subjects.items():
     lost = row["loss_recovered"]
     findings.append(results.finding(question, name, "share", lost))
-results.record("10_train_saes", model, findings)
+results.record("10_train_saes", m, findings)

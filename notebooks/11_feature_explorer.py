@@ -135,4 +135,4 @@ question = (
 )
 answer = f"{int((~unnamed).sum())} of {len(named)}"
 finding = results.finding(question, model, answer, holds)
-results.record("11_feature_explorer", model, [finding])
+results.record("11_feature_explorer", m, [finding])

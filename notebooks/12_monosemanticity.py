@@ -132,7 +132,10 @@ show.estimates(
 # %%
 numbers = {name: {"features": found["excess"]} for name, found in told.items()}
 verdicts = {name: rules.decide(units) for name, units in numbers.items()}
-show.verdicts(rules.table(verdicts), "Single features beyond the best other basis")
+show.verdicts(
+    rules.beside(rules.table(verdicts)),
+    "Single features beyond the best other basis",
+)
 
 # %% [markdown]
 # How far can that be trusted? Null subjects are the model's own songs, with their families dealt to
@@ -272,4 +275,4 @@ sizes += [
     results.finding(question, name, "AUROC", stats.mean(told[name]["features"]))
     for name in models
 ]
-results.record("12_monosemanticity", model, [*rules.findings(verdicts), *sizes])
+results.record("12_monosemanticity", m, [*rules.findings(verdicts), *sizes])

@@ -82,7 +82,7 @@ def gained(singer, high, low):
 
 numbers = {name: {"worded": gained(models[name], *sung[name])} for name in models}
 verdicts = {name: rules.decide(units) for name, units in numbers.items()}
-show.verdicts(rules.table(verdicts), "What the word does")
+show.verdicts(rules.beside(rules.table(verdicts)), "What the word does")
 
 # %%
 show.table(rules.trust(numbers[model]))
@@ -268,7 +268,7 @@ question = "How well does the gradient approximation agree with exact patching (
 sizes.append(results.finding(question, model, "correlation", agree))
 question = "Exchanged in the unconditional stream, how much happier is it?"
 sizes.append(results.finding(question, model, "SD", by_stream["uncond: valence"]))
-results.record("20_patching", model, [*rules.findings(verdicts), *sizes])
+results.record("20_patching", m, [*rules.findings(verdicts), *sizes])
 
 # %%
 by_part = by_time.sel(site=entry).mean("pair").values

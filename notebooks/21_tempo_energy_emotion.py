@@ -177,7 +177,7 @@ for name, singer in models.items():
 # %%
 verdicts = {name: rules.decide(units) for name, units in numbers.items()}
 decided = rules.table(verdicts)
-show.verdicts(decided, "Variables and the path")
+show.verdicts(rules.beside(decided), "Variables and the path")
 
 # %% [markdown]
 # By world (✓: as foretold; ✗: the opposite). *Struck*: a criterion that a model passed of which
@@ -308,9 +308,7 @@ question = "How many edges of the causal graph are classified rightly (chance)?"
 for name, found in compared.items():
     answer = f"{found.right:.2f} ({found.chance:.2f}), p = {found.p:.3f}"
     sizes.append(results.finding(question, name, answer))
-results.record(
-    "21_tempo_energy_emotion", model, [*rules.findings(verdicts), *sizes]
-)
+results.record("21_tempo_energy_emotion", m, [*rules.findings(verdicts), *sizes])
 
 # %%
 effect = effects[model]

@@ -80,7 +80,9 @@ def hears(name, labels=None):
 
 
 verdicts = {name: rules.decide(hears(name)) for name in models}
-show.verdicts(rules.table(verdicts), "Cues heard as the world weighs them")
+show.verdicts(
+    rules.beside(rules.table(verdicts)), "Cues heard as the world weighs them"
+)
 
 
 # %%
@@ -292,7 +294,7 @@ sizes.append(
 )
 question = "How many of the signs are people's?"
 sizes.append(results.finding(question, model, "share", stats.proportion(as_people)))
-results.record("22_human_perception", model, [*rules.findings(verdicts), *sizes])
+results.record("22_human_perception", m, [*rules.findings(verdicts), *sizes])
 
 # %%
 unlike = []

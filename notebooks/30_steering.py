@@ -332,7 +332,10 @@ def decided(name):
 
 
 verdicts = {name: decided(name) for name in models}
-show.verdicts(rules.table(verdicts), "What steering does, criterion by criterion")
+show.verdicts(
+    rules.beside(rules.table(verdicts)),
+    "What steering does, criterion by criterion",
+)
 
 # %% [markdown]
 # How far the rules can be trusted here. A null subject: for every prompt, which of the songs counts
@@ -386,7 +389,7 @@ for pair, rows in compared.items():
     )
     keep(f"{pair}: success of asking", model, "share", rows["success"]["asked for"])
     keep(f"{pair}: surprise", model, "nats a token", rows["surprise"]["chosen"])
-results.record("30_steering", model, [*rules.findings(verdicts), *kept])
+results.record("30_steering", m, [*rules.findings(verdicts), *kept])
 
 
 # %%

@@ -236,7 +236,7 @@ for axis in AXES:
     change = followed[f"{axis} led: {axis}"]
     question = f"How far do songs follow a path along {axis} (slope)?"
     findings.append(results.finding(question, model, stats.side(change), change))
-results.record("31_emotion_pad", model, findings)
+results.record("31_emotion_pad", m, findings)
 
 # %%
 slopes = ", ".join(

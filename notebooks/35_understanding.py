@@ -90,7 +90,7 @@ verdicts = {
     for name, found in evidence.items()
 }
 found = rules.table(verdicts)
-show.verdicts(found, "Understanding, criterion by criterion")
+show.verdicts(rules.beside(found), "Understanding, criterion by criterion")
 
 # %% [markdown]
 # How many models of a world say what. ✓: all as foretold. ✗: one says the opposite. *Struck*: a
@@ -184,4 +184,4 @@ show.table(
 # verdict that turns with other words, templates or seeds.
 
 # %%
-results.record("35_understanding", model, rules.findings(verdicts))
+results.record("35_understanding", models[model], rules.findings(verdicts))

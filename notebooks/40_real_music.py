@@ -429,7 +429,7 @@ for axis in AXES:
     find(question, stats.side(further), further)
 
 # %%
-results.record("40_real_music", model, findings)
+results.record("40_real_music", m, findings)
 show.table(
     pd.DataFrame(findings)[["question", "answer", "estimate"]],
     "What was found. Predicted: arousal read better than valence; more gained over plain "

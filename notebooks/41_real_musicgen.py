@@ -65,6 +65,16 @@ language = chapter.language(model)
 # refused. A folder with a checkpoint in audiocraft's format does as well as a name. What a killed
 # run has written is used by the next one.
 #
+# All models that have been run stand beside each other, on the first page and in each chapter's
+# verdicts. Results travel: whoever has the larger machine exports them, as one file of numbers
+# without music, and whoever has the book imports it and runs `make book`. What was made by other
+# rules or other code is shown as such.
+#
+# ```sh
+# python -m lib.book export --model facebook/musicgen-large large.json
+# python -m lib.book import large.json
+# ```
+#
 # ## How much memory
 
 # %%
@@ -272,7 +282,10 @@ numbers = {
     for name, (happy, again) in cosines.items()
 }
 verdicts = {name: rules.decide(units) for name, units in numbers.items()}
-show.verdicts(rules.table(verdicts), "Happy and sad inside, beyond singing twice")
+show.verdicts(
+    rules.beside(rules.table(verdicts)),
+    "Happy and sad inside, beyond singing twice",
+)
 
 # %%
 show.table(rules.trust(numbers[model]))
@@ -289,4 +302,4 @@ show.table(rules.trust(numbers[model]))
 # sad songs are, once what all songs share is taken away.
 
 # %%
-results.record("41_real_musicgen", model, rules.findings(verdicts))
+results.record("41_real_musicgen", m, rules.findings(verdicts))

@@ -44,17 +44,18 @@ model = "organism"
 #
 # Filled from what the chapters found when this book was built. One row a criterion, one point a
 # model with its 95 % interval: the line is nothing, the dotted line the smallest effect that
-# matters. "Yes" needs an interval beyond nothing, "no" one below what matters.
+# matters. "Yes" needs an interval beyond nothing, "no" one below what matters. Other models that
+# were run here, or whose results were imported, stand beside it: hollow, grey, and with their date.
 
 # %%
 from IPython.display import Markdown
 
 from lib import results, show
-from lib.book import rules
+from lib.book import others, rules
 
 found = rules.overview(model)
 about = found[found["decides"]]
-show.verdicts(about, "Does it understand?") if len(about) else None
+show.verdicts(rules.beside(about), "Does it understand?") if len(about) else None
 
 
 # %%
@@ -88,20 +89,25 @@ Markdown(
 
 # %%
 before = found[~found["decides"]]
-show.verdicts(before, "Preconditions") if len(before) else None
+show.verdicts(rules.beside(before), "Preconditions") if len(before) else None
 
 # %% [markdown]
 # How many models of each world say what. ✓: all as was foretold from how the world was made. ✗: one
 # says the opposite. *Struck*: a model passed of which "no" was foretold.
 
 # %%
-show.table(rules.rates(found))
+show.table(rules.rates(rules.beside(found)))
 
 # %% [markdown]
 # Everything that chapters found, with 95 % intervals. What decides nothing is exploratory:
 
 # %%
-show.table(results.evidence(model))
+show.table(others.evidence(model))
+
+# %%
+sources = others.sources(model)
+caption = "Where each model's results come from"
+show.table(sources, caption) if len(sources) else None
 
 # %% [markdown]
 # ## The way through
@@ -138,4 +144,5 @@ show.table(results.evidence(model))
 #
 # `make lab` opens these pages as notebooks. To ask about your own MusicGen, run
 # `make notebooks MODEL=facebook/musicgen-small`, or pass a folder with a checkpoint in audiocraft's
-# format.
+# format. Its results then stand beside these. Somebody with a larger machine can
+# [send theirs](41_real_musicgen).

@@ -10,9 +10,9 @@ import nbformat
 import pytest
 import torch
 
-from lib import cache
+from lib import cache, show
 from lib.book import __main__ as command
-from lib.book import build, execute, findings
+from lib.book import build, execute, findings, others, provenance, rules
 
 TEXT = """# %% [markdown]
 # # A title
@@ -34,15 +34,16 @@ def runs(tmp_path, monkeypatch):
     for name in ("00_first", "index"):
         (notebooks / f"{name}.py").write_text(TEXT)
     monkeypatch.setattr(execute, "NOTEBOOKS", notebooks)
-    monkeypatch.setattr(execute, "_library", lambda: {"code": "as it is"})
+    monkeypatch.setattr(provenance, "library", lambda: {"code": "as it is"})
     monkeypatch.setattr(cache, "ROOT", tmp_path / "artifacts")
     done = []
 
     def without_a_kernel(notebook, unfinished, values, **settings):
         unfinished.touch()
         done.append(dict(values))
-        found = [findings.finding("Is it?", values["model"], True)]
-        findings.record("00_first", values["model"], found)
+        if unfinished.name.startswith("00_first"):
+            found = [findings.finding("Is it?", values["model"], True)]
+            findings.record("00_first", values["model"], found)
         injected = nbformat.v4.new_code_cell("", metadata={"tags": ["injected-parameters"]})
         notebook.cells.insert(2, injected)
         return notebook
@@ -99,11 +100,11 @@ def test_a_copy_without_a_cell_is_made_again(runs):
 def test_a_chapter_whose_findings_are_gone_or_damaged_runs_again(runs):
     execute.run()
     file = findings.folder("organism") / "00_first.json"
-    kept = file.read_bytes()
-    for damaged in (None, kept[:-30]):
+    kept = findings.read("00_first", "organism")
+    for damaged in (None, file.read_bytes()[:-30]):
         file.unlink() if damaged is None else file.write_bytes(damaged)
-        assert execute.run() == ["00_first"]
-        assert file.read_bytes() == kept
+        assert execute.run(only=["00_first"]) == ["00_first"]
+        assert findings.read("00_first", "organism") == kept
 
 
 def test_the_index_runs_again_when_a_finding_changes(runs):
@@ -111,8 +112,26 @@ def test_the_index_runs_again_when_a_finding_changes(runs):
     found = [findings.finding("Is it?", "organism", False)]
     findings.record("05_another", "organism", found)
     assert execute.run() == ["index"]
+    # of any model: the index shows all
     findings.record("05_another", "organism-shuffled", found)
-    assert execute.run() == []
+    assert execute.run() == ["index"] and execute.run() == []
+
+
+def test_another_model_s_results_are_drawn_without_executing_anything(runs):
+    execute.run()
+    copy = execute.NOTEBOOKS / "00_first.ipynb"
+    executed = nbformat.read(copy, 4)
+    decided = {"organism": rules.decide({"worded": [0.1, 0.2, 0.3]})}
+    data = show.verdicts(rules.table(decided), "What the word does")._repr_mimebundle_()
+    executed.cells[-1].outputs = [nbformat.v4.new_output("display_data", data=data)]
+    nbformat.write(executed, copy)
+    large = {"owner/large": rules.decide({"worded": [0.2, 0.3, 0.5]})}
+    findings.record("20_patching", "owner/large", rules.findings(large))
+    assert execute.run() == ["index"]
+    drawn = nbformat.read(copy, 4).cells[-1].outputs[0].data[others.PLOTLY]
+    assert [trace.name.split()[0] for trace in drawn.data] == ["organism", "owner/large"]
+    before = copy.stat().st_mtime_ns
+    assert execute.run() == [] and copy.stat().st_mtime_ns == before
 
 
 def test_outputs_follow_from_text_parameters_weights_and_lock(runs, tmp_path, monkeypatch):
@@ -138,10 +157,11 @@ def test_comments_and_docstrings_change_nothing(tmp_path):
     hashes = []
     for i, text in enumerate(versions):
         file.write_text(text)
-        hashes.append(execute._content(file, i))
+        hashes.append(provenance.content(file, i))
     assert hashes[0] == hashes[1] != hashes[2]
     hashes = [
-        execute._content(_written(tmp_path / "words.toml", text), i) for i, text in enumerate("ab")
+        provenance.content(_written(tmp_path / "words.toml", text), i)
+        for i, text in enumerate("ab")
     ]
     assert hashes[0] != hashes[1]
 
@@ -152,7 +172,7 @@ def _written(file, text):
 
 
 def test_the_factory_is_no_part_of_a_chapter():
-    used = execute._library()
+    used = provenance.library()
     assert "book/execute.py" in used and not any(name.startswith("factory") for name in used)
 
 

@@ -3,13 +3,15 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from lib import cache, results
-from lib.book import rules
+from lib.book import criteria, rules
 from lib.stats import Estimate
 
 
@@ -82,6 +84,8 @@ def test_what_is_no_finding_is_refused():
         results.finding("?", "organism", True, None, "path")
     with pytest.raises(ValueError, match="subject"):
         results.record("01_a", "organism", [{"question": "?", "answer": "", "estimate": None}])
+    with pytest.raises(ValueError, match=r"estimate must be four numbers.* Got 0\.5"):
+        results.finding("?", "organism", True, 0.5)
     assert results.read("01_a", "organism") is None
 
 
@@ -93,7 +97,49 @@ def test_a_damaged_file_is_no_finding():
         assert results.read("01_a", "organism") is None
     results.record("01_a", "organism", [results.finding("Is it?", "organism", False)])
     assert results.read("01_a", "organism")[0].answer == "no"
-    assert json.loads(file.read_text())[0]["answer"] == "no"
+    assert json.loads(file.read_text())["findings"][0]["answer"] == "no"
+
+
+def test_a_file_from_before_provenance_is_read_and_one_of_other_criteria_does_not_count():
+    found = results.finding("Is it?", "organism", True, Estimate(0.5, 0.2, 0.8, 8), "path")
+    results.record("01_a", "organism", [found])
+    file = results.folder("organism") / "01_a.json"
+    content = json.loads(file.read_text())
+    cache.write(file, json.dumps(content["findings"]), about={})
+    assert results.read("01_a", "organism") == [found]
+    assert results.records("organism")["01_a"].provenance is None
+    assert results.models() == ["organism"]
+    content["findings"][0]["criterion"] = "of_last_year"
+    cache.write(file, json.dumps(content), about={})
+    with pytest.warns(UserWarning, match="another version of the book .* 'of_last_year'"):
+        assert results.read_all("organism") == {}
+
+
+def test_a_record_says_where_it_comes_from(organism, miniature):
+    results.record("35_understanding", organism, [])
+    told = results.records("organism")["35_understanding"].provenance
+    assert told.fingerprint == cache.digest(organism.identity(audio=True))
+    assert (told.model, told.revision) == ("organism", None)
+    assert (told.dtype, told.device) == ("float32", "cpu")
+    assert told.versions["torch"] == str(torch.__version__) and told.versions["audiocraft"]
+    assert abs(datetime.now(UTC) - told.date) < timedelta(minutes=1)
+    assert told.differences("35_understanding") == []
+    assert told.differences("30_steering") == ["other rules"]
+    results.record("35_understanding", miniature, [])
+    assert [name.rpartition("-")[0] for name in results.models()] == ["musicgen-miniature0", ""]
+    text = (results.folder(miniature.name) / "35_understanding.json").read_text()
+    assert miniature.name not in text
+
+
+def test_what_is_foretold_is_no_rule_and_what_matters_is(monkeypatch):
+    before = criteria.version("20_patching"), criteria.version("30_steering")
+    changed = criteria.criteria()["worded"].model_copy(update={"worlds": {}})
+    monkeypatch.setitem(criteria.criteria(), "worded", changed)
+    assert criteria.version("20_patching") == before[0]
+    changed = changed.model_copy(update={"smallest": 0.03})
+    monkeypatch.setitem(criteria.criteria(), "worded", changed)
+    assert criteria.version("20_patching") != before[0]
+    assert criteria.version("30_steering") == before[1] and criteria.version("00_meet") == ""
 
 
 def test_folders_of_one_name_keep_their_findings_apart(tmp_path, monkeypatch):

@@ -4,12 +4,16 @@
 chapter    the one way to set a chapter up: models, organisms beside, language, chapter 10's SAE
 criteria   what the book decides, and what each organism must give: data
 findings   what chapters found: kept, listed, and turned into verdicts (``from lib import results``)
+provenance where a result comes from: weights, precision, device, code, rules, versions, date
+others     what other models gave, beside the one that a page is about
+packs      results as one file that travels: exported here, imported elsewhere
 execute    run the notebooks that changed
 build      from executed notebooks to HTML pages
 ========== =========================================================================================
 
-``python -m lib.book run | build | open | times | where`` does the last two from a shell. Importing
-this package imports none of it: a notebook that records a finding needs no papermill.
+``python -m lib.book run | build | open | times | where | export | import`` does the last three from
+a shell. Importing this package imports none of it: a notebook that records a finding needs no
+papermill.
 """
 
 import importlib

@@ -5,14 +5,14 @@
 'no'
 """
 
+import functools
 import tomllib
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import pydantic
 
-from .. import check
+from .. import cache, check
 from ..organism import world
 
 FILE = Path(__file__).parent / "rules.toml"
@@ -65,7 +65,7 @@ class _File(pydantic.BaseModel, extra="forbid"):
     criteria: dict[str, Criterion]
 
 
-@cache
+@functools.cache
 def _read():
     return _File.model_validate(tomllib.loads(FILE.read_text()))
 
@@ -93,6 +93,19 @@ def criteria(chapter: str | None = None) -> dict[str, Criterion]:
 def history() -> list[str]:
     """When the rules were written, and every later change with its reason."""
     return [f"{_read().date}: written", *_read().changes]
+
+
+def version(chapter: str) -> str:
+    """A hash of all that a chapter's verdicts follow from: the rule, and its criteria.
+
+    What is foretold of a world decides nothing. "" of a chapter that decides nothing.
+    """
+    mine = {
+        name: criterion.model_dump(exclude={"worlds"})
+        for name, criterion in criteria().items()
+        if criterion.chapter == chapter
+    }
+    return cache.digest(rule().model_dump(), mine)[:16] if mine else ""
 
 
 def foretold(model: str, criterion: str) -> str:

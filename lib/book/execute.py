@@ -2,14 +2,15 @@
 
 A notebook is executed again when its text, its parameters, the weights of the model it asks, the
 code or data of ``lib``, or the lock has changed since, and when its executed copy or its findings
-are damaged; else the executed copy is kept. Comments and docstrings of ``lib`` change nothing.
+are damaged; else the executed copy is kept. Comments and docstrings of ``lib`` change nothing. When
+another model has new results, the figures that show it beside this one are drawn again, and nothing
+is executed but the index.
 
 The copies about the default model lie beside their sources (``notebooks/*.ipynb``), where
 JupyterLab finds them; those about any other in a folder of its own (:func:`folder`).
 """
 
 import ast
-import functools
 import gc
 import os
 import subprocess
@@ -26,16 +27,13 @@ from tqdm.auto import tqdm
 
 from .. import cache
 from ..organism import world
-from . import findings
+from . import findings, others, provenance
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 DEFAULT = "organism"
 TIMEOUT = 3600  # seconds a cell
 WIDGET = "application/vnd.jupyter.widget-view+json"
-#: What of ``lib`` no chapter uses: the factory makes the organisms, which count by their weights,
-#: and audiocraft counts by its version in the lock.
-APART = ("factory", "_vendor")
 
 
 # ------------------------------------------------------------------------------------ the notebooks
@@ -108,11 +106,12 @@ def key(name: str, values: Mapping, identity: str = "") -> str:
         "parameters": dict(values),
         "identity": identity,
         "lock": (ROOT / "requirements.txt").read_text(),
-        "code": _library(),
+        "code": provenance.library(),
     }
     if name == "index":
-        found = sorted(findings.folder(values["model"]).glob("*.json"))
-        parts["findings"] = {file.name: file.read_bytes() for file in found}
+        # of every model: the index shows all of them beside each other
+        found = sorted((cache.ROOT / "results").glob("[!.]*/*.json"))
+        parts["findings"] = {"/".join(file.parts[-2:]): file.read_bytes() for file in found}
     return cache.digest(parts)[:16]
 
 
@@ -144,23 +143,6 @@ def identify(model: str) -> str:
         gc.collect()
         torch.cuda.empty_cache()
     return identity
-
-
-def _library():
-    """Hashes of all files of ``lib`` that chapters use: code as it runs, data as it is."""
-    package = Path(__file__).parents[1]
-    hashes = {}
-    for file in sorted(package.rglob("*")):
-        inside = file.relative_to(package)
-        if file.is_file() and inside.parts[0] not in APART and file.suffix not in (".pyc", ".md"):
-            hashes[str(inside)] = _content(file, file.stat().st_mtime_ns)
-    return hashes
-
-
-@functools.cache
-def _content(file, modified):
-    """A hash of a file as it was when it was modified; of code, without comments and docstrings."""
-    return cache.code(file) if file.suffix == ".py" else cache.digest(file.read_bytes())
 
 
 # ---------------------------------------------------------------------------------------- execution
@@ -210,6 +192,8 @@ def run(
 
     with _environment(jobs):
         done = _in_order(list(plans), work, jobs)
+    for name in plans:
+        _refresh(out / f"{name}.ipynb")
     return [name for name in plans if done[name]]
 
 
@@ -321,6 +305,13 @@ def _execute(name, values, target, made_from):
     executed.metadata["book"] = {"key": made_from, "findings": _found(name, values["model"])}
     cache.write(target, nbformat.writes(executed))
     unfinished.unlink()
+
+
+def _refresh(copy):
+    """Draw the other models beside a chapter's verdicts as they are now, without executing it."""
+    executed = nbformat.read(copy, 4)
+    if others.refresh(executed):
+        cache.write(copy, nbformat.writes(executed))
 
 
 def _clean(executed):

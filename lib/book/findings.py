@@ -1,4 +1,5 @@
-"""What each chapter found, kept for the verdict table of the index and for later chapters.
+"""What each chapter found, and where it comes from: kept for the verdict table of the index, for
+later chapters, and for the pages of other models.
 
 One JSON file a model and chapter below ``results`` in the folder of :mod:`lib.cache`.
 
@@ -7,19 +8,33 @@ One JSON file a model and chapter below ``results`` in the folder of :mod:`lib.c
 'yes'
 """
 
+import os
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
-from pydantic import ConfigDict, TypeAdapter, field_validator, model_validator
+from pydantic import (
+    AwareDatetime,
+    ConfigDict,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from .. import cache, check
 from ..organism import world
 from ..stats import Estimate
+from . import provenance
 from .criteria import ANSWERS, criteria
+from .provenance import Provenance
+
+_CONFIG = ConfigDict(ser_json_inf_nan="constants")
 
 
-@dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="constants"))
+@dataclass(frozen=True, config=_CONFIG)
 class Finding:
     """An answer to one question about one model.
 
@@ -72,11 +87,40 @@ class Finding:
         """numpy's numbers are as good as Python's."""
         if estimate is None:
             return None
-        value, low, high, n = estimate
-        return Estimate(float(value), float(low), float(high), int(n))
+        try:
+            value, low, high, n = estimate
+            return Estimate(float(value), float(low), float(high), int(n))
+        except TypeError as error:
+            wanted = "four numbers: value, low, high, n"
+            raise ValueError(f"estimate must be {wanted}. Got {estimate!r}.") from error
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Record:
+    """What one chapter found about one model and its controls, and where that comes from.
+
+    Attributes
+    ----------
+    findings : list of Finding
+    provenance : Provenance, optional
+        None in files from before it was kept.
+    imported : datetime, optional
+        When it came from a pack, in UTC; None of what was found on this machine.
+    """
+
+    findings: list[Finding]
+    provenance: Provenance | None = None
+    imported: AwareDatetime | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_before(cls, content):
+        """Files from before provenance was kept hold the list alone."""
+        return {"findings": content} if isinstance(content, list) else content
 
 
 _FINDINGS = TypeAdapter(list[Finding])
+_RECORD = TypeAdapter(Record)
 
 
 def finding(
@@ -112,18 +156,24 @@ def title(model: str) -> str:
 
 def folder(model: str) -> Path:
     """Where the findings about a model are kept."""
-    return cache.ROOT / "results" / title(model).replace("/", "--")
+    return place(title(model))
 
 
-def record(chapter: str, model: str, findings: list[Finding]) -> None:
+def place(title: str) -> Path:
+    """Where the findings about a model are kept, by what it is called in them."""
+    return cache.ROOT / "results" / title.replace("/", "--")
+
+
+def record(chapter: str, model, findings: list[Finding]) -> None:
     """Keep what a chapter found about a model and its controls, replacing what it found before.
 
     Parameters
     ----------
     chapter : str
         The notebook's file name without suffix.
-    model : str
-        The model that the book is about.
+    model : Model or str
+        The model that the book is about. Of a loaded one, its weights, precision and device are
+        kept with the findings; of its name alone nobody knows them.
     findings : list of Finding
         Or of dictionaries with its fields.
 
@@ -133,22 +183,59 @@ def record(chapter: str, model: str, findings: list[Finding]) -> None:
         A field is missing or cannot be what it says.
     """
     valid = _FINDINGS.validate_python(findings)
-    content = _FINDINGS.dump_json(valid, indent=1)
-    about = {"chapter": chapter, "model": model}
-    cache.write(folder(model) / f"{chapter}.json", content, about=about)
+    is_name = isinstance(model, str | os.PathLike)
+    called = title(model if is_name else model.name)
+    loaded = None if is_name else model
+    write(place(called), chapter, Record(valid, provenance.of(chapter, called, loaded)))
+
+
+def write(folder: Path, chapter: str, record: Record) -> None:
+    """Write one record into a folder of findings."""
+    about = {"chapter": chapter, "model": folder.name}
+    cache.write(folder / f"{chapter}.json", _RECORD.dump_json(record, indent=1), about=about)
 
 
 def read(chapter: str, model: str) -> list[Finding] | None:
     """What a chapter found about a model; None if it has found nothing, or its file is damaged."""
-    content = cache.read(folder(model) / f"{chapter}.json")
-    return None if content is None else _FINDINGS.validate_json(content)
+    kept = _read(folder(model) / f"{chapter}.json")
+    return None if kept is None else kept.findings
+
+
+def _read(file):
+    """A record; None, with a warning, of one that this code and its rules cannot read."""
+    content = cache.read(file)
+    if content is None:
+        return None
+    try:
+        return _RECORD.validate_json(content)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        message = f"{file} is of another version of the book and does not count: {reason}"
+        warnings.warn(message, stacklevel=3)
+        return None
 
 
 def read_all(model: str) -> dict[str, list[Finding]]:
     """What every chapter found about a model, in the order of the chapters."""
-    chapters = sorted(file.stem for file in folder(model).glob("*.json"))
-    found = {chapter: read(chapter, model) for chapter in chapters}
-    return {chapter: findings for chapter, findings in found.items() if findings is not None}
+    return {chapter: kept.findings for chapter, kept in records(title(model)).items()}
+
+
+def records(title: str) -> dict[str, Record]:
+    """All records about a model, by what it is called in findings, in the order of the chapters."""
+    files = sorted(place(title).glob("*.json"))
+    kept = {file.stem: _read(file) for file in files}
+    return {chapter: found for chapter, found in kept.items() if found is not None}
+
+
+def models() -> list[str]:
+    """What the models are called of which there are records here, run or imported."""
+    names = set()
+    for folder in (cache.ROOT / "results").glob("[!.]*/"):
+        kept = next((found for file in folder.glob("*.json") if (found := _read(file))), None)
+        if kept is not None:
+            named = kept.provenance.model if kept.provenance else folder.name.replace("--", "/")
+            names.add(named)
+    return sorted(names)
 
 
 def evidence(model: str) -> pd.DataFrame:
@@ -160,17 +247,31 @@ def evidence(model: str) -> pd.DataFrame:
         Columns chapter (its number), question, one for each subject (the answer, with its
         estimate), and decides (the criterion's property, or "exploratory").
     """
+    return tabulated(
+        (chapter, found, found.subject)
+        for chapter, findings in read_all(model).items()
+        for found in findings
+    )
+
+
+def tabulated(findings: Iterable[tuple[str, Finding, str]]) -> pd.DataFrame:
+    """Findings as one row a question and one column a subject.
+
+    Parameters
+    ----------
+    findings : iterable of (str, Finding, str)
+        The chapter, what it found, and the column that it goes to.
+    """
     rows = []
-    for chapter, findings in read_all(model).items():
-        for found in findings:
-            rows.append(
-                {
-                    "chapter": chapter.split("_")[0],
-                    "question": found.question,
-                    "decides": _decided(found),
-                    found.subject: _in_full(found),
-                }
-            )
+    for chapter, found, column in findings:
+        rows.append(
+            {
+                "chapter": chapter.split("_")[0],
+                "question": found.question,
+                "decides": _decided(found),
+                column: _in_full(found),
+            }
+        )
     if not rows:
         return pd.DataFrame(columns=["chapter", "question", "decides"])
     asked = ["chapter", "question", "decides"]

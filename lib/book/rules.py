@@ -23,9 +23,11 @@ from .. import check, stats
 from ..organism import world
 from . import findings as results
 from .criteria import ANSWERS, UNTRAINED, criteria, foretold, history, rule
+from .others import beside
 
 __all__ = [
     "Verdict",
+    "beside",
     "criteria",
     "decide",
     "findings",

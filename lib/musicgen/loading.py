@@ -139,6 +139,29 @@ def shipped() -> list[str]:
     )
 
 
+def revision(name: str) -> str | None:
+    """The commit on the hub of a model that was fetched from there.
+
+    Parameters
+    ----------
+    name : str
+        "owner/name".
+
+    Returns
+    -------
+    str, optional
+        None of an organism, of a folder, and of what this machine's cache does not hold.
+    """
+    if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(name)) or Path(name).is_dir():
+        return None
+    for file in (FILES[0], "config.json"):
+        cached = huggingface_hub.try_to_load_from_cache(name, file)
+        if isinstance(cached, str):
+            # the cache's folders: snapshots/<commit>/<file>
+            return Path(cached).parent.name
+    return None
+
+
 def _load_folder(name, folder, device, dtype):
     """In whichever format."""
     if converted.is_one(folder):

@@ -20,6 +20,10 @@ from .colors import GRID, INK, MUTED, PALETTE, color
 CONFIG = {"responsive": True, "displaylogo": False, "displayModeBar": False}
 TITLE_WIDTH = 32  # letters of an axis' title in one line
 TITLE_HEIGHT = 30  # pixels that plotly leaves for a figure's title
+ROW_HEIGHT = 74  # pixels of a criterion
+LANE_HEIGHT = 14  # pixels of each world within it, where they need more
+#: Shapes of models from before.
+HOLLOW = ("diamond-open", "square-open", "triangle-up-open", "circle-open", "star-open")
 
 
 class Figure:
@@ -140,11 +144,14 @@ def verdicts(found: pd.DataFrame, title: str) -> Figure:
     Parameters
     ----------
     found : pd.DataFrame
-        Columns claim, model, world, answer, value, low, high and smallest.
+        Columns claim, model, world, answer, value, low, high and smallest. Rows whose column
+        recorded is true are of other models, from before: they are drawn hollow and grey. The
+        figure keeps the table as its "meta".
     title : str
     """
     claims = list(dict.fromkeys(found["claim"]))[::-1]
     worlds = list(dict.fromkeys(found["world"]))
+    earlier = set(found[found["recorded"]]["world"]) if "recorded" in found else set()
     figure = go.Figure()
     for number, (name, some) in enumerate(found.groupby("world", sort=False)):
         models = list(dict.fromkeys(some["model"]))
@@ -155,13 +162,13 @@ def verdicts(found: pd.DataFrame, title: str) -> Figure:
             for row in some.itertuples()
         ]
         value, low, high = (some[part] / some["smallest"] for part in ("value", "low", "high"))
-        shade = color(name)
+        shade = MUTED if name in earlier else color(name)
         figure.add_scatter(
             x=value,
             y=places,
-            name=name,
+            name="<br>".join(textwrap.wrap(name, TITLE_WIDTH)),
             mode="markers",
-            marker={"color": shade, "size": 7},
+            marker={"color": shade, "size": 7, "symbol": _symbol(name, worlds, earlier)},
             error_x={
                 "type": "data",
                 "symmetric": False,
@@ -181,8 +188,18 @@ def verdicts(found: pd.DataFrame, title: str) -> Figure:
         title=title,
         xaxis_title="effect in units of the smallest that matters (dotted)",
         yaxis={"tickvals": list(range(len(claims))), "ticktext": ticks, "zeroline": False},
+        meta={"verdicts": embed.plain(found.to_dict("records"))},
     )
-    return Figure(figure, height=150 + 74 * len(claims))
+    each = max(ROW_HEIGHT, LANE_HEIGHT * len(worlds))
+    return Figure(figure, height=150 + each * len(claims) + 2 * LANE_HEIGHT * len(earlier))
+
+
+def _symbol(name, worlds, earlier):
+    """Models from before are told apart by their shape."""
+    if name not in earlier:
+        return "circle"
+    number = [world for world in worlds if world in earlier].index(name)
+    return HOLLOW[number % len(HOLLOW)]
 
 
 # -------------------------------------------------------------------------------------------- lines

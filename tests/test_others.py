@@ -1,0 +1,121 @@
+"""Other models stand beside the one that a page is about, with where they come from."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import cache, results, show
+from lib.book import criteria, others, packs, rules
+
+LARGE = "facebook/musicgen-large"
+CHAPTER = "35_understanding"
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "ROOT", tmp_path / "artifacts")
+
+
+def verdicts(**sizes):
+    """Of every criterion the given size."""
+    rng = np.random.default_rng(0)
+    return rules.decide({name: rng.normal(size, 0.2, 20) for name, size in sizes.items()})
+
+
+@pytest.fixture
+def found():
+    """The organism's verdicts, recorded as a chapter does."""
+    decided = {name: verdicts(profile=1, shared=0.5) for name in ("organism", "untrained")}
+    results.record(CHAPTER, "organism", rules.findings(decided))
+    return rules.table(decided)
+
+
+def record_large(chapter=CHAPTER, **sizes):
+    decided = {LARGE: verdicts(**sizes), "organism": verdicts(**sizes)}
+    explored = results.finding("How much?", LARGE, "much")
+    results.record(chapter, LARGE, [*rules.findings(decided), explored])
+
+
+def drawn(frame):
+    figure = show.verdicts(frame, "Verdicts").figure
+    return {" ".join(trace.name.split("<br>")): trace for trace in figure.data}
+
+
+def test_a_model_alone_looks_as_it_did(found):
+    assert rules.beside(found) is found
+    assert others.evidence("organism").equals(results.evidence("organism"))
+    assert others.sources("organism").empty
+    assert list(drawn(found)) == ["organism", "untrained"]
+
+
+def test_a_model_that_was_run_stands_beside_with_its_own_name_and_date(found):
+    record_large(profile=0.8, tied=0.8)
+    day = results.records(LARGE)[CHAPTER].provenance.day
+    label = f"{LARGE} ({day})"
+    both = rules.beside(found)
+    added = both[both["recorded"]]
+    # the same criteria alone; and the model itself, not its controls
+    assert list(added["criterion"]) == ["profile"] and list(added["model"]) == [LARGE]
+    assert both[~both["recorded"]][list(found)].equals(found)
+    expected = results.read(CHAPTER, LARGE)[0].estimate
+    assert tuple(added[["value", "low", "high"]].iloc[0]) == expected[:3]
+    traces = drawn(both)
+    assert list(traces) == ["organism", "untrained", label]
+    assert traces["organism"].marker.symbol == "circle" != traces[label].marker.symbol
+    assert traces[label].marker.color == show.MUTED
+    assert list(traces[label].x) == pytest.approx(added["value"] / added["smallest"])
+    # as rows within the criterion's row: below the page's own, above the next criterion's
+    places = [trace.y[0] for trace in traces.values()]
+    assert places == sorted(places, reverse=True) and places[0] - places[-1] < 1
+    assert rules.rates(both)[label].tolist() == ["yes", ""]
+    table = others.evidence("organism").set_index("question")
+    assert table.loc["How much?", label] == "much" and table.loc["How much?", "organism"] == ""
+    # seen from its own page the organism is a control that was asked again
+    alone = rules.overview(LARGE)[lambda table: table["model"] == LARGE]
+    assert set(rules.beside(alone).query("recorded")["model"]) == {"organism"}
+    assert "recorded" not in rules.beside(rules.overview(LARGE))
+
+
+def test_a_model_that_a_page_asked_again_is_not_drawn_twice(found):
+    results.record(CHAPTER, "untrained", rules.findings({"untrained": verdicts(profile=0)}))
+    assert rules.beside(found) is found
+
+
+def test_what_other_rules_or_code_made_is_said(found, monkeypatch):
+    record_large(profile=0.8)
+    record_large("20_patching", worded=0.8)
+    packs.export(LARGE, cache.ROOT / "large.json")
+    monkeypatch.setattr(cache, "ROOT", cache.ROOT / "elsewhere")
+    results.record(CHAPTER, "organism", rules.findings({"organism": verdicts(profile=1)}))
+    changed = criteria.criteria()["profile"].model_copy(update={"smallest": 0.25})
+    monkeypatch.setitem(criteria.criteria(), "profile", changed)
+    said = packs.keep(cache.ROOT.parent / "large.json").splitlines()
+    assert said[0] == f"Imported 2 chapters about {LARGE}."
+    assert said[1:] == [f"Other rules than here, and shown as such: {CHAPTER}."]
+    label = rules.beside(found).query("recorded")["world"].iloc[0]
+    assert label.startswith(f"{LARGE} (imported, 20") and label.endswith(", other rules)")
+    whole = [*found["criterion"], "worded"]
+    asked = pd.DataFrame({**found.iloc[0], "criterion": name} for name in whole)
+    assert rules.beside(asked)["world"].iloc[-1].endswith(", partly other rules)")
+    own, large = others.sources("organism").to_dict("records")
+    assert (own["run"], large["run"]) == ("here", "imported")
+    assert large["rules and code"] == "other rules (chapters 35)" and large["model"] == LARGE
+    assert "other rules" in own["rules and code"] and "torch" in large["versions"]
+
+
+def test_results_of_different_weights_are_all_named(organism):
+    results.record("01_a", "organism", [])
+    results.record("02_b", organism, [results.finding("Is it?", "organism", True)])
+    file = results.folder("organism") / "02_b.json"
+    content = json.loads(file.read_text())
+    for number, commit in enumerate(("1" * 40, "2" * 40)):
+        content["provenance"]["revision"] = commit
+        other = file.with_name(f"0{number + 3}_x.json")
+        cache.write(other, json.dumps(content), about={})
+    results.record("01_a", LARGE, [])
+    row = others.sources("organism").iloc[0]
+    hashed = cache.digest(organism.identity(audio=True))[:8]
+    assert row["weights"] == f"commit 11111111, commit 22222222, hash {hashed}"
+    assert row["precision"] == "float32" and row["rules and code"] == "as here"
