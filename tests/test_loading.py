@@ -110,6 +110,20 @@ def test_no_connection(monkeypatch, folder, tmp_path):
             model.load(str(copy))
 
 
+def test_a_model_from_the_hub_has_the_revision_that_was_fetched(monkeypatch, folder, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    for name, file in (("owner--one", "state_dict.bin"), ("owner--other", "config.json")):
+        place = tmp_path / f"models--{name}"
+        (place / "refs").mkdir(parents=True)
+        (place / "refs" / "main").write_text(commit)
+        (place / "snapshots" / commit).mkdir(parents=True)
+        (place / "snapshots" / commit / file).write_text("{}")
+        assert loading.revision(name.replace("--", "/")) == commit
+    for elsewhere in ("owner/third", "organism", str(folder)):
+        assert loading.revision(elsewhere) is None
+
+
 def test_a_codec_that_does_not_belong_to_the_model(folder, tmp_path):
     copy = copied(folder, tmp_path)
     (copy / "compression_state_dict.bin").write_bytes((copy / "state_dict.bin").read_bytes())

@@ -64,6 +64,8 @@ class Figure:
         # plotly never wraps a title: as text of the page a phone breaks it into lines
         height = self.figure.layout.height - TITLE_HEIGHT
         page = go.Figure(self.figure).update_layout(title=None, margin_t=10, height=height)
+        # what a figure was drawn from is for whoever draws it again
+        page.update_layout(meta=None)
         data = {"figure": json.loads(page.to_json()), "config": CONFIG, "plotly": plotly_script()}
         return embed.render(
             "figure.html",
