@@ -29,10 +29,10 @@ OVER_TIME = {
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory):
     above = tmp_path_factory.mktemp("made")
-    return {name: rated.make(above / name, name, SONGS, SECONDS, SEED) for name in rated.DATASETS}
+    return {name: rated.make(above / name, name, SONGS, SECONDS, SEED) for name in STATIC}
 
 
-@pytest.fixture(params=sorted(rated.DATASETS))
+@pytest.fixture(params=sorted(STATIC))
 def original(request, originals):
     return originals[request.param]
 
@@ -95,19 +95,25 @@ def test_songs_have_labels_on_both_scales(original):
         assert np.allclose(songs[axis], 2 * (published - low) / (high - low) - 1)
 
 
-def test_labels_are_the_worlds(original):
-    """Songs that do not change (every second one) have the world's valence and arousal."""
-    assert list(original.songs["song_id"]) == [int(f.stem) for f in original.songs["file"]]
+def test_labels_are_the_worlds_as_raters_hear_them(original):
+    """Before a song changes (every second one does) labels are the world's valence and arousal, but
+    for what few raters differ by: as much all along a song, so that songs which do not change have
+    one label."""
+    songs = original.songs
+    assert list(songs["song_id"]) == [int(f.stem) for f in songs["file"]]
     known = (world.sample(SONGS, seed=SEED)[AXES] / 3).clip(-1, 1).to_numpy()
-    assert np.allclose(original.songs[AXES].to_numpy()[::2], known[::2], atol=0.01)
-    for i, song in enumerate(original.songs["song_id"]):
+    errors = songs[[f"{axis}_sem" for axis in AXES]].to_numpy()
+    for i, song in enumerate(songs["song_id"]):
         labels = original.dynamic(song)
         assert labels["time"].tolist() == np.arange(15, SECONDS, 0.5).tolist()
         late = labels["time"] >= CHANGE
+        early = labels.loc[~late, AXES].to_numpy()
         changed = labels.loc[late, AXES].to_numpy()
-        assert np.allclose(labels.loc[~late, AXES], known[i], atol=0.001)
-        assert np.ptp(changed, axis=0).max() == 0
-        assert bool(np.linalg.norm(changed[0] - known[i]) > 0.2) == bool(i % 2)
+        assert (np.abs(early - known[i]) < 4 * errors[i]).all()
+        assert np.ptp(early, axis=0).max() == np.ptp(changed, axis=0).max() == 0
+        assert bool(np.linalg.norm(changed[0] - early[0]) > 0.1) == bool(i % 2)
+        if i % 2 == 0:
+            assert np.allclose(songs.loc[i, AXES].astype(float), early[0], atol=0.01)
 
 
 def test_stamps_are_as_published(originals):
@@ -199,7 +205,7 @@ def test_splits_go_by_the_artist_credited_first(pmemo):
     names = ["Abba", "Abba feat. Cher", "ABBA & Cher", "Cher", '"Cher, Abba"', ""]
     edit(pmemo, lambda lines: put(lines, 3, names), "metadata.csv")
     songs = rated.load(pmemo.folder).songs
-    alone = f"song {songs['song_id'][5]}"
+    alone = f"song pmemo {songs['song_id'][5]}"
     assert songs["group"].tolist() == ["abba"] * 3 + ["cher"] * 2 + [alone]
     (pmemo.folder / "metadata.csv").unlink()
     unnamed = rated.load(pmemo.folder)

@@ -31,6 +31,15 @@ def ccc(ratings, predicted) -> float:
     return float(2 * covariance / spread)
 
 
+def correlation(ratings, predicted) -> float:
+    """Pearson's correlation: level and spread of predictions do not count; 0 if either is
+    constant."""
+    ratings, predicted = _same_shape(ratings, predicted)
+    spread = np.sqrt(ratings.var() * predicted.var())
+    covariance = np.mean((ratings - ratings.mean()) * (predicted - predicted.mean()))
+    return float(covariance / spread) if spread > _LEAST_VARIANCE else 0.0
+
+
 def r2(ratings, predicted) -> float:
     """Share of the variance that is explained; below 0 where the mean would do better."""
     # by hand: it is resampled thousands of times, and sklearn's r2_score takes 40 times as long
@@ -58,7 +67,7 @@ def estimate(
     Parameters
     ----------
     score : callable
-        :func:`ccc` or :func:`r2`.
+        :func:`ccc`, :func:`correlation` or :func:`r2`.
     ratings, predicted : np.ndarray [shape=(row,)]
     groups : array_like [shape=(row,)]
         Artists.

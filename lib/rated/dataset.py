@@ -1,6 +1,6 @@
 """A folder of rated music: its songs, their audio and ratings, and splits that share no artist.
 
-In the shape of mirdata's loaders (Bittner et al. 2019), which has neither PMEmo nor DEAM. Nothing
+In the shape of mirdata's loaders (Bittner et al. 2019), which has none of these sets. Nothing
 is ever downloaded: ``print(rated)`` says where a set is had, under which licence, and what to cite.
 
 References
@@ -8,7 +8,7 @@ References
 Bittner et al. 2019, mirdata: Software for reproducible usage of datasets, ISMIR.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -62,8 +62,15 @@ class Dataset:
     scale: ClassVar[Mapping[str, tuple[float, float]]]
     #: Seconds from the beginning of the half second that a label describes to its stamp.
     stamp_shift: ClassVar[float]
-    #: The highest number of a song.
+    #: The highest number of a song, or how many there are where they have names.
     last_song: ClassVar[int]
+    #: Whether songs have names instead of numbers, and how their files end.
+    named_songs: ClassVar[bool] = False
+    suffix: ClassVar[str] = ".mp3"
+    #: What the published standard deviations over raters divide by: their number, less this.
+    spread_ddof: ClassVar[int] = 1
+    #: The axes that are rated.
+    axes: Sequence[str] = AXES
     #: Part -> place, as ``layout`` reads them, and the parts that may be absent.
     places: ClassVar[Mapping[str, str]]
     optional: ClassVar[tuple[str, ...]]
@@ -101,11 +108,46 @@ class Dataset:
         raise NotImplementedError
 
     def read_dynamic(self) -> pd.DataFrame:
-        """Labels over time as published: stamp (s), valence, arousal; by song_id, a row a label."""
-        raise NotImplementedError
+        """Labels over time as published: stamp (s), valence, arousal; by song_id, a row a label.
+
+        Empty where the set has none.
+        """
+        return _nothing("stamp", *AXES)
+
+    def read_answers(self) -> pd.DataFrame:
+        """What each rater answered, as published: valence, arousal; by song_id, a row a rater.
+
+        Empty where the set has none.
+        """
+        return _nothing(*AXES)
+
+    def read_artists(self) -> dict:
+        """The artist of each song, where known."""
+        place = self.paths["metadata"]
+        if place is None:
+            return {}
+        files = sorted(place.glob("*.csv")) if place.is_dir() else [place]
+        return {song: artist for file in files for song, artist in tables.artists(file).items()}
 
     @classmethod
-    def write_tables(cls, folder: Path, songs: pd.DataFrame, dynamic: pd.DataFrame) -> None:
+    def usual_raters(cls, song_id) -> float:
+        """How many people rated a song, where no table tells; nan where unknown."""
+        return np.nan
+
+    def identity(self, song_id) -> str:
+        """A song's name among the songs of all sets."""
+        return f"{self.name} {song_id}"
+
+    @classmethod
+    def made_ids(cls, songs: int, rng: np.random.Generator) -> list:
+        """Ids of a made set, with gaps; the last is the highest there is."""
+        lower = 1 + rng.choice(cls.last_song - 1, songs - 1, replace=False)
+        return [*np.sort(lower), cls.last_song]
+
+    @classmethod
+    def write_tables(
+        cls, folder: Path, songs: pd.DataFrame, dynamic: pd.DataFrame, answers: pd.DataFrame
+    ) -> None:
         """Write the tables of a made set as they are published."""
         raise NotImplementedError
 
@@ -129,34 +171,54 @@ class Dataset:
         pd.DataFrame
             song_id; file; seconds (nan where the file is missing, damaged or cut: ``validate`` says
             how); valence and arousal on -1 to 1; valence_rated and arousal_rated as published, and
-            valence_std and arousal_std over raters on that scale; artist ("" where unknown); group
-            (the artist credited first, else the song): what must not be on both sides of a split,
-            as ``groups`` of ``probes.fit`` too (songs that share only a guest may be). A rating
-            that is missing is nan.
+            valence_std and arousal_std over raters on that scale; raters (how many: counted where
+            answers are given, else as the set's authors say); valence_sem and arousal_sem, the
+            standard errors of the mean over them, on -1 to 1; song (its name among the songs of all
+            sets); artist ("" where unknown); group (the artist credited first, else the song): what
+            must not be on both sides of a split, as ``groups`` of ``probes.fit`` too (songs that
+            share only a guest may be). A rating that is missing is nan, and so is what is not told.
         """
         columns = [*AXES, *(f"{axis}_std" for axis in AXES)]
-        static = self.static.loc[~self.static.index.duplicated(), columns]
-        table = static.sort_index().reset_index()
+        static = self.static.loc[~self.static.index.duplicated()].sort_index()
+        table = static[columns].reset_index()
         files = [self.file(song) for song in table["song_id"]]
         table.insert(1, "file", files)
         table.insert(2, "seconds", [_seconds(file) for file in files])
         for axis in AXES:
             table[f"{axis}_rated"] = table[axis]
         table[AXES] = to_unit(table[AXES], self.scale["static"])
-        known = self._artists()
+        table["raters"] = self._raters(static)
+        degrees = (table["raters"] - 1 + self.spread_ddof).where(table["raters"] > 1)
+        half_range = np.ptp(self.scale["static"]) / 2
+        for axis in AXES:
+            table[f"{axis}_sem"] = table[f"{axis}_std"] / np.sqrt(degrees) / half_range
+        known = self.read_artists()
         artist = pd.Series([known.get(song, "") for song in table["song_id"]], dtype=str)
         first = artist.str.casefold().str.split(_GUESTS, regex=True).str[0]
-        alone = "song " + table["song_id"].astype(str)
-        return table.assign(artist=artist, group=first.where(first.str.len() > 0, alone))
+        song = pd.Series([self.identity(song) for song in table["song_id"]], dtype=str)
+        group = first.where(first.str.len() > 0, "song " + song)
+        return table.assign(song=song, artist=artist, group=group)
+
+    @cached_property
+    def answers(self) -> pd.DataFrame:
+        """What each rater said of whole songs, where the set gives it.
+
+        Returns
+        -------
+        pd.DataFrame
+            song_id, valence and arousal on -1 to 1: a row a rater and song. Empty where not given.
+        """
+        answers = self.read_answers()[AXES].astype(float)
+        return to_unit(answers, self.scale["static"]).reset_index()
 
     def audio(
-        self, song_id: int, sample_rate: int, start: float = 0.0, seconds: float | None = None
+        self, song_id, sample_rate: int, start: float = 0.0, seconds: float | None = None
     ) -> np.ndarray:
         """A song, or a part of it.
 
         Parameters
         ----------
-        song_id : int
+        song_id : int, or str where songs have names
         sample_rate : int, Hz
             Resampled to.
         start, seconds : float
@@ -186,7 +248,7 @@ class Dataset:
         except AudioError as error:
             raise DatasetError(f"{file} {error.problem}. {self.advice(error)}.") from error
 
-    def dynamic(self, song_id: int) -> pd.DataFrame:
+    def dynamic(self, song_id) -> pd.DataFrame:
         """What was answered over time.
 
         Returns
@@ -239,7 +301,7 @@ class Dataset:
     def validate(self, strict: bool = True) -> pd.DataFrame:
         """Compare the folder with what it should be, decoding every file (minutes for a whole set).
 
-        Neither set publishes checksums (none found), so none are compared.
+        No set publishes checksums (none found), so none are compared.
 
         Parameters
         ----------
@@ -267,13 +329,20 @@ class Dataset:
         return pd.DataFrame(problems, columns=validation.Problem._fields)
 
     # -------------------------------------------------------------------------------------- details
-    def file(self, song: int) -> Path:
+    def file(self, song) -> Path:
         """A song's file."""
-        return self.paths["audio"] / f"{song}.mp3"
+        return self.paths["audio"] / f"{song}{self.suffix}"
 
-    def known(self, song_id: int) -> int:
-        """A labelled song's number, or an error."""
-        song = check.count("song_id", song_id, 0)
+    def recorded(self) -> set:
+        """The songs that have a file."""
+        stems = {path.stem for path in self.paths["audio"].glob(f"*{self.suffix}")}
+        return stems if self.named_songs else {int(stem) for stem in stems if stem.isdigit()}
+
+    def known(self, song_id):
+        """A labelled song's number or name, or an error."""
+        if self.named_songs and not isinstance(song_id, str):
+            check.refuse(TypeError, "song_id", "a text, as in songs['song_id']", song_id)
+        song = song_id if self.named_songs else check.count("song_id", song_id, 0)
         if song not in self.static.index:
             raise DatasetError(
                 f"{self.title} in {self.folder} has no labelled song {song!r}: see "
@@ -281,7 +350,7 @@ class Dataset:
             )
         return song
 
-    def last_label(self, song: int) -> float:
+    def last_label(self, song) -> float:
         """The last stamp of a song, s; 0 without any."""
         stamps = self._labels_of(song)["stamp"].dropna()
         return float(stamps.max()) if len(stamps) else 0.0
@@ -294,12 +363,18 @@ class Dataset:
     def _labels_of(self, song):
         return self.over_time[self.over_time.index == song]
 
-    def _artists(self):
-        place = self.paths["metadata"]
-        if place is None:
-            return {}
-        files = sorted(place.glob("*.csv")) if place.is_dir() else [place]
-        return {song: artist for file in files for song, artist in tables.artists(file).items()}
+    def _raters(self, static):
+        """How many people rated each song of a table."""
+        usual = [self.usual_raters(song) for song in static.index]
+        told = static["raters"] if "raters" in static else pd.Series(usual, static.index, float)
+        counted = self.answers.groupby("song_id").size().reindex(static.index)
+        return counted.fillna(told).to_numpy(float)
+
+
+def _nothing(*columns):
+    """A table of labels without a row."""
+    index = pd.Index([], name="song_id")
+    return pd.DataFrame({column: np.empty(0) for column in columns}, index=index)
 
 
 def _seconds(file):

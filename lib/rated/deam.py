@@ -14,6 +14,7 @@ from .labels import AXES, STEP
 from .tables import Numbers
 
 _AVERAGED = "[DEAM_Annotations/]annotations/annotations averaged per song"
+_EACH_RATER = "[DEAM_Annotations/]annotations/annotations per each rater"
 _SONG_LEVEL = "song_level/static_annotations_averaged_songs"
 _PER_SECOND = "dynamic (per second annotations)"
 _STATIC = Numbers(
@@ -25,6 +26,7 @@ _STATIC = Numbers(
         "arousal_std": "arousal_std",
     },
 )
+_ANSWERS = Numbers("SongId", {"Valence": "valence", "Arousal": "arousal"})
 #: A column a time, in milliseconds.
 _DYNAMIC = Numbers("song_id", r"sample_(\d+)ms")
 #: Song ids from which on the songs are whole, in a table of their own.
@@ -63,7 +65,13 @@ class DEAM(Dataset):
     copy on Kaggle (``DEAM_audio/MEMD_audio``, ``DEAM_Annotations/annotations``). Its headers have
     blanks after the commas, and the file of the songs over 2000 has eight columns more. The folder
     says "per second", the labels come twice a second. ``arousal.csv`` has a column more than
-    ``valence.csv``: a label counts where both have one.
+    ``valence.csv``: a label counts where both have one. What each rater answered of whole songs is
+    read of the excerpts (``annotations per each rater/song_level``: workerID, SongId, Valence,
+    Arousal, as users read them); the file of the songs over 2000 has other columns, and is not. At
+    least ten workers rated an excerpt, five a whole song (Aljanaki, Yang and Soleymani 2017). The
+    standard deviations divide by the number of raters: all 24 that a copy's page shows
+    (huggingface.co/datasets/Rehead/DEAM_stripped_vocals) follow so from whole answers of ten or
+    five raters, and six of them if divided by one less.
 
     Layout and headers are as the page of DEAM's first part (cvml.unige.ch/databases/emoMusic) and
     the loaders and audits of those who have the files give them; its archive could not be opened
@@ -94,6 +102,7 @@ class DEAM(Dataset):
     scale: ClassVar = {"static": (1.0, 9.0), "dynamic": (-1.0, 1.0)}
     stamp_shift = 0.0  # a stamp is the beginning of its half second
     last_song = 2058
+    spread_ddof = 0
     label_files: ClassVar = {
         "static": f"{_SONG_LEVEL}_*.csv",
         "dynamic": f"{_PER_SECOND}/{{axis}}.csv",
@@ -104,9 +113,10 @@ class DEAM(Dataset):
         "full": f"{_AVERAGED}/{_SONG_LEVEL}_2000_2058.csv",
         "valence": f"{_AVERAGED}/{_PER_SECOND}/valence.csv",
         "arousal": f"{_AVERAGED}/{_PER_SECOND}/arousal.csv",
+        "answers": f"{_EACH_RATER}/song_level/static_annotations_songs_1_2000.csv",
         "metadata": "metadata",
     }
-    optional = ("full", "metadata")
+    optional = ("full", "answers", "metadata")
     published = (
         r"(DEAM_audio/)?MEMD_audio/\d+\.mp3"
         r"|(DEAM_Annotations/)?annotations/annotations (averaged|per each).+\.csv"
@@ -125,6 +135,16 @@ class DEAM(Dataset):
         both = both.reset_index("stamp")
         return both.assign(stamp=both["stamp"] / 1000)
 
+    def read_answers(self) -> pd.DataFrame:
+        """What each rater answered of the excerpts, as published."""
+        file = self.paths["answers"]
+        return _ANSWERS.read(file) if file else super().read_answers()
+
+    @classmethod
+    def usual_raters(cls, song_id) -> float:
+        """Ten rated an excerpt, five a whole song."""
+        return 5.0 if song_id >= _WHOLE_SONGS else 10.0
+
     def _axis_over_time(self, axis):
         """One axis by song and time: a row a label."""
         table = _DYNAMIC.read(self.paths[axis])
@@ -138,15 +158,21 @@ class DEAM(Dataset):
         return table[~again].stack()
 
     @classmethod
-    def write_tables(cls, folder: Path, songs: pd.DataFrame, dynamic: pd.DataFrame) -> None:
+    def write_tables(
+        cls, folder: Path, songs: pd.DataFrame, dynamic: pd.DataFrame, answers: pd.DataFrame
+    ) -> None:
         """Write the tables of a made set as they are published."""
         places = {part: folder / layout.full(place) for part, place in cls.places.items()}
-        for path in (places["metadata"] / "any", places["static"], places["valence"]):
+        for path in (
+            places["metadata"] / "any",
+            *map(places.get, ("static", "valence", "answers")),
+        ):
             path.parent.mkdir(parents=True, exist_ok=True)
         _write_songs(places["metadata"], songs)
         for axis in AXES:
             _write_over_time(places[axis], dynamic, axis)
         _write_static(places, songs)
+        _write_answers(places["answers"], answers)
 
 
 def _write_songs(folder, songs):
@@ -170,9 +196,16 @@ def _write_static(places, songs):
     table.loc[~whole, _EXCERPT_HEADER].to_csv(places["static"], index=False)
 
 
+def _write_answers(file, answers):
+    table = answers[answers["song_id"] < _WHOLE_SONGS].round(4)
+    columns = {"rater": "workerID", "song_id": "SongId", "valence": "Valence", "arousal": "Arousal"}
+    table[list(columns)].rename(columns=columns).to_csv(file, index=False)
+
+
 def _source(header):
-    """The made column that stands under a header: all means are one, and all spreads."""
+    """The made column that stands under a header: an axis's means are one, and its spreads."""
     name = header.strip()
     if name == "song_id":
         return name
-    return "std" if name.endswith("std") else name.split("_")[0]
+    axis = name.split("_")[0]
+    return f"{axis}_std" if name.endswith("std") else axis

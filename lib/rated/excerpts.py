@@ -126,7 +126,8 @@ def _usable_songs(rated, seconds):
     """Songs that are rated, whole and long enough; warns of those that should be and are not."""
     songs = rated.songs
     damaged = songs["seconds"].isna()
-    unrated = songs[AXES].isna().any(axis=1)
+    axes = [axis for axis in AXES if songs[axis].notna().any()] or AXES
+    unrated = songs[axes].isna().any(axis=1)
     for wrong, reason in ((damaged, "damaged or missing"), (unrated, "without a rating")):
         if wrong.any():
             numbers = ", ".join(map(str, songs["song_id"][wrong][:20]))

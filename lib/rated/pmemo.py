@@ -6,7 +6,7 @@ from typing import ClassVar
 import pandas as pd
 
 from .dataset import Dataset
-from .labels import AXES, STEP
+from .labels import STEP
 from .tables import Numbers
 
 _SONG_COLUMNS = {
@@ -34,7 +34,10 @@ class PMEmo(Dataset):
     withheld for copyright: use it for research and pass nothing on.
 
     Layout and headers are as README.txt, README.md, issues and notebooks of
-    github.com/HuiZhangDB/PMEmo give them; the set itself was not at hand.
+    github.com/HuiZhangDB/PMEmo give them; the set itself was not at hand. At least ten listeners
+    rated a song (huisblog.cn/PMEmo): with ten for all, the ceiling that their disagreement sets is
+    rather too low than too high. Whether their standard deviations divide by their number or by one
+    less is not said; by one less is taken for granted.
 
     References
     ----------
@@ -83,17 +86,22 @@ class PMEmo(Dataset):
         spreads = _STATIC_STD.read(self.paths["std"])
         return means.join(spreads[~spreads.index.duplicated()])
 
+    @classmethod
+    def usual_raters(cls, song_id) -> float:
+        """Ten rated a song at least."""
+        return 10.0
+
     def read_dynamic(self) -> pd.DataFrame:
         """Labels over time as published."""
         return _DYNAMIC.read(self.paths["dynamic"])
 
     @classmethod
-    def write_tables(cls, folder: Path, songs: pd.DataFrame, dynamic: pd.DataFrame) -> None:
+    def write_tables(
+        cls, folder: Path, songs: pd.DataFrame, dynamic: pd.DataFrame, answers: pd.DataFrame
+    ) -> None:
         """Write the tables of a made set as they are published."""
         ends = [_clock(seconds) for seconds in songs["seconds"]]
         songs = songs.assign(album="", begin="00:00", end=ends)
-        for axis in AXES:
-            songs[f"{axis}_std"] = songs["std"]
         for part, table, columns in (
             ("metadata", songs, _SONG_COLUMNS),
             ("std", songs, {"musicId": "song_id", **_SPREADS}),

@@ -1,4 +1,5 @@
-"""How well ratings are predicted, for artists that nothing was learned from.
+"""How well ratings are predicted, for artists that nothing was learned from: of the same set, or of
+another.
 
 Ridge regression, whose strength, and where several inputs compete also which input, are chosen on
 the training folds alone. What is right by chance is known from ratings that were dealt to other
@@ -11,6 +12,7 @@ for music information retrieval, ISMIR. Winkler et al. 2015, Multi-level block p
 NeuroImage 123, 253-268.
 """
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -18,7 +20,7 @@ import pandas as pd
 from sklearn.model_selection import GroupKFold
 
 from .. import check, stats
-from .agreement import LEAVE_OUT, ccc, estimate, r2
+from .agreement import LEAVE_OUT, ccc, correlation, estimate, r2
 from .labels import AXES
 
 #: Strengths of ridge regression to choose from.
@@ -193,3 +195,110 @@ def scores(
             rows.append((name, axis, *estimates, np.mean(each[1:]), p))
     table = pd.DataFrame(rows, columns=["input", "axis", "r2", "ccc", "null", "p"])
     return table.assign(p=stats.correct(table["p"])), predictions
+
+
+# ----------------------------------------------------------------------------------- another set
+def transfer(
+    inputs: Mapping[str, np.ndarray],
+    songs: pd.DataFrame,
+    new_inputs: Mapping[str, np.ndarray],
+    new_songs: pd.DataFrame,
+    permutations: int = 1000,
+    seed: int = 0,
+    n_splits: int = 5,
+) -> pd.DataFrame:
+    """How well one set's ratings are predicted by what was learned from another's.
+
+    Everything is learned and chosen on the first set. Songs of the second that are also in the
+    first, or whose artist is, are left out with a warning: an artist who is not told cannot be. All
+    ratings go from -1 to 1, whatever their published scales; raters of two sets may still use a
+    scale differently, which lowers R² and CCC and leaves the correlation as it is.
+
+    Parameters
+    ----------
+    inputs, new_inputs : mapping
+        name -> [song, dim], of either set; the same names.
+    songs, new_songs : pd.DataFrame
+        ``songs`` of either set's ``Excerpts``: valence, arousal, song, group.
+    permutations, seed, n_splits : int
+
+    Returns
+    -------
+    pd.DataFrame
+        One row an input (and "chosen", by the first set's folds) and axis that both sets rate:
+        input, axis, songs (tested), r, r2 and ccc (Estimates; intervals resample the second set's
+        artists), null (mean ccc of ratings dealt to other songs of the second set), p (of ccc,
+        corrected by Holm over rows).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If inputs do not match, a rating is missing, or too few artists are left.
+    """
+    if set(inputs) != set(new_inputs):
+        raise ValueError(
+            f"inputs of both sets must have the same names. Got {sorted(inputs)} and "
+            f"{sorted(new_inputs)}."
+        )
+    permutations = check.count("permutations", permutations)
+    tables = (songs, new_songs)
+    axes = [axis for axis in AXES if all(table[axis].notna().any() for table in tables)]
+    if not axes:
+        raise ValueError("The two sets rate no axis in common: nothing carries over.")
+    apart = ~(new_songs["group"].isin(songs["group"]) | new_songs["song"].isin(songs["song"]))
+    if not apart.all():
+        warnings.warn(
+            f"{(~apart).sum()} of {len(new_songs)} songs of the second set are by artists of the "
+            "first, or in it, and left out.",
+            stacklevel=2,
+        )
+    tested = new_songs[apart]
+    groups = tested["group"].to_numpy()
+    if len(set(groups)) < 2:
+        raise ValueError(
+            f"The second set has songs of {len(set(groups))} artists that are not in the first: "
+            "two are needed."
+        )
+    both = {
+        name: np.concatenate([values, np.asarray(new_inputs[name])[apart]])
+        for name, values in inputs.items()
+    }
+    ratings = pd.concat([songs, tested])[axes].to_numpy(float)
+    predictions = _carried_over(both, ratings, songs["group"], n_splits)
+    orders = shuffles(groups, permutations, seed)
+    rows = []
+    for name, predicted in predictions.items():
+        for a, axis in enumerate(axes):
+            truth = ratings[len(songs) :, a]
+            estimates = [
+                estimate(score, truth, predicted[:, a], groups, seed=seed)
+                for score in (correlation, r2, ccc)
+            ]
+            null = np.array([ccc(truth[order], predicted[:, a]) for order in orders])
+            p = (1 + (null >= estimates[-1].value - 1e-12).sum()) / (1 + permutations)
+            rows.append((name, axis, len(truth), *estimates, null.mean(), p))
+    columns = ["input", "axis", "songs", "r", "r2", "ccc", "null", "p"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(p=stats.correct(table["p"]))
+
+
+def _carried_over(inputs, ratings, groups, n_splits):
+    """Predictions of all rows that have no group, learned from those that have, [row, target]."""
+    ratings = check.array("ratings", ratings, ("song", "axis"), remedy=LEAVE_OUT)
+    groups = _group_numbers(groups)
+    n_splits = check.count("n_splits", n_splits, 2)
+    if len(set(groups)) < 2:
+        raise ValueError(f"The first set needs two artists or more. Got {len(set(groups))}.")
+    train = np.arange(len(groups))
+    test = np.arange(len(groups), len(ratings))
+    folds = _inner_folds(train, groups, n_splits)
+    predictions = {}
+    chosen = np.empty((len(test), ratings.shape[1]))
+    least = np.full(ratings.shape[1], np.inf)
+    for name, values in inputs.items():
+        values = check.array(name, values, (len(ratings), "dim"), remedy=LEAVE_OUT)
+        error, predictions[name] = _fit(values, ratings, train, test, folds)
+        better = error < least
+        chosen[:, better] = predictions[name][:, better]
+        least = np.minimum(error, least)
+    return {**predictions, "chosen": chosen}

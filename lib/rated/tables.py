@@ -33,10 +33,13 @@ class Numbers:
     columns : mapping or str
         Header -> our name; or a pattern with one group: every header that matches is read and named
         by the whole number in the group.
+    named : bool
+        Whether songs have names instead of numbers.
     """
 
     song: str
     columns: Mapping[str, str] | str
+    named: bool = False
 
     def read(self, file: Path) -> pd.DataFrame:
         """The table, by ``song_id``; nan where nothing was answered.
@@ -48,18 +51,19 @@ class Numbers:
         DatasetError
             If the file is no table, or has not these columns.
         """
-        table = _text_table(file)
+        table = text_table(file)
         names = self._names(table.columns)
         absent = [header for header in (self.song, *names) if header not in table]
         if absent:
             header = ", ".join(table)[:200]
             raise DatasetError(f"{file} has no column {', '.join(absent)}: its header is {header}.")
         table = table[[self.song, *names]].dropna(how="all")
-        numbers = table.apply(pd.to_numeric, errors="coerce")
-        _warn_of_text(file, table, numbers)
-        songs = numbers.pop(self.song)
-        known = _whole(file, songs)
-        index = pd.Index(songs[known].astype(int), name="song_id")
+        columns = list(names) if self.named else [self.song, *names]
+        numbers = table[columns].apply(pd.to_numeric, errors="coerce")
+        _warn_of_text(file, table[columns], numbers)
+        songs = table[self.song] if self.named else numbers.pop(self.song)
+        known = songs.notna() if self.named else _whole(file, songs)
+        index = pd.Index(songs[known].astype("str" if self.named else int), name="song_id")
         return numbers[known].rename(columns=names).set_index(index)
 
     def _names(self, headers):
@@ -70,12 +74,17 @@ class Numbers:
         return names or {self.columns: 0}
 
 
-def _text_table(file):
-    """A CSV as it stands, without blanks around its cells."""
+def text_table(file: Path, dtype: type | None = None) -> pd.DataFrame:
+    """A CSV as it stands, without blanks around its cells; of one type, if given.
+
+    Raises
+    ------
+    DatasetError
+        If the file is no table.
+    """
+    settings = {"index_col": False, "low_memory": False, "skipinitialspace": True, "dtype": dtype}
     try:
-        table = pd.read_csv(
-            file, encoding="utf-8-sig", index_col=False, low_memory=False, skipinitialspace=True
-        )
+        table = pd.read_csv(file, encoding="utf-8-sig", **settings)
     except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
         raise DatasetError(f"{file} is no readable CSV table ({error}). Get it again.") from error
     table.columns = [str(column).strip() for column in table]

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import audio
 from .errors import AudioError
-from .labels import AXES, STEP, UNLABELLED
+from .labels import STEP, UNLABELLED
 from .layout import MARKER
 
 #: Files that systems leave behind anywhere.
@@ -47,8 +47,7 @@ def strangers(folder: Path, published: str) -> Iterator[Problem]:
 
 def _audio(rated):
     """Problems of songs, one at most for each: of all that are labelled or have a file."""
-    files = rated.paths["audio"].glob("*.mp3")
-    songs = sorted({*rated.static.index, *(int(f.stem) for f in files if f.stem.isdigit())})
+    songs = sorted({*rated.static.index, *rated.recorded()})
     check = joblib.delayed(_song_problem)
     found = joblib.Parallel(n_jobs=-1, prefer="threads")(check(rated, song) for song in songs)
     return [problem for problem in found if problem is not None]
@@ -73,16 +72,17 @@ def _song_problem(rated, song):
     if song not in rated.static.index:
         advice = "Nothing reads it; get the annotations again or delete it"
         return Problem("unexpected", place, "has no labels", advice)
-    if not labelled:
+    if not labelled and len(rated.over_time):
         advice = f"Get the annotations again from {rated.where}"
         return Problem("missing", place, "has no labels over time", advice)
     return None
 
 
 def _ranges(rated):
-    for kind, table in (("static", rated.static), ("dynamic", rated.over_time)):
-        low, high = rated.scale[kind]
-        for axis in AXES:
+    tables = {"static": rated.static, "dynamic": rated.over_time}
+    for kind, (low, high) in rated.scale.items():
+        table = tables[kind]
+        for axis in rated.axes:
             wrong = table.index[~table[axis].between(low - 1e-6, high + 1e-6)]
             if len(wrong):
                 problem = (
