@@ -241,30 +241,18 @@ def transfer(
             f"{sorted(new_inputs)}."
         )
     permutations = check.count("permutations", permutations)
-    tables = (songs, new_songs)
-    axes = [axis for axis in AXES if all(table[axis].notna().any() for table in tables)]
+    axes = [axis for axis in AXES if songs[axis].notna().any() and new_songs[axis].notna().any()]
     if not axes:
         raise ValueError("The two sets rate no axis in common: nothing carries over.")
-    apart = ~(new_songs["group"].isin(songs["group"]) | new_songs["song"].isin(songs["song"]))
-    if not apart.all():
-        warnings.warn(
-            f"{(~apart).sum()} of {len(new_songs)} songs of the second set are by artists of the "
-            "first, or in it, and left out.",
-            stacklevel=2,
-        )
+    apart = _apart(songs, new_songs)
     tested = new_songs[apart]
-    groups = tested["group"].to_numpy()
-    if len(set(groups)) < 2:
-        raise ValueError(
-            f"The second set has songs of {len(set(groups))} artists that are not in the first: "
-            "two are needed."
-        )
     both = {
         name: np.concatenate([values, np.asarray(new_inputs[name])[apart]])
         for name, values in inputs.items()
     }
     ratings = pd.concat([songs, tested])[axes].to_numpy(float)
     predictions = _carried_over(both, ratings, songs["group"], n_splits)
+    groups = tested["group"].to_numpy()
     orders = shuffles(groups, permutations, seed)
     rows = []
     for name, predicted in predictions.items():
@@ -274,12 +262,31 @@ def transfer(
                 estimate(score, truth, predicted[:, a], groups, seed=seed)
                 for score in (correlation, r2, ccc)
             ]
-            null = np.array([ccc(truth[order], predicted[:, a]) for order in orders])
-            p = (1 + (null >= estimates[-1].value - 1e-12).sum()) / (1 + permutations)
-            rows.append((name, axis, len(truth), *estimates, null.mean(), p))
+            each = np.array([ccc(truth[order], predicted[:, a]) for order in orders])
+            # the ratings as they are count as one of the orders, so that p is never 0
+            p = (1 + (each >= estimates[-1].value - 1e-12).sum()) / (1 + permutations)
+            rows.append((name, axis, len(truth), *estimates, each.mean(), p))
     columns = ["input", "axis", "songs", "r", "r2", "ccc", "null", "p"]
     table = pd.DataFrame(rows, columns=columns)
     return table.assign(p=stats.correct(table["p"]))
+
+
+def _apart(songs, new_songs):
+    """Which songs of the second set are not in the first, nor by its artists; warns of others."""
+    apart = ~(new_songs["group"].isin(songs["group"]) | new_songs["song"].isin(songs["song"]))
+    if not apart.all():
+        warnings.warn(
+            f"{(~apart).sum()} of {len(new_songs)} songs of the second set are by artists of the "
+            "first, or in it, and left out.",
+            stacklevel=3,
+        )
+    artists = new_songs["group"][apart].nunique()
+    if artists < 2:
+        raise ValueError(
+            f"The second set has songs of {artists} artists that are not in the first: two are "
+            "needed."
+        )
+    return apart.to_numpy()
 
 
 def _carried_over(inputs, ratings, groups, n_splits):
