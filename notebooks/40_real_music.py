@@ -15,28 +15,38 @@
 # # Does the model hear what people hear in real music?
 #
 # **Question.** Until here the music was the model's own, or its world's. PMEmo (Zhang et al. 2018)
-# and DEAM (Aljanaki, Yang and Soleymani 2017) hold songs that people rated for valence and arousal.
+# DEAM (Aljanaki, Yang and Soleymani 2017), MERP (Koh et al. 2023) and MUSIFEAST-17 (van der Walle et
+# al. 2025) hold songs that people rated for valence and arousal.
 # Does a model that only listens, without a word of text, hold those ratings? Do its features follow
 # them, and can they steer what it sings?
 #
 # **Method.** Songs are encoded and replayed without text. Ridge regression reads ratings from each
 # block's residual stream, always of artists that nothing was learned from; its strength and the
 # block are chosen on the training folds. **Baselines.** A mel-spectrogram and features of librosa,
-# with means and standard deviations where the model has means alone. **Null and controls.** Ratings
-# dealt to other songs; for steering, directions between halves drawn by lot, and random ones.
+# with means and standard deviations where the model has means alone. **Ceiling.** A song's rating
+# is a mean over a few people who disagree, which sets the best that anything can reach. **Null and
+# controls.** Ratings dealt to other songs; for steering, directions between halves drawn by lot,
+# and random ones.
 #
 # **Predictions.** Arousal is read better than valence, as in everything published. Plain features
 # suffice for most of arousal; the model adds to valence. Directions from rated music move what is
 # heard.
 #
 # **Which music?** Without a download this page makes its own: rendered music in PMEmo's layout,
-# whose "ratings" are those of the organisms' world. It shows that the pipeline works and says
-# nothing about people. With `folder` set to a copy of PMEmo or DEAM it does.
+# whose raters are simulated: each hears the valence and arousal of the organisms' world, a little
+# off. It shows that the pipeline works and says nothing about people. With `folder` set to a copy
+# of one of these sets, or to any folder of audio with a table of ratings, it does
+# (`help(rated.load)` says what the table needs).
 
 # %% tags=["parameters"]
 model = "organism"
-folder = ""  # of PMEmo or DEAM, as downloaded; empty: a made set
+folder = ""  # of PMEmo, DEAM, MERP, MUSIFEAST-17 or your own; empty: a made set
+scale = (
+    None  # of your own folder: (lowest, highest) rating, if its table does not say
+)
+second = ""  # another such folder, to test on; empty: none, or a second made set
 songs = 48  # of the made set
+others = 16  # songs of the second made set
 seconds = 6.0  # of an excerpt
 windows = 3  # excerpts a song
 lag = 2.0  # seconds that people take to answer; made songs have none
@@ -52,6 +62,7 @@ seed = 940
 # %%
 import numpy as np
 import pandas as pd
+from IPython.display import display
 
 from lib import (
     activations,
@@ -72,11 +83,11 @@ from lib.rated import AXES
 m = musicgen.load(model)
 site = activations.at(m, depth)
 if folder:
-    dataset = rated.load(folder)
+    dataset = rated.load(folder, scale=scale)
 else:
     made = cache.ROOT / "rated" / f"pmemo-{songs}-{seed}"
     dataset = rated.make(made, "pmemo", songs, 21.0, seed)
-kind = "MADE music, rated by the world" if dataset.made else dataset.title
+kind = "MADE music, raters simulated" if dataset.made else dataset.title
 print(dataset)
 
 # %%
@@ -91,6 +102,7 @@ print(
     f"{len(table)} of {len(dataset.songs)} songs, {len(set(artist))} artists, "
     f"{len(excerpts.clips)} excerpts of {length:g} s, {steps.sum()} rated half seconds"
 )
+over_time = steps.any()  # not all sets have labels over time
 together = np.corrcoef(ratings.T)[0, 1]
 print(f"correlation of valence and arousal ratings: {together:.2f}")
 
@@ -100,6 +112,8 @@ print(f"correlation of valence and arousal ratings: {together:.2f}")
 # Mean residual stream over a song's excerpts. CCC, the concordance correlation coefficient (Lin
 # 1989), is 1 only where predictions are right, not merely in line. Intervals resample artists;
 # p-values come from dealing ratings to other songs and are corrected over blocks and axes (Holm).
+# The ceiling is the square root of the ratings' reliability, ICC(1,k) (Shrout and Fleiss 1979):
+# no prediction can reach a higher CCC, since another few raters would have said something else.
 
 # %%
 acts = rated.acts(m, excerpts)
@@ -111,6 +125,7 @@ plain = {
 settings = {"permutations": permutations, "seed": seed}
 by_block, read = rated.scores(blocks, ratings, artist, **settings)
 by_plain, read_plain = rated.scores(plain, ratings, artist, **settings)
+ceiling = rated.ceiling(table, seed)
 
 # %%
 lines = {}
@@ -121,6 +136,9 @@ for axis in AXES:
         if row.input != "chosen":
             same = [row.ccc] * len(part)
             lines[f"{axis}: {row.input}"] = (range(len(part)), same)
+for row in ceiling.itertuples():
+    same = [row.ccc] * len(blocks)
+    lines[f"{row.axis}: ceiling"] = (range(len(blocks)), same)
 show.curves(
     lines,
     f"{kind}: ratings read from {model}, artists unseen (dotted: nothing)",
@@ -135,6 +153,16 @@ show.table(
     both.sort_values("axis", kind="stable", ascending=False),
     f"{kind}. null: mean CCC of {permutations} times shuffled ratings; chosen: on the "
     "training folds",
+)
+
+# %%
+if len(dataset.answers):
+    agreed = rated.rater_agreement(dataset.answers, seed)
+    display(show.table(agreed, "How far single raters agree"))
+show.table(
+    ceiling,
+    f"{kind}: the best that any prediction can reach, given how far raters differ (raters: "
+    "people a song; one: reliability of one of them)",
 )
 
 # %% [markdown]
@@ -168,6 +196,46 @@ show.estimates(
 show.table(rated.PUBLISHED, "published by others")
 
 # %% [markdown]
+# ## Does it carry over to another set?
+#
+# Learned and chosen on all songs above, tested on a second set, without any song or artist that is
+# in both. Ratings of both go from -1 to 1; where raters of the two use a scale differently, r holds
+# and CCC falls.
+
+# %%
+target = rated.load(second) if second else None
+if target is None and dataset.made:
+    made = cache.ROOT / "rated" / f"deam-{others}-{seed + 1}"
+    target = rated.make(made, "deam", others, 21.0, seed + 1)
+
+# %%
+if target is not None:
+    new = rated.read(m, target, length, windows)
+    heard = rated.acts(m, new)
+    inputs = {
+        model: (blocks, {name: rated.by_song(new, heard[name]) for name in heard}),
+        "baseline": (
+            plain,
+            {
+                k: rated.by_song(new, x, spread=True)
+                for k, x in new.features.items()
+            },
+        ),
+    }
+    carried = [
+        rated.transfer(mine, table, theirs, new.songs, **settings)
+        .query("input == 'chosen'")
+        .replace("chosen", f"{name}, chosen")
+        for name, (mine, theirs) in inputs.items()
+    ]
+    whose = (
+        f"{'MADE music' if target.made else target.title} ({len(new.songs)} songs)"
+    )
+    display(
+        show.table(pd.concat(carried), f"Learned from {kind}, tested on {whose}")
+    )
+
+# %% [markdown]
 # ## Over time
 #
 # Ratings of half seconds, aligned with the codec's frames. Every input gets the half second and the
@@ -177,9 +245,10 @@ show.table(rated.PUBLISHED, "published by others")
 # %%
 song = np.repeat(excerpts.song[:, None], steps.shape[1], 1)[steps]
 moving = excerpts.ratings[steps]
+sources = {model: acts, "baseline": excerpts.features} if over_time else {}
 inputs = {
     name: {key: rated.by_step(excerpts, x) for key, x in source.items()}
-    for name, source in ((model, acts), ("baseline", excerpts.features))
+    for name, source in sources.items()
 }
 over = {
     name: rated.held_out(x, moving, artist[song])["chosen"]
@@ -203,16 +272,23 @@ for (axis, name), by_song in within.items():
     agreement[f"{label}: CCC within a song"] = stats.mean(by_song["ccc"])
     agreement[f"{label}: r within a song"] = stats.mean(by_song["r"])
     agreement[f"{label}: null, other songs' ratings"] = stats.mean(by_song["null"])
-show.estimates(
-    agreement,
-    f"{kind}: ratings over time, artists unseen (dotted: nothing)",
-    "agreement",
-    bar=0,
-)
+if over_time:
+    display(
+        show.estimates(
+            agreement,
+            f"{kind}: ratings over time, artists unseen (dotted: nothing)",
+            "agreement",
+            bar=0,
+        )
+    )
+else:
+    print(f"{kind} has no labels over time.")
 
 # %%
-changes = within["arousal", model].sort_values("ccc", ascending=False)
-some = changes["song"].iloc[[0, len(changes) // 2]]
+some = []
+if over_time:
+    changes = within["arousal", model].sort_values("ccc", ascending=False)
+    some = changes["song"].iloc[[0, len(changes) // 2]]
 pictures = {}
 for i in some:
     here = song == i
@@ -220,12 +296,15 @@ for i in some:
     for what, line in (("rated", moving), ("read", over[model])):
         exact = [stats.Estimate(v, v, v, 1) for v in line[here, 1]]
         pictures[f"song {table['song_id'][i]}, {what}"] = (x, exact)
-show.curves(
-    pictures,
-    "Arousal in the best and in the middle song",
-    "rated seconds of the excerpts",
-    "arousal (-1 to 1)",
-)
+if pictures:
+    display(
+        show.curves(
+            pictures,
+            "Arousal in the best and in the middle song",
+            "rated seconds of the excerpts",
+            "arousal (-1 to 1)",
+        )
+    )
 
 # %% [markdown]
 # ## Do features follow ratings?
@@ -413,9 +492,15 @@ for axis in AXES:
         f"How much better is {axis} read than from plain audio features (CCC)?"
     )
     find(question, stats.side(gained), gained)
-    time = followed(axis)
-    question = f"How well is {axis} followed within songs (CCC above other songs')?"
-    find(question, stats.side(time), time)
+    if over_time:
+        time = followed(axis)
+        question = (
+            f"How well is {axis} followed within songs (CCC above other songs')?"
+        )
+        find(question, stats.side(time), time)
+for row in ceiling.itertuples():
+    question = f"How well can {row.axis} be read at best, as raters disagree (CCC)?"
+    find(question, "at most", row.ccc)
 
 # %%
 for axis in AXES:

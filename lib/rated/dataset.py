@@ -30,7 +30,7 @@ class Split(NamedTuple):
 
     Attributes
     ----------
-    train, test : np.ndarray [shape=(song,)], int
+    train, test : np.ndarray [shape=(song,)], int or str
     """
 
     train: np.ndarray

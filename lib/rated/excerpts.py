@@ -165,7 +165,7 @@ def _ratings(rated, song, frame_rate, frames, start, lag):
     average = step_average(frames, frame_rate)
     try:
         labels = aligned(rated.dynamic(song), frame_rate, frames, start, lag).to_numpy()
-    except DatasetError:  # some songs of both sets were not rated over time
+    except DatasetError:  # some songs, and all of some sets, were not rated over time
         labels = np.full((frames, len(AXES)), np.nan)
     unrated = average @ np.isnan(labels) > 0
     return np.where(unrated, np.nan, average @ np.nan_to_num(labels))

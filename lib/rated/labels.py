@@ -1,6 +1,6 @@
 """What a rating is: two axes, a published scale, and half seconds along a song.
 
-Both sets drop what was answered in the first 15 seconds and publish a label every half second.
+PMEmo and DEAM drop what was answered in the first 15 seconds and publish a label every half second.
 
 What a stamp means could not be read in either paper; it was inferred. PMEmo's clip 108 lasts 49.1 s
 and its last stamp is 49.0 (``docs/data/samples/108.json`` of its repository), its first is 15.5,

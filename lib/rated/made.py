@@ -20,8 +20,8 @@ from .registry import kind_of
 SAMPLE_RATE = 44_100
 #: A song that changes goes over into one this far away, in the world's valence and arousal.
 _FAR = 1.5
-#: How far raters of one song differ, where labels go from -1 to 1: DEAM's and MUSIFEAST-17's
-#: standard deviations over raters are 0.4 to 0.5 on average.
+#: How far raters of one song differ, where labels go from -1 to 1: MUSIFEAST-17's standard
+#: deviations over raters are 0.46 for valence and 0.43 for arousal on average.
 RATER_SPREAD = 0.4
 #: How files are written.
 _FORMATS = {
@@ -145,7 +145,7 @@ def _write(folder, kind, songs, seconds, change, seed):
         whole = np.average(answered, axis=1, weights=[change, seconds - change])
         whole = from_unit(pd.DataFrame(whole, columns=AXES), scale)
         answers.append(whole.assign(song_id=ids[i], rater=np.arange(len(whole))))
-        rows.append((ids[i], file.name, f"Made song {i}", f"Made artist {artists[i]}"))
+        rows.append((ids[i], file.name, f"Made song {i}", f"Made artist {artists[i]} of {seed}"))
     answers = pd.concat(answers, ignore_index=True)
     table = pd.DataFrame(rows, columns=["song_id", "file", "title", "artist"])
     by_song = answers.groupby("song_id")[AXES]

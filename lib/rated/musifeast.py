@@ -37,8 +37,9 @@ class MUSIFEAST17(Dataset):
     normative table of all participants, and what each of them answered where ``data`` holds
     ``M17_raw_data_cleaned.csv``, whose headers are as ``Raw_data_description.pdf`` beside it gives
     them. Perceived valence and arousal on Likert scales from 1 to 5; nothing over time. A clip was
-    heard by 30 to 38 people, 33.5 on average, which is taken for all where the answers are not
-    there.
+    heard by 33.5 people on average, which is taken for all where the answers are not there. By the
+    published table the highest CCC (``reliability``) is 0.92 [0.90, 0.93] for valence and 0.98
+    [0.98, 0.98] for arousal.
 
     References
     ----------
