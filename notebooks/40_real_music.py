@@ -212,28 +212,26 @@ if target is None and dataset.made:
 if target is not None:
     new = rated.read(m, target, length, windows)
     heard = rated.acts(m, new)
-    inputs = {
-        model: (blocks, {name: rated.by_song(new, heard[name]) for name in heard}),
-        "baseline": (
-            plain,
-            {
-                k: rated.by_song(new, x, spread=True)
-                for k, x in new.features.items()
-            },
-        ),
+    new_blocks = {name: rated.by_song(new, heard[name]) for name in heard}
+    new_plain = {
+        name: rated.by_song(new, x, spread=True) for name, x in new.features.items()
     }
-    carried = [
-        rated.transfer(mine, table, theirs, new.songs, **settings)
-        .query("input == 'chosen'")
-        .replace("chosen", f"{name}, chosen")
-        for name, (mine, theirs) in inputs.items()
+    carried = {
+        model: rated.transfer(blocks, table, new_blocks, new.songs, **settings),
+        "baseline": rated.transfer(plain, table, new_plain, new.songs, **settings),
+    }
+
+# %%
+if target is not None:
+    chosen = [
+        rows[rows["input"] == "chosen"].assign(input=name)
+        for name, rows in carried.items()
     ]
-    whose = (
-        f"{'MADE music' if target.made else target.title} ({len(new.songs)} songs)"
+    whose = "MADE music" if target.made else target.title
+    caption = (
+        f"Learned from {kind}, tested on {whose}; input chosen on the first set"
     )
-    display(
-        show.table(pd.concat(carried), f"Learned from {kind}, tested on {whose}")
-    )
+    display(show.table(pd.concat(chosen), caption))
 
 # %% [markdown]
 # ## Over time
@@ -272,15 +270,11 @@ for (axis, name), by_song in within.items():
     agreement[f"{label}: CCC within a song"] = stats.mean(by_song["ccc"])
     agreement[f"{label}: r within a song"] = stats.mean(by_song["r"])
     agreement[f"{label}: null, other songs' ratings"] = stats.mean(by_song["null"])
+
+# %%
 if over_time:
-    display(
-        show.estimates(
-            agreement,
-            f"{kind}: ratings over time, artists unseen (dotted: nothing)",
-            "agreement",
-            bar=0,
-        )
-    )
+    caption = f"{kind}: ratings over time, artists unseen (dotted: nothing)"
+    display(show.estimates(agreement, caption, "agreement", bar=0))
 else:
     print(f"{kind} has no labels over time.")
 

@@ -146,6 +146,8 @@ def test_columns_and_tables_can_be_named(own):
         rated.load(folder)
     with pytest.raises(ValueError, match="columns must be one of"):
         rated.load(folder, table="other.csv", columns={"pleasure": "pleasure"})
+    with pytest.raises(TypeError, match="columns must be a mapping"):
+        rated.load(folder, table="other.csv", columns=["clip"])
     with pytest.raises(ValueError, match="are for a folder of your own"):
         rated.load(folder, "deam", scale=(1, 9))
 
@@ -155,6 +157,7 @@ def test_columns_and_tables_can_be_named(own):
     [
         ("file,valence\na,2\n", {}, r"does not state one scale .*\(it states none\)"),
         ("file,valence (1 to 9),arousal (0 to 1)\na,2,1\n", {}, "states 1 to 9, 0 to 1"),
+        ("file,valence (1 to 9),arousal\na,2,1\n", {}, "states 1 to 9, none"),
         ("file,valence\na,2\nb,9.5\n", {"scale": (1, 9)}, r"holds 9.5 for valence in row 3, outs"),
         ("file,valence\na,high\n", {"scale": (1, 9)}, "'high' for valence in row 2, which is no"),
         ("file,mood\na,2\n", {"scale": (1, 9)}, "holds no table of ratings. A folder of your own"),

@@ -182,7 +182,11 @@ def _named(headers):
 
 
 def _read(file, columns):
-    """A table's columns by what they hold, as text; and the scales that its headers state."""
+    """A table's columns by what they hold, as text; and the scale that each axis's header states,
+    or None."""
+    if columns is not None and not isinstance(columns, Mapping):
+        expected = "a mapping from what a column holds to its header"
+        check.refuse(TypeError, "columns", expected, columns)
     table = text_table(file, str)
     named, stated = _named(table.columns)
     for what, header in (columns or {}).items():
@@ -199,8 +203,7 @@ def _read(file, columns):
         )
     text = table[list(named.values())].dropna(how="all")
     text.columns = list(named)
-    scales = [stated[named[axis]] for axis in AXES if named.get(axis) in stated]
-    return text, scales
+    return text, [stated.get(named[axis]) for axis in AXES if axis in named]
 
 
 def _scale(file, given, stated):
@@ -212,8 +215,8 @@ def _scale(file, given, stated):
             check.refuse(TypeError, "scale", "two numbers", given, remedy)
         low = check.number("scale", pair[0], remedy=remedy)
         return low, check.number("scale", pair[1], low, open_low=True, remedy=remedy)
-    if len({*stated}) != 1 or stated[0][0] >= stated[0][1]:
-        said = ", ".join(f"{low:g} to {high:g}" for low, high in stated) or "none"
+    if len({*stated}) != 1 or stated[0] is None or stated[0][0] >= stated[0][1]:
+        said = ", ".join(f"{pair[0]:g} to {pair[1]:g}" if pair else "none" for pair in stated)
         raise DatasetError(
             f"{file} does not state one scale for its ratings (it states {said}): write it into "
             f"their headers, as in 'valence (1 to 9)', or give it. {remedy}"
