@@ -492,6 +492,8 @@ for axis in AXES:
             f"How well is {axis} followed within songs (CCC above other songs')?"
         )
         find(question, stats.side(time), time)
+
+# %%
 for row in ceiling.itertuples():
     question = f"How well can {row.axis} be read at best, as raters disagree (CCC)?"
     find(question, "at most", row.ccc)
