@@ -26,7 +26,7 @@ book      stats check cache musicgen organism hearing     chapters: set-up, find
 ========  ==============================================  ==========================================
 
 Short names for what a chapter uses most, whatever room it is in: ``from lib import model,
-activations, probes, sae, features, harvest, causal, steering, listeners, datasets, show, results``
+activations, probes, sae, features, harvest, causal, steering, concepts, listeners, datasets, show, results``
 (:data:`NAMES`).
 
 >>> from lib import activations, model
@@ -51,6 +51,7 @@ NAMES = {
     "music": "organism.music",
     "acoustics": "hearing.acoustics",
     "listeners": "hearing.listeners",
+    "concepts": "prompts.concepts",
     "probes": "methods.probes",
     "features": "methods.features",
     "harvest": "methods.harvest",

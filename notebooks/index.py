@@ -140,6 +140,9 @@ show.table(sources, caption) if len(sources) else None
 # from songs that the model hears. [Ask a real MusicGen](41_real_musicgen) says what that takes, and
 # how to read the answers.
 #
+# **Your question.** [What does it know about your concept?](50_your_question) is a template: change
+# one cell, and the whole study runs on a concept of your own. As it stands, on the instrument.
+#
 # ## Run it yourself
 #
 # `make lab` opens these pages as notebooks. To ask about your own MusicGen, run

@@ -141,6 +141,16 @@ SMALL = {
         "sung_seconds": 1.0,
     },
     "41_real_musicgen": {"clips": 3, "seconds": 1.0, "beside": ["organism-shuffled"]},
+    "50_your_question": {
+        "strengths": [0.5],
+        "seconds": 1.0,
+        "sung": 24,
+        "learned_from": 2,
+        "n": 6,
+        "n_beside": 6,
+        "draws": 1,
+        "null_subjects": 5,
+    },
 }
 
 

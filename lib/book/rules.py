@@ -64,13 +64,18 @@ class Verdict(NamedTuple):
     power: float
 
 
-def decide(numbers: Mapping[str, np.ndarray]) -> dict[str, Verdict]:
+def decide(
+    numbers: Mapping[str, np.ndarray], own: Mapping[str, float] | None = None
+) -> dict[str, Verdict]:
     """All verdicts of a chapter on one model.
 
     Parameters
     ----------
     numbers : mapping
         Criterion -> one number a unit.
+    own : mapping, optional
+        Claim -> smallest effect that matters: the questions of a reader's own, in place of the
+        criteria of the file. They are decided by the same rule, and are exploratory.
 
     Returns
     -------
@@ -82,20 +87,30 @@ def decide(numbers: Mapping[str, np.ndarray]) -> dict[str, Verdict]:
     ValueError
         A criterion that is not in the rules, fewer than three units, numbers that are not finite.
     """
-    known = criteria()
+    smallest = _smallest(own)
     values = {}
     for name, units in numbers.items():
-        check.choice("criterion", name, known)
+        check.choice("criterion", name, smallest)
         values[name] = check.array(f"numbers[{name!r}]", np.asarray(units, float), ("unit",))
         check.count(f"The number of units of {name}", len(values[name]), 3)
     p_values = stats.correct([_p(units) for units in values.values()])
     verdicts = {}
     for (name, units), p in zip(values.items(), p_values, strict=True):
         estimate = interval(units)
-        power = _power(units, known[name].smallest)
-        answer = _answer(estimate, p, power, known[name].smallest)
+        power = _power(units, smallest[name])
+        answer = _answer(estimate, p, power, smallest[name])
         verdicts[name] = Verdict(answer, estimate, float(p), power)
     return verdicts
+
+
+def _smallest(own):
+    """Criterion, or claim of one's own -> smallest effect that matters."""
+    if own is None:
+        return {name: criterion.smallest for name, criterion in criteria().items()}
+    return {
+        claim: check.number(f"The smallest effect of {claim!r}", effect, 0, open_low=True)
+        for claim, effect in own.items()
+    }
 
 
 def interval(units: np.ndarray) -> stats.Estimate:
@@ -113,7 +128,7 @@ def _p(units):
 def _power(units, smallest):
     """Of the test at the smallest effect of interest (noncentral t)."""
     error = scipy.stats.sem(units)
-    if error == 0:
+    if 100 * error < smallest:  # certain, and beyond what the noncentral t is computed for
         return 1.0
     degrees = len(units) - 1
     critical = scipy.stats.t.ppf((1 + rule().level) / 2, degrees)
@@ -132,6 +147,7 @@ def trust(
     null: Callable[[np.random.Generator], Mapping[str, np.ndarray]] | None = None,
     subjects: int | None = None,
     seed: int = 0,
+    own: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """False positives, coverage and power of criteria, for the units at hand.
 
@@ -147,6 +163,8 @@ def trust(
         Null subjects; as the rules say by default. Five times as many samples are drawn for the
         coverage.
     seed : int
+    own : mapping, optional
+        As for :func:`decide`.
 
     Returns
     -------
@@ -159,6 +177,7 @@ def trust(
     rng = np.random.default_rng(check.count("seed", seed, 0))
     subjects = rule().null_subjects if subjects is None else check.count("subjects", subjects)
     values = {name: np.asarray(units, float) for name, units in numbers.items()}
+    smallest = _smallest(own)
     passed = {name: [] for name in values}
     for _ in range(subjects):
         drawn = dict(null(rng)) if null else {}
@@ -171,10 +190,10 @@ def trust(
         samples = rng.choice(units, (5 * subjects, len(units)))
         rows.append(
             {
-                "claim": criteria()[name].claim,
+                "claim": criteria()[name].claim if own is None else name,
                 "false positives": stats.proportion(passed[name]),
                 "coverage": stats.proportion([interval(s).holds(units.mean()) for s in samples]),
-                "power": _power(units, criteria()[name].smallest),
+                "power": _power(units, smallest[name]),
             }
         )
     return pd.DataFrame(rows)
@@ -198,17 +217,21 @@ def struck(found: pd.DataFrame) -> dict[str, list[str]]:
     return {name: list(some["model"]) for name, some in wrong.groupby("criterion", sort=False)}
 
 
-def table(verdicts: Mapping[str, Mapping[str, Verdict]]) -> pd.DataFrame:
+def table(
+    verdicts: Mapping[str, Mapping[str, Verdict]], own: Mapping[str, float] | None = None
+) -> pd.DataFrame:
     """One row a criterion and model: what was found, and what had to be.
 
     Parameters
     ----------
     verdicts : mapping
         Model -> criterion -> Verdict.
+    own : mapping, optional
+        As for :func:`decide`.
     """
     return pd.DataFrame(
         {
-            **_asked(name, model),
+            **_asked(name, model, own),
             "answer": verdict.answer,
             "value": verdict.estimate.value,
             "low": verdict.estimate.low,
@@ -221,28 +244,31 @@ def table(verdicts: Mapping[str, Mapping[str, Verdict]]) -> pd.DataFrame:
     )
 
 
-def _asked(name, model):
+def _asked(name, model, own=None):
     """What is known of a criterion and a model before the answer."""
+    trained_on = UNTRAINED if model == UNTRAINED else world.of(model) or model
+    about = {"criterion": name, "chapter": "", "claim": name, "decides": False, "model": model}
+    about |= {"world": trained_on, "foretold": ""}
+    if own is not None:
+        return {**about, "smallest": own[name]}
     criterion = criteria()[name]
-    return {
-        "criterion": name,
-        "chapter": criterion.chapter,
-        "claim": criterion.claim,
-        "decides": criterion.decides,
-        "model": model,
-        "world": UNTRAINED if model == UNTRAINED else world.of(model) or model,
-        "foretold": foretold(model, name),
-        "smallest": criterion.smallest,
-    }
+    about |= {"chapter": criterion.chapter, "claim": criterion.claim}
+    about |= {"decides": criterion.decides, "foretold": foretold(model, name)}
+    return {**about, "smallest": criterion.smallest}
 
 
-def findings(verdicts: Mapping[str, Mapping[str, Verdict]]) -> list[results.Finding]:
-    """Verdicts as the book's findings, for ``results.record``."""
-    return [
-        results.finding(criteria()[name].claim, model, verdict.answer, verdict.estimate, name)
-        for model, found in verdicts.items()
-        for name, verdict in found.items()
-    ]
+def findings(
+    verdicts: Mapping[str, Mapping[str, Verdict]], own: Mapping[str, float] | None = None
+) -> list[results.Finding]:
+    """Verdicts as the book's findings, for ``results.record``; of claims of one's own, as
+    exploratory ones."""
+    found = []
+    for model, answers in verdicts.items():
+        for name, verdict in answers.items():
+            claim, criterion = (criteria()[name].claim, name) if own is None else (name, None)
+            about = (claim, model, verdict.answer, verdict.estimate, criterion)
+            found.append(results.finding(*about))
+    return found
 
 
 def overview(model: str) -> pd.DataFrame:

@@ -6,6 +6,8 @@ measured cues of rendered music of that world. ``get("spectra")`` measures no cu
 spectra of music by another composer on other instruments (``organism.foreign``), as a model's codec
 plays them, so that it shares neither measures nor music with the other two. These three name the
 emotion. ``get("vibenet")`` and ``get("clap")`` are networks that others trained on recorded music.
+Any function of a clip is a listener, too (:class:`Measure`): what it returns says of which concept.
+A cue's name, an axis's and "instrument" are such measures that come ready.
 A listener is only as good as its reliability on the audio at hand: :func:`reliability` measures it
 on held-out music of the known world, and :func:`trusted` says who has a voice.
 
@@ -21,7 +23,7 @@ import functools
 import importlib.metadata
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -35,11 +37,13 @@ from sklearn.preprocessing import StandardScaler
 
 from .. import cache, check, stats
 from ..organism import corpus, foreign, music, world
-from . import acoustics, spectra
+from . import acoustics, spectra, timbre
 
 CUES = list(world.CUES)
 AXES = ("valence", "arousal")
 LISTENERS = ("cues", "corpus", "spectra", "vibenet", "clap")
+#: Measures that come ready, for concepts with levels.
+MEASURES = (*CUES, *AXES, "instrument")
 #: Rendered clips that listeners learn from; tests make do with fewer.
 TRAINING_CLIPS = int(os.environ.get("BOOK_LISTENER_CLIPS", "900"))
 TRAINING_SEED = 900
@@ -134,6 +138,37 @@ def foreign_spectra(n: int, seed: int, codec=None) -> tuple[np.ndarray, pd.DataF
     return cache.keep("hearing/spectra", what, compute), table
 
 
+def corpus_timbres(n: int, seed: int, codec=None) -> tuple[np.ndarray, np.ndarray]:
+    """What "instrument" learns from, kept on disk: timbres of rendered music.
+
+    Parameters
+    ----------
+    n, seed : int
+    codec : Model, optional
+        Plays the music: it is encoded and decoded again.
+
+    Returns
+    -------
+    described : np.ndarray [shape=(clip, number)]
+    instruments : np.ndarray [shape=(clip,)]
+        Their names.
+    """
+    table = corpus.table("organism", n, seed)
+    what = {
+        "causes": table[[*CUES, "instrument", "clip_seed"]],
+        "code": cache.code(music, world, corpus.render, corpus.sample, timbre),
+        "codec": _content(codec),
+        "seconds": EXCERPT,
+        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+    }
+
+    def compute():
+        audio, _ = corpus.sample(n, seed)
+        return timbre.describe(*played(audio[:, : round(EXCERPT * music.SAMPLE_RATE)], codec))
+
+    return cache.keep("hearing/timbre", what, compute), table["instrument"].to_numpy()
+
+
 def played(audio: np.ndarray, codec=None) -> tuple[np.ndarray, int]:
     """Rendered music as a model's codec plays it, and its sample rate; without one, as it is."""
     if codec is None:
@@ -159,12 +194,18 @@ class Listener:
     Attributes
     ----------
     name : str
+    reliability : stats.Estimate or None
+        How often it names what is there, where that is known of this one alone.
+    levels : tuple of str
+        What it names: emotions, or the levels of a concept; none if it names nothing.
     error : dict or None
         Axis -> standard deviation of its answers given what is perceived, from
         :func:`reliability`.
     """
 
     name = "listener"
+    levels: tuple[str, ...] = ()
+    reliability: stats.Estimate | None = None
     error: dict[str, float] | None = None
 
     def answer(self, audio, sample_rate: float) -> pd.DataFrame:
@@ -191,6 +232,7 @@ class CueListener(Listener):
     """
 
     name = "cues"
+    levels = tuple(world.EMOTIONS)
 
     def __init__(self, reference: pd.DataFrame):
         self.centre = reference[CUES].mean()
@@ -268,6 +310,7 @@ class SpectraListener(Listener):
     """
 
     name = "spectra"
+    levels = tuple(world.EMOTIONS)
 
     def __init__(self, described: np.ndarray, table: pd.DataFrame):
         ridge = RidgeCV(np.logspace(-2, 5, 15), alpha_per_target=True)
@@ -279,6 +322,106 @@ class SpectraListener(Listener):
         answers = pd.DataFrame(places, columns=list(AXES))
         answers["emotion"], _ = world.name_emotion(places)
         return answers
+
+
+class Measure(Listener):
+    """Any function of a clip as a listener, of any concept.
+
+    Parameters
+    ----------
+    function : callable
+        (audio float32 [sample], sample rate in Hz) -> a number; or one number a level, as a
+        sequence in their order or a mapping: the level with the largest is the one that is heard.
+    levels : sequence of str
+        Of the concept. Where the function returns one number, from low to high: which of them is
+        heard is known once :meth:`calibrate` has said where they part.
+    name : str, optional
+        The function's own, if left out.
+
+    Attributes
+    ----------
+    cuts : np.ndarray or None
+        Where the levels of a number part, [level - 1].
+    """
+
+    def __init__(self, function: Callable, levels: Sequence[str] = (), name: str | None = None):
+        self.function = function
+        self.levels = tuple(check.texts("levels", levels)) if len(levels) else ()
+        self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.cuts = None
+
+    def calibrate(self, audios, sample_rate: float = music.SAMPLE_RATE) -> None:
+        """Learn where the levels of a number part: into equally many of some clips.
+
+        Parameters
+        ----------
+        audios, sample_rate
+            As for any listener: clips that were asked for every level equally often.
+        """
+        answers = self(audios, sample_rate)
+        if "value" in answers and self.levels:
+            shares = np.arange(1, len(self.levels)) / len(self.levels)
+            self.cuts = np.quantile(answers["value"], shares)
+
+    def answer(self, audio, sample_rate):
+        """One column "value", or one a level; and "level", which is heard, where that is known."""
+        return self.named([self._one(clip, sample_rate) for clip in audio])
+
+    def named(self, values) -> pd.DataFrame:
+        """Answers from numbers [clip] or [clip, level]."""
+        values = np.asarray(values, float)
+        if values.ndim == 1:
+            answers = pd.DataFrame({"value": values})
+            if self.cuts is None:
+                return answers
+            heard = np.searchsorted(self.cuts, values)
+        else:
+            answers = pd.DataFrame(values, columns=list(self.levels))
+            heard = values.argmax(1)
+        return answers.assign(level=np.array(self.levels)[heard])
+
+    def _one(self, clip, sample_rate):
+        """A number of one clip, or a list of one a level."""
+        given = self.function(clip, sample_rate)
+        if isinstance(given, Mapping):
+            if missing := set(self.levels) - set(given):
+                raise ValueError(
+                    f"The measure {self.name!r} must return a number for each of "
+                    f"{', '.join(self.levels)}. Missing: {', '.join(sorted(missing))}."
+                )
+            given = [given[level] for level in self.levels]
+        if np.ndim(given) == 0:
+            what = f"What the measure {self.name!r} returns"
+            return check.number(what, given.item() if hasattr(given, "item") else given)
+        what = f"What the measure {self.name!r} returns for {', '.join(self.levels) or 'no level'}"
+        return check.array(what, given, (len(self.levels),)).astype(float).tolist()
+
+
+class CueMeasure(Measure):
+    """A measured cue, or an axis of emotion as "cues" hears it, as a measure of a concept.
+
+    Parameters
+    ----------
+    what : str
+        A cue or an axis.
+    levels : sequence of str
+        From low to high.
+    n : int
+        As for :func:`get`.
+    """
+
+    def __init__(self, what: str, levels: Sequence[str], n: int = TRAINING_CLIPS):
+        super().__init__(self.hear, levels, what)
+        self.n = n
+
+    def hear(self, measured: pd.DataFrame) -> pd.DataFrame:
+        """The answers from :func:`features`."""
+        if self.name in AXES:
+            measured = _trained("cues", self.n).hear(measured)
+        return self.named(measured[self.name])
+
+    def answer(self, audio, sample_rate):
+        return self.hear(features(audio, sample_rate))
 
 
 class VibeNet(Listener):
@@ -440,30 +583,44 @@ def _check_clap(processor, network, missing):
 
 
 def get(
-    name: str,
+    name: str | Callable,
     n: int = TRAINING_CLIPS,
     source: str | os.PathLike = Clap.SOURCE,
     codec=None,
+    levels: Sequence[str] = (),
 ) -> Listener:
-    """A listener by name; the same one each time.
+    """A listener by name, the same one each time; or one from any function of a clip.
 
     Parameters
     ----------
-    name : "cues", "corpus", "spectra", "vibenet" or "clap"
+    name : str or callable
+        One of :data:`LISTENERS` or :data:`MEASURES`; a function, as :class:`Measure` takes it; or a
+        listener, which is returned as it is.
     n : int
         Clips that "cues" takes mean and spread from, and that "corpus" and "spectra" learn from.
     source : str or path
         Hub name or folder of CLAP.
     codec : Model, optional
-        Whose songs "spectra" will hear: it learns from music that this model's codec has played.
+        Whose songs "spectra" and "instrument" will hear: they learn from music that this model's
+        codec has played.
+    levels : sequence of str, optional
+        Of the concept that a measure is of.
 
     Raises
     ------
     ValueError, TypeError
         An unknown name, too few clips; a source that is not there, damaged, or no CLAP.
     """
-    check.choice("listener", name, LISTENERS)
+    if isinstance(name, Listener):
+        return name
+    if callable(name):
+        return Measure(name, levels)
+    check.choice("listener", name, (*LISTENERS, *MEASURES))
     n = check.count("n", n, FEWEST_CLIPS)
+    if name == "instrument":
+        return _recogniser(n, codec, levels or tuple(music.INSTRUMENTS))
+    if name in MEASURES:
+        return CueMeasure(name, levels, n)
     if not isinstance(source, str | os.PathLike):
         check.refuse(TypeError, "source", "a name on the Hugging Face hub or a folder", source)
     if name == "vibenet":
@@ -490,6 +647,20 @@ def _spectral(n, codec):
     if known_by not in _SPECTRAL:
         _SPECTRAL[known_by] = SpectraListener(*foreign_spectra(n, TRAINING_SEED, codec))
     return _SPECTRAL[known_by]
+
+
+#: The same -> what recognises instruments.
+_RECOGNISERS = {}
+
+
+def _recogniser(n, codec, levels):
+    n = min(n, timbre.CLIPS)
+    known_by = n, _content(codec)
+    if known_by not in _RECOGNISERS:
+        _RECOGNISERS[known_by] = timbre.Recogniser(*corpus_timbres(n, TRAINING_SEED, codec))
+    measure = Measure(_RECOGNISERS[known_by], levels, "instrument")
+    measure.reliability = _RECOGNISERS[known_by].reliability
+    return measure
 
 
 @functools.cache

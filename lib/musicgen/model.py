@@ -673,6 +673,25 @@ class Model:
         """Number of text tokens of each prompt."""
         return sampling.text_lengths(self.lm, prompts)
 
+    def unread(self, texts: list[str]) -> list[str]:
+        """Words of some texts that the text encoder cannot have learned.
+
+        Its tokenizer knows no token for them, or spells them letter by letter as the organisms' does
+        with what was in no caption.
+        """
+        tokenizer = self._tokenizer
+        words = dict.fromkeys(word for text in texts for word in text.replace(",", " ").split())
+        unknown = []
+        for word in words:
+            pieces = tokenizer.tokenize(word)
+            if any(piece == tokenizer.unk_token or piece.startswith("##") for piece in pieces):
+                unknown.append(word)
+        return unknown
+
+    @property
+    def _tokenizer(self):
+        return self.lm.condition_provider.conditioners["description"].t5_tokenizer
+
 
 def _repeated(texts, times):
     """Each text so often, one after the other."""

@@ -3,6 +3,7 @@
 ``sets`` (one thing named at a time, balanced: :func:`emotions`, :func:`cue`, :func:`crossed`) ·
 ``contrasts`` (prompts that differ in one variable: :func:`pairs`, :func:`interchanges`; in
 both axes of emotion: :func:`crossings`) ·
+``concepts`` (a reader's own question: :class:`Concept`) ·
 ``wording`` (the sentences and scenes, from ``wording.toml``)
 
 Every set is a DataFrame, one row a prompt or pair.
@@ -12,7 +13,8 @@ Every set is a DataFrame, one row a prompt or pair.
 [['happy music for guitar', 'sad music for guitar']]
 """
 
-from .contrasts import AXES, CORNERS, LEARNED, POLES, crossings, interchanges, pairs
+from .concepts import LEARNED, READY, Concept
+from .contrasts import AXES, CORNERS, POLES, crossings, interchanges, pairs
 from .sets import KINDS, LANGUAGES, crossed, cue, emotions
 from .wording import (
     CARRIERS,
@@ -35,9 +37,11 @@ __all__ = [
     "MODE_CARRIERS",
     "POLES",
     "PROFILES",
+    "READY",
     "SCENES",
     "SCENE_TEMPLATES",
     "TEMPLATES",
+    "Concept",
     "crossed",
     "crossings",
     "cue",

@@ -9,10 +9,9 @@ import pandas as pd
 from .. import check
 from ..organism import captions, world
 from . import wording
+from .concepts import LEARNED, Concept
 from .sets import shuffled_cells
 
-#: axis of the plane of emotions -> emotions that differ in it alone, at its low and high end.
-LEARNED = {"valence": ("sad", "calm"), "arousal": ("calm", "energetic")}
 AXES = tuple(LEARNED)
 #: The prompts of an interchange.
 COLUMNS = ("base", "source", "counterfactual", "other", "aside")
@@ -46,13 +45,14 @@ def _joined(first, second):
 POLES = _poles()
 
 
-def pairs(variable: str, n: int = 24, seed: int = 0) -> pd.DataFrame:
+def pairs(variable: str | Concept, n: int = 24, seed: int = 0) -> pd.DataFrame:
     """Prompts that differ in one variable and in nothing else.
 
     Parameters
     ----------
-    variable : str
-        A key of :data:`POLES`: a cue, "energy", "valence", "arousal" or "emotion".
+    variable : str or Concept
+        A key of :data:`POLES`: a cue, "energy", "valence", "arousal" or "emotion"; or a concept of
+        two levels, whose prompts name an instrument only if its templates do.
     n, seed : int
 
     Returns
@@ -61,6 +61,8 @@ def pairs(variable: str, n: int = 24, seed: int = 0) -> pd.DataFrame:
         Columns high and low (the prompts), word_high, word_low, template, instrument; words,
         templates and instruments are used equally often.
     """
+    if isinstance(variable, Concept):
+        return variable.pairs(n, seed)
     low, high = _pole("variable", variable)
     n = check.count("n", n)
     cells = shuffled_cells(len(wording.TEMPLATES), _generator(seed, variable))
@@ -83,7 +85,11 @@ def pairs(variable: str, n: int = 24, seed: int = 0) -> pd.DataFrame:
 
 
 def interchanges(
-    variable: str, n: int = 24, part: str = "train", seed: int = 0, beside: str | None = None
+    variable: str | Concept,
+    n: int = 24,
+    part: str = "train",
+    seed: int = 0,
+    beside: str | None = None,
 ) -> pd.DataFrame:
     """Base and source prompts for interchange of one variable, and what should come of it.
 
@@ -93,8 +99,11 @@ def interchanges(
 
     Parameters
     ----------
-    variable, beside : str
-        Keys of :data:`POLES`.
+    variable : str or Concept
+        A key of :data:`POLES`; or a concept of two levels, where base and source differ in their
+        template instead of the instrument, and nothing stands beside.
+    beside : str, optional
+        A key of :data:`POLES`.
     n, seed : int
     part : "train" or "test"
 
@@ -104,6 +113,10 @@ def interchanges(
         Columns base, source, counterfactual (the source's variable, everything else the base's),
         other (the reverse), differs.
     """
+    if isinstance(variable, Concept):
+        if beside is not None:
+            check.refuse(ValueError, "beside", "None where the variable is a concept", beside)
+        return variable.interchanges(n, part, seed)
     ends = [_half(words, part) for words in _pole("variable", variable)]
     beside_ends = [_half(words, part) for words in _pole("beside", beside)] if beside else None
     rng = _generator(seed, variable, part == "test")

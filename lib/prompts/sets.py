@@ -8,11 +8,10 @@ import pandas as pd
 from .. import check
 from ..organism import captions, world
 from . import wording
+from .wording import LANGUAGES
 
 #: How a prompt of :func:`crossed` asks for an emotion.
 KINDS = ("name", "implied", "cues", "neutral")
-#: Whose words: those that the organisms know, or those for a model of real language.
-LANGUAGES = ("organism", "natural")
 
 
 def emotions(n: int = 36) -> pd.DataFrame:

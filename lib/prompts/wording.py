@@ -12,9 +12,16 @@ def _read_wording():
 
 
 _WORDING = _read_wording()
+#: Whose words: those that the organisms know, or those for a model of real language.
+LANGUAGES = ("organism", "natural")
 #: Sentences around one word, and around "major" or "minor".
 CARRIERS = _WORDING["carriers"]["word"]
 MODE_CARRIERS = _WORDING["carriers"]["mode"]
+#: Sentences around what music is played on.
+NOUN_CARRIERS = _WORDING["carriers"]["noun"]
+#: Kinds of instruments and modes -> their words in real language.
+INSTRUMENTS = _WORDING["concepts"]["instrument"]
+MODES = _WORDING["concepts"]["mode"]
 #: Sentences around a word and an instrument, and around a scene and an instrument.
 TEMPLATES = _WORDING["templates"]["word"]
 SCENE_TEMPLATES = _WORDING["templates"]["scene"]

@@ -131,7 +131,7 @@ def sing(model: Model, table: pd.DataFrame, seconds: float = 3.0, seed: int = 0)
 def locate(
     model: Model,
     pairs: Pairs,
-    variable: str,
+    variable: str | prompts.Concept,
     site: str | None = None,
     method: str = "das",
     size: int = 4,
@@ -152,8 +152,8 @@ def locate(
     model : Model
     pairs : Pairs
         From :func:`sing`: what the subspace is found on.
-    variable : str
-        Its name.
+    variable : str or Concept
+        Its name, or the concept of two levels that the pairs are of.
     site : str, optional
         resid.i; left out, the one at relative depth 0.57.
     method : str
@@ -212,12 +212,12 @@ def locate(
         found = _between_ends(model, pairs, variable, site, method)
     basis = between_groups.basis("The subspace", found, width)
     accuracy = judge(model, test, (site, *held), basis, search["batch_size"])
-    return Subspace(variable, site, method, basis, *accuracy, held)
+    return Subspace(getattr(variable, "name", variable), site, method, basis, *accuracy, held)
 
 
 def learn(
     model: Model,
-    variable: str,
+    variable: str | prompts.Concept,
     site: str,
     method: str = "das",
     *,
@@ -530,8 +530,11 @@ def _between_ends(model, pairs, variable, site, method):
     """The one direction between a variable's ends, [dim]."""
     clips = model.clips(pairs.music.tokens, list(pairs.table["base"]), decode=False)
     acts = activations.capture(model, clips, site, reduce="mean", progress=False)[site].values
-    ends = prompts.POLES[variable][1]
-    high = np.array([any(word in prompt for word in ends) for prompt in pairs.table["base"]])
+    if "high" in pairs.table:
+        high = pairs.table["high"].to_numpy(bool)
+    else:
+        ends = prompts.POLES[variable][1]
+        high = np.array([any(word in prompt for word in ends) for prompt in pairs.table["base"]])
     if high.all() or not high.any():
         raise ValueError(
             f"All base prompts are at one end of {variable!r}: no direction lies between."

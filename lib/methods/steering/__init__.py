@@ -1,11 +1,11 @@
-"""Steering: emotion moved from inside, and what it does to the music.
+"""Steering: emotion, or any concept, moved from inside, and what it does to the music.
 
 - ``vectors``: a direction between two kinds of prompts (:func:`direction`), kept in a file, and
   random ones to compare it with (:func:`anywhere`). ``control_vectors``: the same in ``repeng``'s
   format (:func:`export_gguf`, :func:`import_gguf`).
 - ``schedules`` and ``applying``: strength over time, and songs at several strengths
   (:func:`generate`) or in several directions (:func:`push`; the edits alone: :func:`edits`).
-- ``judge``: who hears the songs (:class:`Judge`).
+- ``judge``: who hears the songs (:class:`Judge`; the model itself: :class:`Itself`).
 - ``effects``: what steering did, beside what the prompt would have done (:func:`evaluate`).
 - ``trials``: one way of steering against random directions (:func:`attempt`, :func:`listen`,
   :func:`together`, :func:`numbers`, :func:`dealt`, :func:`compare`).
@@ -16,7 +16,7 @@
 from .applying import edits, generate, push
 from .control_vectors import export_gguf, import_gguf
 from .effects import evaluate
-from .judge import Judge
+from .judge import Itself, Judge
 from .plane import Plane, calibrate, landing, sing
 from .schedules import SCHEDULES, schedule
 from .trials import DOSES, Heard, Trial, attempt, compare, dealt, listen, numbers, together
@@ -27,6 +27,7 @@ __all__ = [
     "METHODS",
     "SCHEDULES",
     "Heard",
+    "Itself",
     "Judge",
     "Plane",
     "Trial",

@@ -11,7 +11,7 @@ from scipy.spatial.distance import pdist
 
 from ... import stats
 from ...musicgen.model import Clips
-from .judge import AXES, Judge
+from .judge import Judge
 
 #: Level of a song's loud frames, in dBFS, below which it counts as silent.
 SILENT = -60.0
@@ -30,15 +30,14 @@ def evaluate(
     reference : Clips
         Songs whose prompts ask for the target, with the same seeds: a share of 1 is their effect.
     target : str, optional
-        Emotion.
+        Emotion, or level of the judge's concept.
 
     Returns
     -------
     pd.DataFrame
-        strength; success (share heard as the target by every listener that names emotions);
-        valence and arousal (shift by the first listener, and by every one: "cues valence", ...);
-        share (of the prompt's shift in the plane
-        of valence and arousal); one column a cue (shift, standard deviations of the world's music);
+        strength; success (share heard as the target by every listener that names things);
+        valence and arousal, or what else the first listener gives numbers of (shift by that one,
+        and by every one: "cues valence", ...); share (of the prompt's shift on these scales); one column a cue (shift, standard deviations of the world's music);
         surprise (nats a token above the unsteered songs); recoded (shift; below 0: codec
         artefacts); with CLAP, clap (shift of the cosine with the prompt); distance (Fréchet
         distance of mel-spectrogram frames to the unsteered songs); diversity (mean distance between
@@ -58,14 +57,15 @@ def evaluate(
     songs = {**clips, "prompt": reference}
     answers = {strength: judge.hear(some) for strength, some in songs.items()}
     spectra = {strength: _mel_frames(some) for strength, some in songs.items()}
-    plane = [f"{judge.ear} {axis}" for axis in AXES]
+    scales = judge.scales(answers[0.0])
+    plane = list(scales.values())
     asked = (answers["prompt"][plane] - answers[0.0][plane]).mean().to_numpy()
     rows = []
     for strength, answer in answers.items():
         row = {"strength": strength}
         if target is not None:
             row["success"] = stats.proportion(judge.succeeded(songs[strength], target))
-        row |= _shifts(answer, answers[0.0], plane, asked)
+        row |= _shifts(answer, answers[0.0], scales, asked)
         row |= _quality(answer, spectra[strength], spectra[0.0])
         rows.append(row)
     return pd.DataFrame(rows)
@@ -76,24 +76,27 @@ def _check_unsteered(clips):
         raise ValueError(f"Strength 0 is needed to compare with. Got {list(clips)}.")
 
 
-def _shifts(answer, plain, plane, asked):
+def _shifts(answer, plain, scales, asked):
     """Changes of what is heard, from the unsteered songs: means with intervals over songs."""
     shift = answer.select_dtypes("number") - plain.select_dtypes("number")
-    found = {axis: stats.mean(shift[column]) for axis, column in zip(AXES, plane, strict=True)}
-    found["share"] = stats.mean(shift[plane].to_numpy() @ asked / (asked @ asked))
+    found = {scale: stats.mean(shift[column]) for scale, column in scales.items()}
+    along = shift[list(scales.values())].to_numpy() @ asked
+    found["share"] = stats.mean(along / (asked @ asked))
     measures = [column for column in shift if column not in ("loud", "clipped")]
     return found | {column: stats.mean(shift[column]) for column in measures}
 
 
 def _quality(answer, spectra, plain):
     """What steering may break."""
-    return {
+    found = {
         "distance": _frechet(plain, spectra),
         "diversity": _spread(spectra) / _spread(plain),
         "silent": float((answer["loud"] < SILENT).mean()),
         "clipped": float(answer["clipped"].mean()),
-        "instrument": stats.proportion(answer["instrument"]),
     }
+    if "instrument" in answer:
+        found["instrument"] = stats.proportion(answer["instrument"])
+    return found
 
 
 def _mel_frames(clips):

@@ -1,13 +1,7 @@
 """Whether the instrument that a prompt asks for is heard."""
 
-import librosa
-import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-
-from ... import check, prompts, stats
+from ... import check, prompts
+from ...hearing import timbre
 from ...musicgen.model import Clips, Model
 from ...organism import captions, world
 
@@ -38,31 +32,18 @@ class Instruments:
         neutral = prompts.crossed("neutral", check.count("n", n), language, seed=PROMPT_SEED)
         asked = list(neutral["prompt"])
         songs = model.generate(asked, seconds, SONG_SEED, keep=True, progress=False)
-        heard = timbres(songs)
-        self.classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
-        answers = cross_val_predict(self.classifier, heard, neutral["instrument"], cv=4)
-        self.reliability = stats.proportion(answers == neutral["instrument"].to_numpy())
-        self.classifier.fit(heard, neutral["instrument"])
+        described = timbre.describe(songs.audio, songs.sample_rate)
+        self._recogniser = timbre.Recogniser(described, neutral["instrument"])
+        self.reliability = self._recogniser.reliability
 
     def recognised(self, clips: Clips) -> list[bool]:
         """Whether the instrument of each prompt is heard; true where the prompt names none."""
-        played = self.classifier.predict(timbres(clips))
+        heard = self._recogniser.recognised(clips.audio, clips.sample_rate)
         asked = [_instrument(prompt) for prompt in clips.prompts]
-        return [a is None or a == p for a, p in zip(asked, played, strict=True)]
+        return [a is None or a == h for a, h in zip(asked, heard, strict=True)]
 
 
 def _instrument(prompt):
     """The instrument that a prompt names, or None."""
     words = prompt.split()
     return next((name for name in captions.INSTRUMENT_WORDS if name in words), None)
-
-
-def timbres(clips: Clips) -> np.ndarray:
-    """How the sound of clips is coloured: mean and spread of MFCCs without loudness, [clip, 38]."""
-    rows = []
-    for audio in clips.mono:
-        mfcc = librosa.feature.mfcc(
-            y=audio, sr=clips.sample_rate, n_mfcc=20, n_fft=1024, hop_length=512
-        )[1:]
-        rows.append(np.concatenate([mfcc.mean(1), mfcc.std(1)]))
-    return np.stack(rows)

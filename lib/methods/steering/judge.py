@@ -2,10 +2,11 @@
 
 Listeners judge that learned from rendered music alone, never from the clips a direction was found
 on. Two of them must agree that a song sounds as wanted, and share nothing by default: "spectra"
-learned from other music and measures no cue, "cues" learned from nothing.
+learned from other music and measures no cue, "cues" learned from nothing. Of a concept of one's own
+any function of a clip may judge; where there is none, the model itself is asked (:class:`Itself`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,12 +14,50 @@ import pandas as pd
 from ... import cache, check
 from ...hearing import listeners
 from ...musicgen.model import Clips, Model
-from ...organism import world
+from ...prompts import Concept
 from .instruments import Instruments
 
 AXES = ("valence", "arousal")
 #: Share of full scale from which a sample counts as clipped.
 CLIPPED = 0.99
+
+
+class Itself(listeners.Listener):
+    """A model as the judge of its own songs: under which level's words is a song likeliest?
+
+    It cannot be told from what only the model takes for the level: a listener is better evidence.
+
+    Parameters
+    ----------
+    model : Model
+    concept : Concept
+    words : int
+        Of each level, at most.
+    """
+
+    name = "itself"
+
+    def __init__(self, model: Model, concept: Concept, words: int = 4):
+        self.model = model
+        self.levels = concept.levels
+        first = concept.table.drop_duplicates("word").groupby("level", sort=False)
+        self._asked = first.head(check.count("words", words, 2)).reset_index(drop=True)
+        self._families = dict(zip(concept.table["prompt"], concept.table["family"], strict=True))
+
+    def read(self, clips: Clips) -> pd.DataFrame:
+        """Mean log-likelihood (nats a token) under each level's words, and the level of the most.
+
+        Words of the family that a song was asked for with do not count for it.
+        """
+        own = np.array([self._families.get(prompt) for prompt in clips.prompts], object)
+        found = np.full((len(clips), len(self._asked)), np.nan)
+        for k, row in enumerate(self._asked.itertuples()):
+            others = np.flatnonzero(own != row.family)
+            under = clips[others].under([row.prompt] * len(others))
+            found[others, k] = -self.model.cross_entropy(under)
+        by_level = pd.DataFrame(found.T).groupby(self._asked["level"], sort=False).mean().T
+        answers = by_level[list(self.levels)]
+        return answers.assign(level=answers.idxmax(axis=1))
 
 
 class Judge:
@@ -27,38 +66,70 @@ class Judge:
     Parameters
     ----------
     model : Model
-    ears : sequence of str
-        Listeners ("spectra", "cues", "corpus", "vibenet", "clap"); the first says where songs lie
-        on the plane, and all of the first three name emotions. With "clap", agreement with the
-        prompt is measured, too.
+    ears : sequence of str or callable
+        Listeners, as ``listeners.get`` takes them ("spectra", "cues", "corpus", "vibenet", "clap",
+        any function of a clip); the first says where songs lie on its scales, and all of the first
+        three name emotions. With "clap", agreement with the prompt is measured, too.
     n : int
-        Songs of neutral prompts from which the instruments' sound is learned.
+        Songs of neutral prompts from which the instruments' sound is learned; with 0, nobody asks
+        which instrument is heard.
     training : int
         Rendered clips that listeners learned from.
     seconds : float
         Length of the neutral songs.
+    levels : sequence of str
+        Of the concept that measures among the listeners are of.
 
     Attributes
     ----------
-    instruments : stats.Estimate
+    instruments : stats.Estimate or None
         How often the instrument of an unsteered song is recognised.
+
+    Raises
+    ------
+    ValueError, TypeError
+        No listener, two of the same name, and as ``listeners.get``.
     """
 
     def __init__(
         self,
         model: Model,
-        ears: Sequence[str] = ("spectra", "cues"),
+        ears: Sequence[str | Callable] = ("spectra", "cues"),
         n: int = 64,
         training: int = listeners.TRAINING_CLIPS,
         seconds: float = 3.0,
+        levels: Sequence[str] = (),
     ):
-        names = check.texts("ears", ears)
+        if isinstance(ears, str) or not isinstance(ears, Sequence):
+            check.refuse(TypeError, "ears", "a list of listeners", ears, "Write [ear] for one.")
+        found = [listeners.get(ear, training, codec=model, levels=levels) for ear in ears]
         self.model = model
-        self.ears = {name: listeners.get(name, training, codec=model) for name in names}
-        recogniser = Instruments(model, n, seconds)
-        self.instruments = recogniser.reliability
-        self._recognised = recogniser.recognised
+        self.ears = {ear.name: ear for ear in found}
+        if len(self.ears) != len(found) or not found:
+            names = [ear.name for ear in found]
+            check.refuse(ValueError, "ears", "one listener or more, each with its own name", names)
+        recogniser = Instruments(model, n, seconds) if check.count("n", n, 0) else None
+        self.instruments = recogniser and recogniser.reliability
+        self._recognised = recogniser and recogniser.recognised
         self._answers = {}
+
+    @classmethod
+    def of(cls, model: Model, concept: Concept, **settings) -> "Judge":
+        """The judge of a concept: its own, or where it has none, the model itself.
+
+        Parameters
+        ----------
+        model : Model
+        concept : Concept
+        **settings
+            n (by default 0: nobody asks for the instrument), training, seconds.
+        """
+        given = concept.judge
+        if given is None:
+            given = Itself(model, concept)
+        several = isinstance(given, Sequence) and not isinstance(given, str)
+        ears = list(given) if several else [given]
+        return cls(model, ears, **{"n": 0, **settings, "levels": concept.levels})
 
     @property
     def ear(self) -> str:
@@ -69,24 +140,66 @@ class Judge:
         """Valence and arousal [clip, 2] as the first listener hears them."""
         measured = listeners.features(clips.audio, clips.sample_rate)
         answer = _answer(self.ears[self.ear], clips, measured)
+        if not set(AXES) <= set(answer):
+            raise ValueError(f"The listener {self.ear!r} says nothing of {' and '.join(AXES)}.")
         return answer[list(AXES)].to_numpy()
 
-    def succeeded(self, clips: Clips, target: str) -> np.ndarray:
-        """Which songs every listener that names emotions hears as one emotion, bool [clip].
+    def calibrate(self, clips: Clips) -> None:
+        """Tell measures of one number where their levels part.
+
+        Parameters
+        ----------
+        clips : Clips
+            Songs that were asked for every level equally often, none of them pushed.
+        """
+        for ear in self.ears.values():
+            if hasattr(ear, "calibrate"):
+                ear.calibrate(clips)
+        self._answers = {}
+
+    def named(self, clips: Clips) -> np.ndarray:
+        """The emotion, or level of a concept, that all listeners which name any hear.
+
+        Returns
+        -------
+        np.ndarray [shape=(clip,)], object
+            Empty where they do not agree.
 
         Raises
         ------
         ValueError
-            None of the listeners names emotions, or an emotion that they do not know.
+            None of the listeners names anything, or a measure that was not calibrated.
         """
-        check.choice("target", target, world.EMOTIONS)
-        answers = self.hear(clips).filter(like=" emotion")
-        if answers.empty:
+        naming = [name for name, ear in self.ears.items() if ear.levels]
+        if not naming:
             raise ValueError(
-                f"None of the listeners {list(self.ears)} names emotions: 'spectra', 'cues' and "
-                "'corpus' do."
+                f"None of the listeners {list(self.ears)} names emotions or levels: 'spectra', "
+                "'cues' and 'corpus' name emotions, measures the levels that they are given."
             )
-        return (answers == target).all(axis=1).to_numpy()
+        answers = self.hear(clips)
+        heard = np.stack([_name(answers, name) for name in naming])
+        return np.where((heard == heard[0]).all(0), heard[0], "")
+
+    def succeeded(self, clips: Clips, target: str) -> np.ndarray:
+        """Which songs every listener that names emotions, or levels, hears as one, bool [clip].
+
+        Raises
+        ------
+        ValueError
+            As :meth:`named`, and for an emotion or level that the listeners do not know.
+        """
+        for ear in self.ears.values():
+            if ear.levels:
+                check.choice("target", target, ear.levels)
+        return self.named(clips) == target
+
+    def scales(self, answers: pd.DataFrame) -> dict[str, str]:
+        """What the first listener gives numbers of (valence and arousal, or a measure's own), each
+        with its column in answers of :meth:`hear`.
+        """
+        start = f"{self.ear} "
+        columns = [c for c in answers.select_dtypes("number") if c.startswith(start)]
+        return {column.removeprefix(start): column for column in columns}
 
     def hear(self, clips: Clips) -> pd.DataFrame:
         """What is known of each clip, heard once however often it is asked for.
@@ -99,12 +212,12 @@ class Judge:
         -------
         pd.DataFrame
             One row a clip: valence, arousal and, if it names one, emotion of every listener
-            ("spectra valence", ...),
-            the world's cues, surprise (nats a token of the unconditional stream: how far from any
+            ("spectra valence", ...; of a measure its value, or one a level, and the level), the
+            world's cues, surprise (nats a token of the unconditional stream: how far from any
             music the model knows), recoded (share of the tokens that come back when the codec
             encodes the song again: tokens that no sound has do not), loud (dBFS), clipped (share of
-            samples), instrument (whether the one asked for is heard), and with CLAP clap (agreement
-            with the prompt).
+            samples), instrument (whether the one asked for is heard; unless ``n`` was 0), and with
+            CLAP clap (agreement with the prompt).
         """
         if self.model.edits:
             return self._hear(clips)
@@ -126,23 +239,34 @@ class Judge:
         columns = {}
         for name, ear in self.ears.items():
             answer = _answer(ear, clips, measured)
-            columns |= {f"{name} {axis}": answer[axis].to_numpy() for axis in AXES}
             if "agreement" in answer:
-                columns[name] = answer["agreement"].to_numpy()
-            if "emotion" in answer:
-                columns[f"{name} emotion"] = answer["emotion"].to_numpy()
+                columns[name] = answer.pop("agreement").to_numpy()
+            columns |= {f"{name} {what}": answer[what].to_numpy() for what in answer}
         columns |= listeners.get("cues").profile(measured)
         columns["surprise"] = self.model.cross_entropy(clips, "uncond")
         again = self.model.encode(clips.audio, clips.sample_rate)
         columns["recoded"] = (again == clips.tokens).mean((1, 2))
         columns["loud"] = measured["dynamics"].to_numpy()
         columns["clipped"] = (np.abs(clips.mono) >= CLIPPED).mean(1)
-        columns["instrument"] = self._recognised(clips)
+        if self._recognised:
+            columns["instrument"] = self._recognised(clips)
         return pd.DataFrame(columns)
+
+
+def _name(answers, ear):
+    """What a listener that names things names, [clip]."""
+    for what in ("emotion", "level"):
+        if f"{ear} {what}" in answers:
+            return answers[f"{ear} {what}"].to_numpy(object)
+    raise ValueError(
+        f"Where the levels of the measure {ear!r} part is not known: Judge.calibrate(songs) first."
+    )
 
 
 def _answer(ear, clips, measured):
     """What a listener says of clips: from measured cues if these are all it hears."""
+    if isinstance(ear, Itself):
+        return ear.read(clips)
     if hasattr(ear, "hear"):
         return ear.hear(measured)
     if ear.name == "clap":

@@ -15,7 +15,7 @@ import pandas as pd
 from ... import stats
 from ...musicgen.model import Clips, Model
 from .applying import push
-from .judge import AXES, Judge
+from .judge import Judge
 from .vectors import Vector, anywhere
 
 #: Shares of the strength that are sung.
@@ -30,7 +30,7 @@ class Trial(NamedTuple):
     Attributes
     ----------
     target : str
-        The wanted emotion.
+        The wanted emotion, or level of a concept.
     doses : list of Clips
         One a share of :data:`DOSES`.
     drawn : list of Clips
@@ -48,7 +48,7 @@ class Heard(NamedTuple):
     Attributes
     ----------
     success : np.ndarray [shape=(prompt, dose)], bool
-        Whether every listener hears the wanted emotion.
+        Whether every listener hears what is wanted.
     by_chance : np.ndarray [shape=(prompt, draw)], bool
         The same for random directions.
     surprise : np.ndarray [shape=(prompt,)]
@@ -81,7 +81,7 @@ def attempt(
     model : Model
     prompts : list of str
     target : str
-        The wanted emotion.
+        The wanted emotion, or level of the judge's concept.
     vector : Vector
     strength : float
     draws : int
@@ -170,7 +170,7 @@ def compare(judge: Judge, trial: Trial, others: Mapping[str, Clips]) -> pd.DataF
     -------
     pd.DataFrame
         One row a kind of song: songs; success (share of prompts; all listeners), and by each
-        listener; valence and arousal (by the first listener), surprise and recoded, above those of
+        listener; valence and arousal or a measure's own scales (by the first listener), surprise and recoded, above those of
         the songs without a push; instrument (how often it is recognised). Estimates, over prompts.
     """
     plain = judge.hear(trial.doses[0])
@@ -189,12 +189,17 @@ def _described(judge, target, songs, plain):
     answers = [judge.hear(some) for some in songs]
     row = {"success": [judge.succeeded(some, target) for some in songs]}
     for ear in judge.ears:
-        if f"{ear} emotion" in plain:
-            row[f"by {ear}"] = [answer[f"{ear} emotion"] == target for answer in answers]
-    shown = {axis: f"{judge.ear} {axis}" for axis in AXES}
-    for name, column in {**shown, "surprise": "surprise", "recoded": "recoded"}.items():
+        named = [column for column in (f"{ear} emotion", f"{ear} level") if column in plain]
+        for column in named:
+            row[f"by {ear}"] = [answer[column] == target for answer in answers]
+    for name, column in {
+        **judge.scales(plain),
+        "surprise": "surprise",
+        "recoded": "recoded",
+    }.items():
         row[name] = [answer[column] - plain[column] for answer in answers]
-    row["instrument"] = [answer["instrument"] for answer in answers]
+    if "instrument" in plain:
+        row["instrument"] = [answer["instrument"] for answer in answers]
     return {name: _estimate(np.stack(values)) for name, values in row.items()}
 
 

@@ -1,0 +1,58 @@
+"""How the sound of clips is coloured, and which instrument that is."""
+
+from collections.abc import Sequence
+
+import librosa
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from .. import stats
+
+#: Rendered clips that a recogniser of instruments learns from, at most.
+CLIPS = 300
+
+
+def describe(audios: Sequence[np.ndarray], sample_rate: float) -> np.ndarray:
+    """Mean and spread over time of MFCCs without loudness, [clip, 38]."""
+    rows = []
+    for audio in audios:
+        mfcc = librosa.feature.mfcc(y=audio, sr=sample_rate, n_mfcc=20, n_fft=1024, hop_length=512)
+        rows.append(np.concatenate([mfcc[1:].mean(1), mfcc[1:].std(1)]))
+    return np.stack(rows)
+
+
+class Recogniser:
+    """Logistic regression from timbre to the instrument.
+
+    ``recogniser(audio, sample_rate)`` gives every instrument's probability, as a mapping.
+
+    Parameters
+    ----------
+    described : np.ndarray [shape=(clip, 38)]
+        From :func:`describe`.
+    instruments : sequence of str
+        One a clip.
+
+    Attributes
+    ----------
+    reliability : stats.Estimate
+        Share of clips whose instrument is named by one that did not learn from them.
+    """
+
+    def __init__(self, described: np.ndarray, instruments: Sequence[str]):
+        instruments = np.asarray(instruments)
+        self.classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
+        answers = cross_val_predict(self.classifier, described, instruments, cv=4)
+        self.reliability = stats.proportion(answers == instruments)
+        self.classifier.fit(described, instruments)
+
+    def recognised(self, audios: Sequence[np.ndarray], sample_rate: float) -> np.ndarray:
+        """The likeliest instrument of each clip."""
+        return self.classifier.predict(describe(audios, sample_rate))
+
+    def __call__(self, audio: np.ndarray, sample_rate: float) -> dict[str, float]:
+        (shares,) = self.classifier.predict_proba(describe([audio], sample_rate))
+        return dict(zip(self.classifier.classes_, shares, strict=True))
