@@ -40,6 +40,7 @@ n = 30  # prompts on which steering is tried
 n_beside = 24  # the same for the models beside
 draws = 10  # random directions
 null_subjects = 100
+judging = {}  # what differs from steering.Judge
 beside = ["organism-shuffled"]  # [] for words that no organism reads
 seed = 500
 
@@ -68,15 +69,16 @@ from lib.book import chapter, rules
 #
 # ```
 # level,word,prompt
-# classical,sonata,a slow piano sonata
-# classical,string quartet,a string quartet with a lively theme
-# jazz,swing,a slow piano swing tune
+# classical,baroque,a slow baroque piece
+# classical,romantic,a romantic quartet with a lively theme
+# jazz,swing,a slow swing piece
 # jazz,bebop,a bebop quartet with a lively theme
 # ```
 #
 # `danceable` is any function of a clip's audio and sample rate that returns a number (then levels
 # go from low to high), or one number a level. Two words a level are the least; words that share a
-# part count as one, because what is found with *guitar* is no surprise with *acoustic guitar*. An
+# part count as one, because what is found with *guitar* is no surprise with *acoustic guitar*. Put
+# all levels into the same sentences, or a probe may read these. An
 # organism reads the few hundred words of its captions alone: a concept in other words is refused,
 # and needs a released model.
 
@@ -110,8 +112,8 @@ show.table(words.reset_index(), f"{your.name}: levels and their words")
 #
 # 1. **Songs follow the words.** A song is heard as the level that its prompt asks for. Share of a
 #    word's songs, minus chance; one number a word. Null: levels dealt to words at random.
-# 2. **It can be read inside**, for words and sentences that the probe never saw, beyond chance (null:
-#    levels permuted over word families), **and beyond the words' embeddings**: more often than
+# 2. **It can be read inside**, for words that the probe never saw (nor their sentences, if there are
+#    enough), beyond chance (null: levels permuted over word families), **and beyond the words' embeddings**: more often than
 #    from embeddings of the words before any layer, or a bag of words. One number a family.
 # 3. **A direction steers.** A direction found on half of the words leads songs of the other half to
 #    another level, more often than random directions of the same length. One number a song.
@@ -140,7 +142,9 @@ def sing(name):
 tables, songs = {}, {}
 for name in models:
     tables[name], songs[name] = sing(name)
-judges = {name: steering.Judge.of(models[name], asked[name]) for name in models}
+judges = {
+    name: steering.Judge.of(models[name], asked[name], **judging) for name in models
+}
 for name, judge in judges.items():
     judge.calibrate(songs[name])
 heard = {name: judge.named(songs[name]) for name, judge in judges.items()}
@@ -184,8 +188,8 @@ show.player_grid(players, m.sample_rate)
 # %% [markdown]
 # ## Can it be read inside, beyond the words' embeddings?
 #
-# A linear probe of the blocks, tested on words and sentences that it never saw; the block is chosen
-# inside the split. Beside it the same probe of what needs no block. The *stream without text* hears
+# A linear probe of the blocks, tested on words that it never saw; the block is chosen inside the
+# split. Beside it the same probe of what needs no block. The *stream without text* hears
 # the music alone: what it gives, the model knows of the sound.
 
 
@@ -203,10 +207,11 @@ def read(name):
     spaces["static embeddings"] = probes.static(models[name], prompts)
     spaces["bag of words"] = probes.bag(prompts)
     spaces["stream without text"] = inside(name, "uncond")
-    y, groups = tables[name]["level"], tables[name][["family", "template"]]
-    return probes.families(spaces, y, groups, n_splits=asked[name].splits)
+    split = asked[name].split(tables[name])
+    return probes.families(spaces, tables[name]["level"], **split)
 
 
+# %%
 shares = {name: read(name) for name in models}
 for name, table in shares.items():
     found = probes.excess(table.drop(columns="stream without text"), chance)
@@ -313,11 +318,8 @@ show.verdicts(rules.table(verdicts, smallest), f"{your.name}, claim by claim")
 
 # %%
 labels = tables[model]
-groups = labels[["family", "template"]]
-settings = {"n": null_subjects, "n_splits": your.splits}
-permuted = probes.permuted_families(
-    inside(model, "cond"), labels["level"], groups, **settings
-)
+split = {**your.split(labels), "n": null_subjects}
+permuted = probes.permuted_families(inside(model, "cond"), labels["level"], **split)
 subjects = iter(permuted - chance)
 
 

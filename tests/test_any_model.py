@@ -46,11 +46,33 @@ def test_chapter_runs_on_the_released_format(name, folder, monkeypatch):
         parameters["beside"] = []
     if "recipe" in parameters:
         parameters["recipe"] = TINY_RECIPE
+    run(name, parameters)
+    if name not in ("00_meet_the_model", "02_activations", "index"):
+        assert name[:2] in set(results.evidence(str(folder))["chapter"])
+
+
+def run(name, parameters):
+    """All cells of a chapter, in this process; what they leave."""
     there = {"__name__": name}
     for cell in jupytext.read(execute.NOTEBOOKS / f"{name}.py").cells:
         if cell.cell_type == "code":
             exec(compile(cell.source, f"{name}.py", "exec"), there)
             if "parameters" in cell.metadata.get("tags", []):
                 there |= parameters
-    if name not in ("00_meet_the_model", "02_activations", "index"):
-        assert name[:2] in set(results.evidence(str(folder))["chapter"])
+    return there
+
+
+def test_the_template_runs_on_a_concept_of_ones_own(folder, tmp_path):
+    """From a table, with no judge, on a model that no organism stands beside."""
+    file = tmp_path / "jazz.csv"
+    words = {"classical": ("sonata", "minuet"), "jazz": ("swing", "bebop", "very swing")}
+    rows = [f"{level},{word}" for level, some in words.items() for word in some]
+    file.write_text("\n".join(["level,word", *rows]))
+    name = "50_your_question"
+    settings = {"model": str(folder), "concept": str(file), "beside": [], "sung": 8}
+    there = run(name, {**SMALL[name], **settings})
+    assert list(there["models"]) == [str(folder), "untrained"]
+    assert list(there["judges"][str(folder)].ears) == ["itself"]
+    found = results.read(name, str(folder))
+    assert {finding.subject for finding in found[:8]} == {results.title(str(folder)), "untrained"}
+    assert all(finding.criterion is None for finding in found)

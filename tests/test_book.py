@@ -150,6 +150,7 @@ SMALL = {
         "n_beside": 6,
         "draws": 1,
         "null_subjects": 5,
+        "judging": {"training": 60},
     },
 }
 

@@ -82,7 +82,7 @@ def test_unknown_listeners_are_refused(wrong, message):
 
 
 def test_a_listener_is_one_however_it_is_asked_for(monkeypatch):
-    monkeypatch.setattr(listeners.get, "__defaults__", (CLIPS, listeners.Clap.SOURCE, None))
+    monkeypatch.setattr(listeners.get, "__defaults__", (CLIPS, listeners.Clap.SOURCE, None, ()))
     assert listeners.get("cues") is listeners.get("cues", CLIPS) is listeners.get("cues", n=CLIPS)
 
 

@@ -427,7 +427,7 @@ def test_success_needs_every_listener_that_names_emotions(judge, swept, monkeypa
         assert judge.succeeded(songs, "happy").tolist() == expected
     monkeypatch.setattr(judge, "ears", {"silent": Ear()})
     monkeypatch.setattr(judge, "_answers", {})
-    with pytest.raises(ValueError, match="names emotions: 'spectra', 'cues'"):
+    with pytest.raises(ValueError, match="names emotions or levels: 'spectra', 'cues'"):
         judge.succeeded(songs, "happy")
     with pytest.raises(ValueError, match="target must be one of"):
         judge.succeeded(songs, "bored")

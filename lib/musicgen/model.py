@@ -683,8 +683,9 @@ class Model:
         words = dict.fromkeys(word for text in texts for word in text.replace(",", " ").split())
         unknown = []
         for word in words:
-            pieces = tokenizer.tokenize(word)
-            if any(piece == tokenizer.unk_token or piece.startswith("##") for piece in pieces):
+            ids = tokenizer(word, add_special_tokens=False)["input_ids"]
+            spelled = any(piece.startswith("##") for piece in tokenizer.convert_ids_to_tokens(ids))
+            if spelled or tokenizer.unk_token_id in ids:
                 unknown.append(word)
         return unknown
 

@@ -151,12 +151,6 @@ class Concept:
         """The levels, in the order of the table."""
         return tuple(dict.fromkeys(self.table["level"]))
 
-    @property
-    def splits(self) -> int:
-        """How many folds every level's families and the templates can be dealt to, at most 4."""
-        fewest = self.table.groupby("level")["family"].nunique().min()
-        return int(min(4, fewest, self.table["template"].nunique()))
-
     def between(self, low: str, high: str) -> "Concept":
         """The same concept with two of its levels, in this order."""
         for level in (low, high):
@@ -174,7 +168,7 @@ class Concept:
         return pd.concat(kept).reset_index(drop=True)
 
     def draw(self, each: int, part: str | None = None, seed: int = 0) -> pd.DataFrame:
-        """Some rows of every level: words as often as one another, templates at random.
+        """Some rows of every level: words as often as one another, in the same sentences.
 
         Parameters
         ----------
@@ -187,14 +181,51 @@ class Concept:
         """
         each = check.count("each", each)
         rows = self.table if part is None else self.part(part)
-        mixed = rows.sample(frac=1, random_state=check.count("seed", seed, 0))
-        turn = mixed.groupby("word").cumcount()
-        mixed = mixed.assign(turn=turn).sort_values("turn", kind="stable").drop(columns="turn")
+        rng = np.random.default_rng(check.count("seed", seed, 0))
+        templates = rng.permutation(pd.unique(rows["template"]))
+        place = rows["template"].map({template: k for k, template in enumerate(templates)})
+        mixed = rows.assign(place=place).sample(frac=1, random_state=rng).sort_values("place")
+        mixed["turn"] = mixed.groupby("word").cumcount()
+        mixed = mixed.sort_values("turn", kind="stable")[list(COLUMNS)]
         chosen = []
         for level in self.levels:
             there = mixed[mixed["level"] == level]
             chosen.append(there.iloc[np.arange(each) % len(there)])
         return pd.concat(chosen).reset_index(drop=True)
+
+    def split(self, rows: pd.DataFrame) -> dict:
+        """By what, and how often, a probe of some rows is split, as ``probes`` takes it.
+
+        Families are always held out; templates, too, where every level has all of its families in
+        enough of them that something of it is left in every fold.
+
+        Parameters
+        ----------
+        rows : pd.DataFrame
+            From :meth:`draw`.
+
+        Returns
+        -------
+        dict
+            groups (DataFrame, one row a prompt) and n_splits (at most 4).
+
+        Raises
+        ------
+        ValueError
+            Rows of a level that are all of one family.
+        """
+        families = rows.groupby("level")["family"].nunique()
+        n = int(min(4, families.min()))
+        if n < 2:
+            raise ValueError(
+                f"All rows for {families.idxmin()!r} of {self.name!r} are of one family: draw more."
+            )
+        templates = rows["template"].nunique()
+        held = rows.groupby(["level", "template"])["family"].nunique()
+        whole = held.eq(families, level="level").groupby("level").sum().min()
+        crossed = templates >= n and whole > np.ceil(templates / n) + 1
+        columns = ["family", "template"] if crossed else ["family"]
+        return {"groups": rows[columns], "n_splits": n}
 
     def asked(self, level: str, n: int, part: str | None = None, seed: int = 0) -> list[str]:
         """Some prompts of one level, drawn as in :meth:`draw`."""

@@ -14,6 +14,7 @@ import pandas as pd
 from ... import cache, check
 from ...hearing import listeners
 from ...musicgen.model import Clips, Model
+from ...organism import world
 from ...prompts import Concept
 from .instruments import Instruments
 
@@ -170,14 +171,14 @@ class Judge:
         ValueError
             None of the listeners names anything, or a measure that was not calibrated.
         """
-        naming = [name for name, ear in self.ears.items() if ear.levels]
-        if not naming:
+        answers = self.hear(clips)
+        names = [_named(answers, name, ear) for name, ear in self.ears.items()]
+        heard = np.array([some for some in names if some is not None], object)
+        if not len(heard):
             raise ValueError(
                 f"None of the listeners {list(self.ears)} names emotions or levels: 'spectra', "
                 "'cues' and 'corpus' name emotions, measures the levels that they are given."
             )
-        answers = self.hear(clips)
-        heard = np.stack([_name(answers, name) for name in naming])
         return np.where((heard == heard[0]).all(0), heard[0], "")
 
     def succeeded(self, clips: Clips, target: str) -> np.ndarray:
@@ -188,9 +189,9 @@ class Judge:
         ValueError
             As :meth:`named`, and for an emotion or level that the listeners do not know.
         """
-        for ear in self.ears.values():
-            if ear.levels:
-                check.choice("target", target, ear.levels)
+        known = [ear.levels for ear in self.ears.values() if getattr(ear, "levels", ())]
+        for levels in known or [world.EMOTIONS]:
+            check.choice("target", target, levels)
         return self.named(clips) == target
 
     def scales(self, answers: pd.DataFrame) -> dict[str, str]:
@@ -253,14 +254,17 @@ class Judge:
         return pd.DataFrame(columns)
 
 
-def _name(answers, ear):
-    """What a listener that names things names, [clip]."""
+def _named(answers, name, ear):
+    """What a listener names, [clip]; None if it names nothing."""
     for what in ("emotion", "level"):
-        if f"{ear} {what}" in answers:
-            return answers[f"{ear} {what}"].to_numpy(object)
-    raise ValueError(
-        f"Where the levels of the measure {ear!r} part is not known: Judge.calibrate(songs) first."
-    )
+        if f"{name} {what}" in answers:
+            return answers[f"{name} {what}"].to_numpy(object)
+    if getattr(ear, "levels", ()):
+        raise ValueError(
+            f"Where the levels of the measure {name!r} part is not known: Judge.calibrate(songs) "
+            "first."
+        )
+    return None
 
 
 def _answer(ear, clips, measured):
