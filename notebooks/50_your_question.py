@@ -31,7 +31,7 @@
 # %% tags=["parameters"]
 model = "organism"
 concept = "instrument"  # one that comes ready, or a CSV file: level, word, prompt
-depth = 0.57  # where to push: 0 is the first block, 1 the last
+depth = 0.57  # where to read and push: 0 is the first block, 1 the last
 strengths = [0.15, 0.3, 0.5, 0.8]  # one is chosen
 seconds = 2.0
 sung = 108  # songs, dealt to the levels
@@ -188,22 +188,23 @@ show.player_grid(players, m.sample_rate)
 # %% [markdown]
 # ## Can it be read inside, beyond the words' embeddings?
 #
-# A linear probe of the blocks, tested on words that it never saw; the block is chosen inside the
-# split. Beside it the same probe of what needs no block. The *stream without text* hears
+# A linear probe of one block, which no score has chosen, tested on words that it never saw. Beside
+# it the same probe of what needs no block. The *stream without text* hears
 # the music alone: what it gives, the model knows of the sound.
 
 
 # %%
 def inside(name, stream):
-    """Every block of a stream, averaged over frames."""
+    """One block's activations in a stream, averaged over frames."""
+    site = activations.at(models[name], depth)
     how = {"stream": stream, "reduce": "mean", "progress": False}
-    return activations.capture(models[name], songs[name], "resid.*", **how)
+    return activations.capture(models[name], songs[name], site, **how)[site]
 
 
 def read(name):
     """Share of each family's prompts that every probe names rightly."""
     prompts = list(tables[name]["prompt"])
-    spaces = {"blocks": inside(name, "cond")}
+    spaces = {"block": inside(name, "cond")}
     spaces["static embeddings"] = probes.static(models[name], prompts)
     spaces["bag of words"] = probes.bag(prompts)
     spaces["stream without text"] = inside(name, "uncond")
@@ -340,7 +341,7 @@ show.table(rules.trust(numbers[model], null, null_subjects, own=smallest))
 # Songs that follow words may do so out of habit; what a probe reads may be there without being used.
 # A direction that moves songs of other words is used. None of it says that the concept is *one* thing
 # for the model, as [chapter 35](35_understanding) asks of emotion. Where the embeddings give as much as
-# the blocks, a probe tells about words; where the stream without text gives as much, about the sound.
+# the block, a probe tells about words; where the stream without text gives as much, about the sound.
 # A judge is the weakest link: of the instrument's we know how often it is right, of yours find out.
 # A model that judges itself is no witness for what people hear.
 #

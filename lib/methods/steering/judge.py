@@ -33,7 +33,7 @@ class Itself(listeners.Listener):
     model : Model
     concept : Concept
     words : int
-        Of each level, at most.
+        Of each level, at most, each of a family of its own.
     """
 
     name = "itself"
@@ -41,7 +41,7 @@ class Itself(listeners.Listener):
     def __init__(self, model: Model, concept: Concept, words: int = 4):
         self.model = model
         self.levels = concept.levels
-        first = concept.table.drop_duplicates("word").groupby("level", sort=False)
+        first = concept.table.drop_duplicates("family").groupby("level", sort=False)
         self._asked = first.head(check.count("words", words, 2)).reset_index(drop=True)
         self._families = dict(zip(concept.table["prompt"], concept.table["family"], strict=True))
 
@@ -54,6 +54,8 @@ class Itself(listeners.Listener):
         found = np.full((len(clips), len(self._asked)), np.nan)
         for k, row in enumerate(self._asked.itertuples()):
             others = np.flatnonzero(own != row.family)
+            if not len(others):
+                continue
             under = clips[others].under([row.prompt] * len(others))
             found[others, k] = -self.model.cross_entropy(under)
         by_level = pd.DataFrame(found.T).groupby(self._asked["level"], sort=False).mean().T
