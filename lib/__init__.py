@@ -13,7 +13,7 @@ cache     -                                               what is kept on disk: 
 musicgen  check cache                                     a MusicGen: load, run, read, change
 organism  check cache                                     worlds whose truth is known
 hearing   stats check cache organism                      what is heard: acoustics, listeners
-prompts   check organism                                  what is asked: sets of prompts
+prompts   check organism                                  what is asked: prompts, concepts
 scale     check cache musicgen                            the same work on many machines
 methods   stats check cache musicgen organism hearing     probes, SAEs, causes, steering, validation
           prompts scale
@@ -26,8 +26,8 @@ book      stats check cache musicgen organism hearing     chapters: set-up, find
 ========  ==============================================  ==========================================
 
 Short names for what a chapter uses most, whatever room it is in: ``from lib import model,
-activations, probes, sae, features, harvest, causal, steering, concepts, listeners, datasets, show, results``
-(:data:`NAMES`).
+activations, probes, sae, features, harvest, causal, steering, concepts, listeners, datasets, show,
+results`` (:data:`NAMES`).
 
 >>> from lib import activations, model
 >>> m = model.load("organism")

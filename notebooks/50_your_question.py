@@ -75,6 +75,7 @@ from lib.book import chapter, rules
 # jazz,bebop,a bebop quartet with a lively theme
 # ```
 #
+# which `concepts.Concept.read("jazz.csv", judge=swings)` reads, too, if you have a judge.
 # `danceable` is any function of a clip's audio and sample rate that returns a number (then levels
 # go from low to high), or one number a level. Two words a level are the least; words that share a
 # part count as one, because what is found with *guitar* is no surprise with *acoustic guitar*. Put
@@ -189,8 +190,8 @@ show.player_grid(players, m.sample_rate)
 # ## Can it be read inside, beyond the words' embeddings?
 #
 # A linear probe of one block, which no score has chosen, tested on words that it never saw. Beside
-# it the same probe of what needs no block. The *stream without text* hears
-# the music alone: what it gives, the model knows of the sound.
+# it the same probe of what needs no block. The *stream without text* hears the music alone: what it
+# gives, the model knows of the sound.
 
 
 # %%

@@ -32,13 +32,13 @@ class Instruments:
         neutral = prompts.crossed("neutral", check.count("n", n), language, seed=PROMPT_SEED)
         asked = list(neutral["prompt"])
         songs = model.generate(asked, seconds, SONG_SEED, keep=True, progress=False)
-        described = timbre.describe(songs.audio, songs.sample_rate)
+        described = timbre.describe(songs.mono, songs.sample_rate)
         self._recogniser = timbre.Recogniser(described, neutral["instrument"])
         self.reliability = self._recogniser.reliability
 
     def recognised(self, clips: Clips) -> list[bool]:
         """Whether the instrument of each prompt is heard; true where the prompt names none."""
-        heard = self._recogniser.recognised(clips.audio, clips.sample_rate)
+        heard = self._recogniser.recognised(clips.mono, clips.sample_rate)
         asked = [_instrument(prompt) for prompt in clips.prompts]
         return [a is None or a == h for a, h in zip(asked, heard, strict=True)]
 
