@@ -306,14 +306,12 @@ middle_of = {
 # %%
 def placing(found, set_aside):
     """How far words are placed rightly, block by block, with or without the strongest cue."""
+    places = understanding.places(found.words["emotion"])
     rows = []
     for states, ends in zip(found.states, found.ends, strict=True):
-        rest = (
-            understanding.without_strongest(states, ends) if set_aside else states
-        )
-        places = understanding.places(found.words["emotion"])
-        placed = understanding.placed(rest, places)
-        rows.append(rules.interval(placed))
+        if set_aside:
+            states = understanding.without_strongest(states, ends)
+        rows.append(rules.interval(understanding.placed(states, places)))
     return range(len(rows)), rows
 
 

@@ -1,6 +1,5 @@
 """A bank of emotion words, and prompts that differ in nothing but the word."""
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +7,7 @@ import pandas as pd
 
 from ... import check
 from ...musicgen.model import Model
-from ...organism import captions, world
+from ...organism import captions
 from ...prompts import TEMPLATES, wording
 
 #: What stands in for an emotion word where none is to be said.
@@ -53,10 +52,7 @@ def on_the_circle(model: Model) -> pd.DataFrame:
     pd.DataFrame
         Columns word, valence and arousal (a place on the unit circle).
     """
-    read = list(wording.CIRCUMPLEX)
-    if world.of(model.name):
-        language = set(itertools.chain.from_iterable(captions.EMOTION_WORDS.values()))
-        read = [word for word in read if word in language]
+    read = [word for word in wording.CIRCUMPLEX if not model.unread([word])]
     angles = np.deg2rad([wording.CIRCUMPLEX[word] for word in read])
     return pd.DataFrame({"word": read, "valence": np.cos(angles), "arousal": np.sin(angles)})
 
