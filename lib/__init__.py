@@ -17,7 +17,8 @@ prompts   check organism                                  what is asked: prompts
 scale     check cache musicgen                            the same work on many machines
 methods   stats check cache musicgen organism hearing     probes, SAEs, causes, steering, validation
           prompts scale
-rated     stats check cache musicgen organism methods     music that people rated
+rated     stats check cache musicgen organism hearing     music that people rated
+          methods
 factory   check cache musicgen organism                   trains the organisms; nobody imports it
 pages     stats check cache musicgen organism hearing     what a reader sees and plays
           prompts methods

@@ -40,6 +40,8 @@ draws = 10  # random directions
 judged = 400  # rendered clips that judges are judged on
 seconds = 3.0
 ears = ["spectra", "cues"]  # there are "corpus", "vibenet", "clap"
+rated_music = ""  # a folder that chapter 40 reads, such as DEAM: one more judge learns from it
+rated_songs = ""  # a folder of a MusicGen's songs that people rated: the judges are asked of them
 beside = ["organism-habit", "organism-shuffled"]
 seed = 900
 
@@ -52,6 +54,7 @@ from IPython.display import Markdown, display
 
 from lib import (
     activations,
+    datasets,
     listeners,
     prompts,
     results,
@@ -64,7 +67,10 @@ from lib.book import chapter, rules
 # %%
 models = chapter.models(model, beside)
 m = models[model]
-judges = {name: steering.Judge(singer, ears) for name, singer in models.items()}
+third = [datasets.RatedListener(datasets.load(f)) for f in [rated_music] if f]
+judges = {
+    name: steering.Judge(singer, [*ears, *third]) for name, singer in models.items()
+}
 judge = judges[model]
 PAIRS = {"sad → happy": ("sad", "happy"), "calm → energetic": ("calm", "energetic")}
 LEARNING, CHOOSING, TRYING = range(3)
@@ -112,7 +118,7 @@ def direction(name, pair, method):
 # %%
 def trust(name):
     """How reliable the judges are on what a model's codec plays."""
-    settings = {"names": tuple(ears), "codec": models[name], "seconds": seconds}
+    settings = {"names": (*ears, *third), "codec": models[name], "seconds": seconds}
     return listeners.reliability(judged, **settings)
 
 
@@ -127,6 +133,19 @@ rows = reliability[model][reliability[model]["audio"] == "codec"].drop(
 show.table(
     rows.assign(bar=rows["what"].map(listeners.BARS)), "Judges on held-out music"
 )
+
+# %% [markdown]
+# All that music is rendered. Whoever has songs of a MusicGen that people rated
+# (`rated_songs`) asks the judges of them, too, and a judge that people do not agree with has no
+# voice either. With `rated_music`, one more judge must agree, which learned from recordings that
+# people rated.
+
+# %%
+for folder in filter(None, [rated_songs]):
+    people = datasets.heard(judge.ears.values(), datasets.load(folder))
+    agreed = all(listeners.trusted(people).values())
+    heard_well = {name: told and agreed for name, told in heard_well.items()}
+    display(show.table(people, "Judges on songs that people rated"))
 
 # %% [markdown]
 # ## Effect against cost

@@ -357,7 +357,7 @@ question = (
 )
 sizes = [results.finding(question, model, "nats a token", cost)]
 found = rules.findings(verdicts, smallest)
-results.record("50_your_question", model, [*found, *sizes])
+results.record("50_your_question", m, [*found, *sizes])
 
 # %%
 answers = "; ".join(

@@ -126,7 +126,7 @@ TONE = (0.3 * np.sin(np.arange(32_000) / 9)).astype(np.float32)
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (np.stack([TONE, TONE]), "one mono clip"),
+        (np.stack([TONE] * 3), "must be one clip"),
         (np.stack([TONE, TONE], axis=1), "samples seem to come before channels"),
         (np.full(16_000, np.nan), "NaN"),
         (TONE[:100], "at least one second"),

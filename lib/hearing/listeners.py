@@ -677,7 +677,7 @@ def _clap(source):
 def reliability(
     n: int = 400,
     training: int = TRAINING_CLIPS,
-    names: Iterable[str] = ("cues", "corpus", "vibenet"),
+    names: Iterable[str | Listener] = ("cues", "corpus", "vibenet"),
     codec=None,
     seconds: float = corpus.SECONDS,
 ) -> pd.DataFrame:
@@ -689,7 +689,8 @@ def reliability(
     ----------
     n, training : int
         Held-out clips; clips the listeners learned from.
-    names : iterable of str
+    names : iterable of str or Listener
+        As :func:`get` takes them.
     codec : Model, optional
         Play the same music through this model's codec too: its own kind of audio.
     seconds : float
@@ -701,7 +702,9 @@ def reliability(
         Columns listener, audio ("rendered" or "codec"), what ("valence": rank correlation,
         "arousal", "emotion": accuracy on clear clips), estimate.
     """
-    names = check.texts("names", names)
+    names = tuple(names)
+    if not names:
+        check.refuse(ValueError, "names", "one listener or more", names)
     seconds = check.number("seconds", seconds, 1.0, corpus.SECONDS)
     known_by = n, training, *names, _content(codec), seconds
     if known_by not in _RELIABILITY:
@@ -735,15 +738,16 @@ def trusted(found: pd.DataFrame) -> dict[str, bool]:
     Parameters
     ----------
     found : pd.DataFrame
-        From :func:`reliability`. Where there is a codec, its audio counts.
+        From :func:`reliability`, or of songs that people rated (``rated.heard``). Where there is a
+        codec, its audio counts.
 
     Returns
     -------
     dict
         Listener -> bool.
     """
-    kind = "codec" if (found["audio"] == "codec").any() else "rendered"
-    found = found[found["audio"] == kind]
+    if (found["audio"] == "codec").any():
+        found = found[found["audio"] == "codec"]
     voices = {}
     for row in found.itertuples():
         above = row.estimate.low >= BARS[row.what]

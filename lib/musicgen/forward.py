@@ -624,6 +624,7 @@ def _may_run_another(kind) -> None:
 
 for _kind in (
     audiocraft.modules.conditioners.T5Conditioner,
+    audiocraft.modules.conditioners.WaveformConditioner,
     audiocraft.modules.transformer.StreamingTransformer,
     audiocraft.modules.transformer.StreamingTransformerLayer,
     audiocraft.modules.transformer.StreamingMultiheadAttention,

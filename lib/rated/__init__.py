@@ -37,12 +37,13 @@ own pages and their users give them (each module says which). Files:
 - ``excerpts`` (songs through a model), ``descriptors`` (plain features as baselines),
   ``prediction`` (ratings read for artists unseen, of the same set or another), ``agreement`` (how
   well), ``reliability`` (how well at best: raters disagree), ``following`` (features and
-  directions)
+  directions), ``ear`` (a listener that learned from ratings)
 """
 
 from .agreement import PUBLISHED, ccc, correlation, estimate, over_time, r2
 from .dataset import Dataset, Split
 from .deam import DEAM
+from .ear import RatedListener, heard
 from .errors import DatasetError
 from .excerpts import Excerpts, acts, by_song, by_step, rated_steps, read
 from .folder import Folder
@@ -73,6 +74,7 @@ __all__ = [
     "Excerpts",
     "Folder",
     "PMEmo",
+    "RatedListener",
     "Split",
     "acts",
     "aligned",
@@ -83,6 +85,7 @@ __all__ = [
     "correlation",
     "direction",
     "estimate",
+    "heard",
     "held_out",
     "load",
     "make",
