@@ -31,6 +31,46 @@ def test_released_format(folder):
     assert np.array_equal(alone.tokens[0], clips.tokens[1])
 
 
+@pytest.fixture
+def training(folder, tmp_path):
+    """The same model as audiocraft's trainer writes it, with all else that is in such a file."""
+    copy = copied(folder, tmp_path / "experiment")
+    state = torch.load(copy / "state_dict.bin", weights_only=False)
+    package = {
+        "best_state": {"model": state["best_state"]},
+        "fsdp_best_state": {},
+        "xp.cfg": OmegaConf.create(state["xp.cfg"]),
+        "optimizer": {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 1e-4}]},
+        "history": [{"train": {"ce": 4.1}}],
+    }
+    for file in loading.FILES:
+        (copy / file).unlink()
+    return copy, package
+
+
+def test_a_training_checkpoint_is_what_is_exported_from_it(training, folder):
+    copy, package = training
+    torch.save(package, copy / loading.TRAINING)
+    exported = model.load(str(folder), "cpu").identity(audio=True)
+    assert model.load(str(copy), "cpu").identity(audio=True) == exported
+    # as fully sharded training keeps them
+    best = package["best_state"]
+    torch.save({**package, "best_state": {}, "fsdp_best_state": best}, copy / loading.TRAINING)
+    assert model.load(str(copy), "cpu").identity(audio=True) == exported
+
+
+def test_training_checkpoints_that_cannot_be_read(training):
+    copy, package = training
+    for change, message in (
+        ({"best_state": {}}, "written before the first validation"),
+        ({"best_state": Malicious()}, "holds more than weights"),
+        ({"xp.cfg": {"compression_model_checkpoint": "/tmp/own.th"}}, "is not on the hub"),
+    ):
+        torch.save({**package, **change}, copy / loading.TRAINING)
+        with pytest.raises(model.ModelError, match=message):
+            model.load(str(copy), "cpu")
+
+
 def test_audiogen(tmp_path):
     m = model.load(str(released.write_audiogen(tmp_path)), "cpu")
     assert (m.sample_rate, m.frame_rate, m.max_seconds) == (16_000, 50.0, 10.0)

@@ -31,6 +31,10 @@ T5Conditioner = audiocraft.modules.conditioners.T5Conditioner
 
 RELEASED = tuple(sizing.SHAPES)
 FILES = ("state_dict.bin", "compression_state_dict.bin")
+#: What audiocraft's trainer writes into an experiment's folder.
+TRAINING = "checkpoint.th"
+#: How its configuration begins a reference to a codec on the hub.
+PRETRAINED = "//pretrained/"
 #: Files of a text encoder, and of a codec, on the hub.
 T5_FILES = ("*.json", "*.model", "model.safetensors")
 CODEC_FILES = ("*.json", "model.safetensors")
@@ -75,11 +79,11 @@ def load(
     name : str
         An organism ("organism", "organism-decoupled", "organism-shuffled"), a released model
         ("facebook/musicgen-small", "facebook/musicgen-stereo-melody", ...), any other on the hub
-        ("owner/name"; "facebook/audiogen-medium" sings no music), or a folder: in
-        audiocraft's checkpoint format, or as ``transformers`` saves one with its processor. A
-        folder in audiocraft's format may also hold what its checkpoint refers to (``t5-base/``,
-        ``facebook/encodec_32khz/``, as Hugging Face folders); what it does not hold is fetched from
-        the hub.
+        ("owner/name"; "facebook/audiogen-medium" sings no music), or a folder: in audiocraft's
+        checkpoint format, as its trainer writes one (``checkpoint.th``), or as ``transformers``
+        saves one with its processor. A folder in audiocraft's formats may also hold what its
+        checkpoint refers to (``t5-base/``, ``facebook/encodec_32khz/``, as Hugging Face folders);
+        what it does not hold is fetched from the hub.
     device : str, optional
         "cpu", "cuda", "cuda:1", "mps"; by default the best there is.
     dtype : str, optional
@@ -166,6 +170,8 @@ def _load_folder(name, folder, device, dtype):
     """In whichever format."""
     if converted.is_one(folder):
         return _load_converted(name, folder, device, dtype)
+    if (folder / TRAINING).is_file() and not (folder / FILES[0]).exists():
+        return _load_training(name, folder, device, dtype)
     files = {file: _in_folder(folder, file) for file in FILES}
     return _load_released(name, files, device, dtype)
 
@@ -277,6 +283,45 @@ def _load_released(name, files, device, dtype):
     sizing.check(name, weights, device, sum(Path(file).stat().st_size for file in files.values()))
     state = _read(files["state_dict.bin"], ("best_state", "xp.cfg"))
     package = _read(files["compression_state_dict.bin"], ())
+    return _assembled(name, files, state, package, folder, device, dtype)
+
+
+def _load_training(name, folder, device, dtype):
+    """A checkpoint of audiocraft's trainer: its best weights, as ``audiocraft.utils.export`` takes
+    them.
+    """
+    file = folder / TRAINING
+    sizing.check(name, 0, device, file.stat().st_size)
+    package = _read(file, ("best_state", "xp.cfg"))
+    best = package.get("fsdp_best_state") or package["best_state"]
+    if not isinstance(best, dict) or not best.get("model"):
+        raise ModelError(
+            f"{file} holds no best weights: it was written before the first validation. Take one "
+            "that was written later."
+        )
+    state = {"best_state": best["model"], "xp.cfg": package["xp.cfg"]}
+    files = {FILES[0]: file, FILES[1]: folder / FILES[1]}
+    if files[FILES[1]].is_file():
+        codec = _read(files[FILES[1]], ())
+    else:
+        files[FILES[1]] = file
+        codec = {"pretrained": _trained_on(file, state["xp.cfg"])}
+    return _assembled(name, files, state, codec, folder.absolute(), device, dtype)
+
+
+def _trained_on(file, configuration):
+    """The codec whose tokens a model was trained on, by its name on the hub."""
+    reference = str(OmegaConf.create(configuration).get("compression_model_checkpoint"))
+    if not reference.startswith(PRETRAINED):
+        raise ModelError(
+            f"{file} was trained on the codec {reference}, which is not on the hub. Put it beside "
+            f"as {FILES[1]} (audiocraft.utils.export.export_encodec writes it)."
+        )
+    return reference.removeprefix(PRETRAINED)
+
+
+def _assembled(name, files, state, package, folder, device, dtype):
+    """A model from the contents of a checkpoint's two files."""
     cfg = _configuration(name, state, folder, device, dtype)
     lm = _language_model(name, files["state_dict.bin"], state, cfg)
     codec = _codec(package, files["compression_state_dict.bin"], folder, device)
