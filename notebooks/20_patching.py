@@ -22,8 +22,10 @@
 # the share of the difference between both runs that comes back: 0 nothing, 1 all of it.
 # **Hypothesis.** Text enters through cross-attention and nowhere else: patching `cross.i` at some
 # block brings back most of it. **Prediction and control.** Models whose words mean something predict
-# their music better under its own prompt, habit or not; `organism-shuffled` and an untrained model do
-# not, so there is nothing to place.
+# their music better under its own prompt, habit or not; `organism-shuffled` does not, so there is
+# nothing to place. Of an untrained model the same was foretold, and it was wrong: weights in random
+# order read the prompt, too, and what such a model plays is likeliest under it. That a word changes
+# a prediction is not yet that it means something, so the criterion is struck.
 
 # %% tags=["parameters"]
 model = "organism"
