@@ -81,6 +81,12 @@ def test_unknown_listeners_are_refused(wrong, message):
         listeners.get(**wrong)
 
 
+@pytest.mark.parametrize(("names", "message"), [("cues", "list of listeners"), ([], "or more")])
+def test_reliability_is_asked_of_a_list(names, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        listeners.reliability(60, CLIPS, names)
+
+
 def test_a_listener_is_one_however_it_is_asked_for(monkeypatch):
     monkeypatch.setattr(listeners.get, "__defaults__", (CLIPS, listeners.Clap.SOURCE, None, ()))
     assert listeners.get("cues") is listeners.get("cues", CLIPS) is listeners.get("cues", n=CLIPS)

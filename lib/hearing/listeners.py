@@ -97,7 +97,7 @@ def corpus_features(
         "causes": table[[*CUES, "instrument", "clip_seed"]],
         "code": cache.code(music, world, corpus.render, corpus.sample, acoustics, features),
         "seconds": corpus.SECONDS,
-        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "libraries": _versions(),
     }
 
     def compute():
@@ -128,7 +128,7 @@ def foreign_spectra(n: int, seed: int, codec=None) -> tuple[np.ndarray, pd.DataF
         "code": cache.code(foreign, music, world, spectra),
         "codec": _content(codec),
         "seconds": EXCERPT,
-        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "libraries": _versions(),
     }
 
     def compute():
@@ -159,7 +159,7 @@ def corpus_timbres(n: int, seed: int, codec=None) -> tuple[np.ndarray, np.ndarra
         "code": cache.code(music, world, corpus.render, corpus.sample, timbre),
         "codec": _content(codec),
         "seconds": EXCERPT,
-        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "libraries": _versions(),
     }
 
     def compute():
@@ -167,6 +167,11 @@ def corpus_timbres(n: int, seed: int, codec=None) -> tuple[np.ndarray, np.ndarra
         return timbre.describe(*played(audio[:, : round(EXCERPT * music.SAMPLE_RATE)], codec))
 
     return cache.keep("hearing/timbre", what, compute), table["instrument"].to_numpy()
+
+
+def _versions():
+    """Of the libraries that rendered music and its measures follow from."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
 def played(audio: np.ndarray, codec=None) -> tuple[np.ndarray, int]:
@@ -702,6 +707,8 @@ def reliability(
         Columns listener, audio ("rendered" or "codec"), what ("valence": rank correlation,
         "arousal", "emotion": accuracy on clear clips), estimate.
     """
+    if isinstance(names, str):
+        check.refuse(TypeError, "names", "a list of listeners", names, "Write [name] for one.")
     names = tuple(names)
     if not names:
         check.refuse(ValueError, "names", "one listener or more", names)

@@ -120,7 +120,7 @@ def load(
         return _load_released(name, files, device, dtype)
     if str(name) == "facebook/musicgen-style":
         raise ModelError(f"{name} cannot be read. {STYLE}")
-    if re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(name)):
+    if names_repository(name):
         return _load_folder(str(name), _model_folder(str(name)), device, dtype)
     raise ModelError(f"Unknown model {name!r}.{_known(str(name))}")
 
@@ -143,6 +143,11 @@ def shipped() -> list[str]:
     )
 
 
+def names_repository(name):
+    """Whether it is the name of a repository on the hub: "owner/name"."""
+    return re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(name)) is not None
+
+
 def revision(name: str) -> str | None:
     """The commit on the hub of a model that was fetched from there.
 
@@ -156,7 +161,7 @@ def revision(name: str) -> str | None:
     str, optional
         None of an organism, of a folder, and of what this machine's cache does not hold.
     """
-    if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(name)) or Path(name).is_dir():
+    if not names_repository(name) or Path(name).is_dir():
         return None
     for file in (FILES[0], "config.json"):
         cached = huggingface_hub.try_to_load_from_cache(name, file)

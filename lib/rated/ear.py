@@ -7,7 +7,6 @@ MusicGen's songs should also have heard real music, as people hear it.
 
 from collections.abc import Iterable
 
-import numpy as np
 import pandas as pd
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold
@@ -21,7 +20,7 @@ from .agreement import correlation, estimate
 from .dataset import Dataset
 from .errors import DatasetError
 from .labels import AXES
-from .prediction import held_out
+from .prediction import ALPHAS, held_out
 
 #: Seconds that are heard of each song, from its middle.
 SECONDS = 15.0
@@ -69,7 +68,7 @@ class RatedListener(listeners.Listener):
                 f"arousal. A listener needs {FEWEST} to learn from: give a larger set."
             )
         described = spectra.describe(_middles(rated, songs, seconds), spectra.RATE)
-        ratings = songs[list(AXES)].to_numpy(float)
+        ratings = songs[AXES].to_numpy(float)
         ratings = (ratings - ratings.mean(0)) / ratings.std(0)
         groups = songs["group"].to_numpy()
         predicted = held_out({"spectra": described}, ratings, groups, FOLDS)["spectra"]
@@ -80,12 +79,12 @@ class RatedListener(listeners.Listener):
         errors = (predicted - ratings).std(0, ddof=1)
         self.error = dict(zip(AXES, errors.tolist(), strict=True))
         folds = list(GroupKFold(FOLDS).split(described, groups=groups))
-        ridge = RidgeCV(np.logspace(-1, 6, 15), cv=folds)
+        ridge = RidgeCV(ALPHAS, cv=folds)
         self._regression = make_pipeline(StandardScaler(), ridge).fit(described, ratings)
 
     def answer(self, audio, sample_rate):
         places = self._regression.predict(spectra.describe(audio, sample_rate))
-        answers = pd.DataFrame(places, columns=list(AXES))
+        answers = pd.DataFrame(places, columns=AXES)
         answers["emotion"], _ = world.name_emotion(places)
         return answers
 
@@ -135,7 +134,7 @@ def heard(
 def _usable(rated):
     """Songs that are whole and rated on both axes."""
     songs = rated.songs
-    there = songs["seconds"].notna() & songs[list(AXES)].notna().all(axis=1)
+    there = songs["seconds"].notna() & songs[AXES].notna().all(axis=1)
     return songs[there].reset_index(drop=True)
 
 

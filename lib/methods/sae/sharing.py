@@ -95,7 +95,7 @@ def pull(repository: str, name: str):
 
 
 def _check_names(repository, name):
-    if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(repository)):
+    if not loading.names_repository(repository):
         check.refuse(ValueError, "repository", "'owner/name' on the hub", repository)
     if not re.fullmatch(r"\w[\w./-]*", str(name)):
         check.refuse(ValueError, "name", "what the SAE is called there, such as 'resid.4'", name)
