@@ -146,6 +146,6 @@ show.table(sources, caption) if len(sources) else None
 # ## Run it yourself
 #
 # `make lab` opens these pages as notebooks. To ask about your own MusicGen, run
-# `make notebooks MODEL=facebook/musicgen-small`, or pass a folder with a checkpoint in audiocraft's
-# format. Its results then stand beside these. Somebody with a larger machine can
+# `make notebooks MODEL=facebook/musicgen-small`, or pass a folder with a checkpoint, in
+# audiocraft's format or as `transformers` saves one. Its results then stand beside these. Somebody with a larger machine can
 # [send theirs](41_real_musicgen).
