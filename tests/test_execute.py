@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from datetime import datetime
 from pathlib import Path
 
 import jupytext
@@ -26,6 +27,14 @@ print(model, n)
 """
 
 
+class Noon(datetime):
+    """A clock that stands still."""
+
+    @classmethod
+    def now(cls, zone=None):
+        return datetime(2026, 1, 1, 12, tzinfo=zone)
+
+
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
     """Two notebooks executed without a kernel; the list of what ran, with its parameters."""
@@ -36,6 +45,8 @@ def runs(tmp_path, monkeypatch):
     monkeypatch.setattr(execute, "NOTEBOOKS", notebooks)
     monkeypatch.setattr(provenance, "library", lambda: {"code": "as it is"})
     monkeypatch.setattr(cache, "ROOT", tmp_path / "artifacts")
+    # findings are dated, and the index follows from them: the clock stands still between two runs
+    monkeypatch.setattr(provenance, "datetime", Noon)
     done = []
 
     def without_a_kernel(notebook, unfinished, values, **settings):
