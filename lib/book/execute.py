@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from .. import cache
 from ..organism import world
-from . import findings, others, provenance
+from . import findings, kernels, others, provenance
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
@@ -190,7 +190,7 @@ def run(
     def work(name):
         return _executed(name, plans[name], identity, out / f"{name}.ipynb")
 
-    with _environment(jobs):
+    with _environment(jobs), kernels.forked():
         done = _in_order(list(plans), work, jobs)
     for name in plans:
         _refresh(out / f"{name}.ipynb")
