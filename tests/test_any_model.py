@@ -17,8 +17,8 @@ TINY = {
         "clips_each": 4,
         "clips_codec": 3,
         "samples": 10,
-        "clips_training": 80,
-        "clips_held_out": 30,
+        "clips_training": 40,
+        "clips_held_out": 15,
         "seconds": 2.0,
     },
     "03_emotion_geometry": {

@@ -8,6 +8,7 @@ provenance where a result comes from: weights, precision, device, code, rules, v
 others     what other models gave, beside the one that a page is about
 packs      results as one file that travels: exported here, imported elsewhere
 execute    run the notebooks that changed
+kernels    their kernels, forked from one process that has imported everything
 build      from executed notebooks to HTML pages
 ========== =========================================================================================
 
