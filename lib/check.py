@@ -223,11 +223,14 @@ def selector(name: str, which, n: int) -> np.ndarray:
 
 # ------------------------------------------------------------------------------------------- labels
 def missing(values) -> np.ndarray:
-    """Which values are missing: None, NaN, NA, NaT, or an empty text. Missing is no class."""
+    """Which values are missing: None, NaN, NA, NaT, or a text without letters. Missing is no class."""
     values = pd.Series(_objects(values))
-    return (
-        values.isna() | (values.map(lambda value: isinstance(value, str) and value == ""))
-    ).to_numpy(bool)
+    blank = values.map(lambda value: isinstance(value, str) and not value.strip())
+    return (values.isna() | blank).to_numpy(bool)
+
+
+#: What text a missing value becomes where a list is turned into text: by numpy, of text and NaN.
+WAS_MISSING = ("nan", "NaN", "None", "<NA>", "NaT")
 
 
 def labels(name: str, values, n: int | None = None) -> np.ndarray:
@@ -242,7 +245,7 @@ def labels(name: str, values, n: int | None = None) -> np.ndarray:
     if listed.ndim != 1 or (n is not None and len(listed) != n):
         wanted = "one label a row" if n is None else f"one label for each of {n} rows"
         raise ValueError(f"{name} must hold {wanted}. Got shape {np.shape(values)}.")
-    gone = missing(listed)
+    gone = missing(listed) | [isinstance(value, str) and value in WAS_MISSING for value in listed]
     if gone.any():
         rows = ", ".join(map(str, np.flatnonzero(gone)[:5]))
         raise ValueError(

@@ -305,10 +305,17 @@ def _pearson(x, y):
 
 def proportion(successes) -> Estimate:
     """Share of true values with Wilson's interval (Wilson 1927), which stays honest near 0 and
-    1."""
-    successes = np.asarray(successes, dtype=bool)
-    if not len(successes):
+    1. A value that is neither true nor false (NaN, 2) is refused."""
+    given = np.asarray(successes)
+    if not len(given):
         raise ValueError("A proportion needs at least one observation.")
+    if not np.isin(given, (0, 1)).all():
+        odd = given[~np.isin(given, (0, 1))][0]
+        raise ValueError(
+            f"A proportion is of values that are true or false (1 or 0). Got {odd!r}: "
+            "drop what is missing, and compare numbers with a threshold."
+        )
+    successes = given.astype(bool)
     low, high = proportion_confint(successes.sum(), len(successes), method="wilson")
     return Estimate(float(successes.mean()), float(low), float(high), len(successes))
 
@@ -453,5 +460,8 @@ def _over_pairs(weight, matrix):
 
 def correct(p_values, method: str = "holm") -> np.ndarray:
     """p-values corrected for multiple comparisons ("holm", "fdr_bh", ... as in statsmodels'
-    multipletests)."""
-    return multipletests(np.asarray(p_values, float), method=method)[1]
+    multipletests). NaN stays NaN and counts as a comparison."""
+    p_values = np.asarray(p_values, float)
+    if ((p_values < 0) | (p_values > 1)).any():
+        raise ValueError(f"p-values must lie between 0 and 1. Got {p_values.tolist()}.")
+    return multipletests(p_values, method=method)[1]

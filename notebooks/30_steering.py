@@ -40,6 +40,7 @@ draws = 10  # random directions
 judged = 400  # rendered clips that judges are judged on
 seconds = 3.0
 ears = ["spectra", "cues"]  # there are "corpus", "vibenet", "clap"
+judging = {}  # what else differs from steering.Judge
 rated_music = ""  # a folder that chapter 40 reads, such as DEAM: one more judge learns from it
 rated_songs = ""  # a folder of a MusicGen's songs that people rated: the judges are asked of them
 beside = ["organism-habit", "organism-shuffled"]
@@ -69,7 +70,8 @@ models = chapter.models(model, beside)
 m = models[model]
 third = [datasets.RatedListener(datasets.load(f)) for f in [rated_music] if f]
 judges = {
-    name: steering.Judge(singer, [*ears, *third]) for name, singer in models.items()
+    name: steering.Judge(singer, [*ears, *third], **judging)
+    for name, singer in models.items()
 }
 judge = judges[model]
 PAIRS = {"sad → happy": ("sad", "happy"), "calm → energetic": ("calm", "energetic")}

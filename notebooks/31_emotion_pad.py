@@ -36,6 +36,7 @@ calibrated_on = 12  # songs
 songs = 6  # songs that move over the whole grid
 on_page = 2  # of these, how many can be played here
 side = 5  # points of the grid along one axis
+judging = {"ears": ("corpus",)}  # what differs from steering.Judge
 beside = ["organism-shuffled"]
 seconds = 4.0
 seed = 930
@@ -81,8 +82,7 @@ def plain(name):
 neutral = plain(model)
 settings = {"seconds": seconds, "seed": seed}
 judges = {
-    name: steering.Judge(singer, ears=("corpus",))
-    for name, singer in models.items()
+    name: steering.Judge(singer, **judging) for name, singer in models.items()
 }
 
 

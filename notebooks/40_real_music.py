@@ -57,6 +57,7 @@ strengths = [0.08, 0.16]  # rising; and the same downwards
 n = 12  # prompts steered
 lots = 3  # directions between halves drawn by lot
 sung_seconds = 3.0
+judging = {}  # what differs from steering.Judge
 seed = 940
 
 # %%
@@ -350,7 +351,7 @@ for axis, features in follow.items():
 # strength (the mean norm of the activations).
 
 # %%
-judge = steering.Judge(m)
+judge = steering.Judge(m, **judging)
 neutral = prompts.crossed("neutral", n, chapter.language(model), seed)
 neutral = list(neutral["prompt"])
 settings = {"seconds": sung_seconds, "seed": seed, "progress": False}

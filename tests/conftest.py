@@ -9,7 +9,7 @@ import pytest
 
 ARTIFACTS = Path(tempfile.mkdtemp(prefix="book-artifacts-"))
 os.environ["BOOK_ARTIFACTS"] = str(ARTIFACTS)
-os.environ["BOOK_LISTENER_CLIPS"] = "160"
+os.environ["BOOK_LISTENER_CLIPS"] = "120"
 os.environ.setdefault("TQDM_MININTERVAL", "5")
 if (
     "PYTEST_XDIST_WORKER" in os.environ

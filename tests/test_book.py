@@ -23,6 +23,8 @@ WORDS = {
     "heard": 1,
     "seconds": 1.0,
 }
+#: What judges learn from: neutral songs for instruments, and rendered clips.
+JUDGING = {"n": 24, "seconds": 1.0}
 #: The notebooks with little work to do: every cell runs, on less.
 SMALL = {
     "00_meet_the_model": {"takes": 1, "seconds": 2.0},
@@ -114,6 +116,7 @@ SMALL = {
         "learned_from": 2,
         "strengths": [0.0, 0.16],
         "seconds": 1.0,
+        "judging": JUDGING,
         "judged": 12,
         "draws": 1,
         "beside": ["organism-shuffled"],
@@ -125,6 +128,7 @@ SMALL = {
         "on_page": 1,
         "side": 2,
         "seconds": 1.0,
+        "judging": {"ears": ["corpus"], **JUDGING},
     },
     "32_listening_test": {"items": 2, "learned_from": 2, "seconds": 1.0, "raters": 4},
     "35_understanding": {
@@ -139,6 +143,7 @@ SMALL = {
         "n": 2,
         "lots": 1,
         "sung_seconds": 1.0,
+        "judging": JUDGING,
     },
     "41_real_musicgen": {"clips": 3, "seconds": 1.0, "beside": ["organism-shuffled"]},
     "50_your_question": {
@@ -182,7 +187,10 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desktop", "phone"])
+DESKTOP, PHONE = (1280, 900), (390, 844)
+
+
+@pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
 def page(request, browser, site):
     """A page that keeps what went wrong, and reaches nothing but the book."""
     width, height = request.param
@@ -248,7 +256,9 @@ def test_pages_are_small(pages):
 
 
 @pytest.mark.parametrize("name", execute.names())
+@pytest.mark.parametrize("page", [PHONE], ids=["phone"], indirect=True)
 def test_page(name, page, site, executed):
+    """Opened on a phone, and in a window that is made wide."""
     page.goto(f"{site}/notebooks/{name}.html", wait_until="load")
     page.wait_for_timeout(500)
     cells = nbformat.read(executed / f"{name}.ipynb", 4).cells
@@ -256,8 +266,11 @@ def test_page(name, page, site, executed):
     figures = sum("application/vnd.plotly.v1+json" in o.get("data", {}) for o in outputs)
     assert page.locator(".js-plotly-plot .main-svg").count() >= figures
     assert page.locator(".js-plotly-plot").count() == figures
-    wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    assert wide <= 0, f"{wide} pixels too wide"
+    for width, height in (PHONE, DESKTOP):
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(300)
+        wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert wide <= 0, f"{wide} pixels too wide at {width}"
     assert page.wrong == []
 
 

@@ -199,6 +199,8 @@ def test_nothing_behind_the_deepest_site_runs(organism, sung):
         ({"delay": 4}, "delay must be"),
         ({"dtype": "int8"}, "dtype"),
         ({"reduce": "median"}, "reduce must be"),
+        ({"reduce": lambda x: 0}, "first axis has the . clips .* Got int"),
+        ({"reduce": lambda x: x.mean(0)}, r"first axis has the . clips .* Got \(\d+, 160\)"),
         ({"labels": {"emotion": ["sad"]}}, "one value for each of 3 clips"),
     ],
 )

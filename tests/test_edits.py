@@ -208,6 +208,8 @@ def test_many_clips_in_batches_keep_their_own_scale(organism):
         ({"site": "resid.0", "add": np.ones(160), "multiply": 2}, "exactly one"),
         ({"site": "resid.0", "add": np.ones(5)}, "160 numbers"),
         ({"site": "resid.0", "add": np.full(160, np.nan)}, "finite"),
+        ({"site": "resid.0", "ablate": np.zeros(160)}, "not zero .* 1 that span 0"),
+        ({"site": "resid.0", "project": np.ones((2, 160))}, "2 that span 1"),
         ({"site": "resid.0", "multiply": 2, "stream": "left"}, "stream"),
         ({"site": "resid.0", "multiply": 2, "scale": np.ones((1, 2, 3))}, "scale"),
     ],
@@ -216,6 +218,14 @@ def test_bad_edit(organism, wrong, message):
     with pytest.raises(ValueError, match=message), activations.edit(organism, Edit(**wrong)):
         pass
     assert organism.in_force == ()
+
+
+def test_a_factor_is_a_number(organism):
+    with (
+        pytest.raises(TypeError, match=r"multiply at resid\.0 must hold numbers\. Got '2'"),
+        activations.edit(organism, Edit("resid.0", multiply="2")),
+    ):
+        pass
 
 
 def test_edit_for_another_number_of_clips(organism, sung):

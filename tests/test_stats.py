@@ -146,6 +146,9 @@ def test_bad_input():
         stats.correlation([1, 2, 3], [1, 2])
     with pytest.raises(ValueError, match="at least one"):
         stats.proportion([])
+    for odd in ([1, 0, np.nan], [1, 2], [True, None]):
+        with pytest.raises(ValueError, match="true or false"):
+            stats.proportion(odd)
     with pytest.raises(ValueError, match="two groups"):
         stats.bootstrap_groups(lambda rows: 0.0, ["a", "a"])
     for gap in (None, np.nan):
@@ -211,3 +214,5 @@ def test_between_within_is_the_mean_cosine():
 def test_correction():
     assert np.allclose(stats.correct([0.01, 0.04, 0.5]), [0.03, 0.08, 0.5])
     assert np.allclose(stats.correct([0.01, 0.02, 0.5], "fdr_bh"), [0.03, 0.03, 0.5])
+    with pytest.raises(ValueError, match=r"between 0 and 1\. Got \[0\.5, 1\.2\]"):
+        stats.correct([0.5, 1.2])

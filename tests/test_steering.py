@@ -246,6 +246,8 @@ def test_what_is_no_control_vector_is_refused(organism, miniature, vector, tmp_p
     pytest.importorskip("gguf")
     file = tmp_path / "happy.gguf"
     steering.export_gguf(vector, file)
+    with pytest.raises(TypeError, match="vector must be a Vector, as steering.direction"):
+        steering.generate(miniature, ["sad"], np.ones(160))
     with pytest.raises(ValueError, match="was made for organism"):
         steering.import_gguf(file, miniature)
     content = file.read_bytes()

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import EntryPoint
 
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
@@ -122,7 +122,7 @@ class Ancestor:
     _lock = threading.Lock()
 
     def __init__(self):
-        command = [sys.executable, "-P", "-m", __name__]
+        command = [sys.executable, "-P", "-m", __name__, *IMPORTED]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self._process = subprocess.Popen(command, **pipes)
 
@@ -157,14 +157,14 @@ class Ancestor:
                 return int(answer)
         raise RuntimeError(
             "The process that kernels are forked from has ended: what it said is above. "
-            "'python -m lib.book.kernels' starts one by hand."
+            "'python -m lib.book.kernels lib.book.chapter' starts one by hand."
         )
 
 
 # ------------------------------------------------------------------ in the process that is forked from
-def serve() -> None:
-    """Import, then fork a kernel for every line that comes, until no more can come."""
-    for module in IMPORTED:
+def serve(imported: Iterable[str]) -> None:
+    """Import modules, then fork a kernel for every line that comes, until no more can come."""
+    for module in imported:
         importlib.import_module(module)
     # ended kernels leave nothing behind
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -194,4 +194,4 @@ def _become_kernel(arguments, cwd, env):
 
 
 if __name__ == "__main__":
-    serve()
+    serve(sys.argv[1:])

@@ -31,7 +31,7 @@ from .. import check, stats
 from ..musicgen import Model
 
 #: Penalties tried, for up to 100 dimensions; they grow in proportion beyond.
-ALPHAS = np.logspace(0, 5, 11)
+ALPHAS = np.logspace(0, 5, 6)
 #: Labellings that a nested probe learns together: all their predictions are kept at once.
 TOGETHER = 50
 

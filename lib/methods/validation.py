@@ -26,7 +26,7 @@ from ..organism import captions, corpus, music, world
 
 CUE_TESTS = tuple(world.CUES)
 #: Clips of a world, and their seed, by which the size of what words for a cue do is judged.
-OWN_CLIPS = 300
+OWN_CLIPS = listeners.TRAINING_CLIPS // 3
 OWN_SEED = 903
 RECOGNISED = "emotion accuracy, words alone"
 LOUDNESS_GAP = "loudness, fast - slow prompts (dB)"

@@ -326,9 +326,21 @@ def _shaped(model, site, values, plan, rows, clips, n):
         values = values[:, plan.delay : plan.delay + frames]
     parts = [values[n * rows.index(s) : n * (rows.index(s) + 1)] for s in plan.streams]
     if plan.reduce is not None:
-        parts = [plan.reduce(part) for part in parts]
+        parts = [_reduced(plan.reduce, part, site) for part in parts]
     values = parts[0] if len(parts) == 1 else torch.stack(parts, 1)
     return values.float().cpu().numpy()
+
+
+def _reduced(function, values, site):
+    """What a reduction makes of [clip, ...], checked."""
+    found = function(values)
+    if not isinstance(found, torch.Tensor) or not found.ndim or len(found) != len(values):
+        shape = tuple(found.shape) if hasattr(found, "shape") else type(found).__name__
+        raise ValueError(
+            f"reduce must return a tensor whose first axis has the {len(values)} clips it was "
+            f"given, of {site.name} {tuple(values.shape)}. Got {shape}."
+        )
+    return found
 
 
 def attention(

@@ -276,13 +276,26 @@ def _values(model, site, operation, given):
             "Got "
             f"{tuple(value.shape)}."
         )
-    if (
-        operation in SUBSPACE
-    ):  # on the CPU: QR has no half-precision kernel anywhere, and none on some devices
-        value = torch.linalg.qr(torch.atleast_2d(value).T).Q
+    if operation in SUBSPACE:
+        value = _basis(torch.atleast_2d(value), f"{operation} at {site.name}")
     elif operation != "multiply" and value.ndim < 3:
         value = torch.atleast_2d(value)[:, None]
     return value.to(model.device)
+
+
+def _basis(directions, where):
+    """Orthonormal columns [dim, k] for directions [k, dim].
+
+    On the CPU: QR has no half-precision kernel anywhere, and none on some devices. Of a direction
+    that is zero, or a sum of the others, it would make up another.
+    """
+    rank = int(torch.linalg.matrix_rank(directions))
+    if rank < len(directions):
+        raise ValueError(
+            f"{where} needs directions that are not zero and not sums of one another. Got "
+            f"{len(directions)} that span {rank} dimensions."
+        )
+    return torch.linalg.qr(directions.T).Q
 
 
 def _scale(model, given, where):
@@ -298,6 +311,8 @@ def _scale(model, given, where):
 def _tensor(values, where):
     """Finite float32 numbers on the CPU."""
     given = values.detach().cpu() if isinstance(values, torch.Tensor) else values
+    if not isinstance(given, torch.Tensor) and np.asarray(given).dtype.kind not in "iuf":
+        raise TypeError(f"{where} must hold numbers. Got {given!r}.")
     tensor = torch.as_tensor(given if isinstance(given, torch.Tensor) else np.asarray(given))
     if (
         tensor.is_complex()

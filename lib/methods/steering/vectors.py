@@ -301,12 +301,15 @@ def anywhere(vector: Vector, n: int = 10, seed: int = 0) -> list[Vector]:
 
 
 def check_vector(model: Model, vector: Vector) -> None:
-    """Refuse a vector of another model, or one that points nowhere.
+    """Refuse a vector of another model, one that points nowhere, and what is no vector.
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
     """
+    if not isinstance(vector, Vector):
+        wanted = "a Vector, as steering.direction, load and import_gguf give"
+        check.refuse(TypeError, "vector", wanted, vector)
     fingerprint = model.fingerprint
     if vector.weights != fingerprint:
         raise ValueError(
