@@ -168,7 +168,7 @@ def _layout(model, site, steps, function, streams):
         dims = ["frame", "codebook", "card"]
         shape = [steps, model.lm.n_q, site.width]
     if function is not None:
-        shape = list(function(torch.zeros(1, *shape)).shape[1:])
+        shape = list(_reduced(function, torch.zeros(2, *shape), site).shape[1:])
         kept = len(shape) == len(dims) - 1
         dims = dims[1:] if kept else [f"{site.name}_{i}" for i in range(len(shape))]
     if streams == 2:
