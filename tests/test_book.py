@@ -274,6 +274,20 @@ def test_page(name, page, site, executed):
     assert page.wrong == []
 
 
+def test_the_menus_open_and_close(page, site):
+    page.goto(f"{site}/notebooks/index.html", wait_until="load")
+    chapter = page.locator(".bd-links a").first
+    there = chapter.is_visible()
+    assert there == (page.viewport_size["width"] > 1000)
+    for shown in (not there, there):
+        if shown or there:  # a menu that covers the page is left by the keyboard
+            page.locator(".primary-toggle:visible").click()
+        else:
+            page.keyboard.press("Escape")
+        chapter.wait_for(state="visible" if shown else "hidden")
+    assert page.wrong == []
+
+
 def test_players_play_and_the_cursor_follows(page, site):
     page.goto(f"{site}/notebooks/00_meet_the_model.html", wait_until="load")
     ready = page.evaluate(
