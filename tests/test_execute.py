@@ -279,6 +279,11 @@ def test_the_command_says_what_it_did(runs, capsys, copies):
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["executed: 00_first", "executed: nothing has changed"]
     assert lines[2] == str(execute.folder(str(copies[0])))
-    with pytest.raises(SystemExit, match=r"Not executed yet: \['index'\]"):
-        command.main(["build"])
+    for what in ("build", "times"):
+        with pytest.raises(SystemExit, match=r"Not executed yet: \['index'\]"):
+            command.main([what])
+    with pytest.raises(SystemExit, match=r"There is no book at .* Run 'make book'"):
+        command.main(["open", "--model", str(copies[0])])
+    with pytest.raises(SystemExit, match=r"jobs must be an integer, 1 or more\. Got 0"):
+        command.main(["run", "--jobs", "0"])
     assert build.folder() == build.BUILD != build.folder(str(copies[0]))

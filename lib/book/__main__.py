@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--model", help=f"name or folder, passed to every notebook (default: {execute.DEFAULT})"
     )
-    parser.add_argument("--only", nargs="*", help="notebooks to consider")
+    parser.add_argument("--only", nargs="+", help="notebooks to consider")
     parser.add_argument("--jobs", type=int, help="how many are executed side by side")
     parser.add_argument(
         "--replace",

@@ -48,9 +48,7 @@ def pages(source: Path = execute.NOTEBOOKS, out: Path = BUILD) -> Path:
     """
     source = Path(source)
     out = Path(out)
-    missing = [name for name in execute.names() if not (source / f"{name}.ipynb").exists()]
-    if missing:
-        raise FileNotFoundError(f"Not executed yet: {missing}. Run 'make notebooks' first.")
+    execute.executed(source)
     book = _gather(source, out)
     tool = str(Path(sys.executable).with_name("jupyter-book"))
     command = [tool, "build", str(book), "--path-output", str(out), "-W", "--keep-going", "-q"]
@@ -76,6 +74,14 @@ def _gather(source, out):
 
 
 def show(out: Path = BUILD) -> None:
-    """Open the built book in a browser, where there is somebody to see it."""
+    """Open the built book in a browser, where there is somebody to see it.
+
+    Raises
+    ------
+    FileNotFoundError
+        It has not been built.
+    """
+    if not front(out).exists():
+        raise FileNotFoundError(f"There is no book at {front(out)}. Run 'make book' first.")
     if not os.environ.get("CI"):
         webbrowser.open(front(out).as_uri())

@@ -25,7 +25,7 @@ import nbformat
 import papermill
 from tqdm.auto import tqdm
 
-from .. import cache
+from .. import cache, check
 from ..organism import world
 from . import findings, kernels, others, provenance
 
@@ -177,15 +177,16 @@ def run(
     Raises
     ------
     ValueError
-        For an unknown notebook, a parameter it does not declare or a model that cannot be loaded,
-        before anything is executed.
+        For an unknown notebook, a number of jobs below 1, a parameter that is not declared or a
+        model that cannot be loaded, before anything is executed.
     """
+    jobs = check.count("jobs", jobs, optional=True)
     model = resolve(model)
+    jobs = jobs or (2 if world.of(model) else 1)
     plans = _plans(model, only or names(), small)
     identity = identify(model)
     out = Path(out or folder(model))
     out.mkdir(parents=True, exist_ok=True)
-    jobs = jobs or (2 if world.of(model) else 1)
 
     def work(name):
         return _executed(name, plans[name], identity, out / f"{name}.ipynb")
@@ -358,10 +359,25 @@ def _commit():
     return answer.stdout.strip() or "unknown"
 
 
-def times(source: Path | None = None, n: int = 3) -> list[tuple[float, str, str]]:
+def executed(source: Path | None = None) -> list[str]:
+    """The names of all notebooks, if there is an executed copy of each.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    """
+    source = Path(source or NOTEBOOKS)
+    missing = [name for name in names() if not (source / f"{name}.ipynb").exists()]
+    if missing:
+        raise FileNotFoundError(f"Not executed yet: {missing}. Run 'make notebooks' first.")
+    return names()
+
+
+def times(source: Path | None = None, n: int = 10) -> list[tuple[float, str, str]]:
     """The ``n`` longest cells of executed notebooks: seconds, notebook, first line."""
     cells = []
-    for name in names():
+    for name in executed(source):
         for cell in nbformat.read(Path(source or NOTEBOOKS) / f"{name}.ipynb", 4).cells:
             if seconds := cell.metadata.get("papermill", {}).get("duration"):
                 cells.append((seconds, name, cell.source.strip().splitlines()[0]))
