@@ -21,6 +21,7 @@ CONFIG = {"responsive": True, "displaylogo": False, "displayModeBar": False}
 TITLE_WIDTH = 32  # letters of an axis' title in one line
 TITLE_HEIGHT = 30  # pixels that plotly leaves for a figure's title
 ROW_HEIGHT = 74  # pixels of a criterion
+LINE_HEIGHT = 25  # of a line of the text beside it, with its share of the legend below
 LANE_HEIGHT = 14  # pixels of each world within it, where they need more
 #: Shapes of models from before.
 HOLLOW = ("diamond-open", "square-open", "triangle-up-open", "circle-open", "star-open")
@@ -192,7 +193,8 @@ def verdicts(found: pd.DataFrame, title: str) -> Figure:
         yaxis={"tickvals": list(range(len(claims))), "ticktext": ticks, "zeroline": False},
         meta={"verdicts": embed.plain(found.to_dict("records"))},
     )
-    each = max(ROW_HEIGHT, LANE_HEIGHT * len(worlds))
+    lines = max(1 + tick.count("<br>") for tick in ticks)
+    each = max(ROW_HEIGHT, LANE_HEIGHT * len(worlds), LINE_HEIGHT * lines)
     return Figure(figure, height=150 + each * len(claims) + 2 * LANE_HEIGHT * len(earlier))
 
 
