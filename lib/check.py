@@ -26,6 +26,10 @@ LOUDEST = 8.0
 CHANNELS = 8
 
 
+#: What text a missing value becomes where a list is turned into text: by numpy, of text and NaN.
+WAS_MISSING = ("nan", "NaN", "None", "<NA>", "NaT")
+
+
 def refuse(kind: type[Exception], name: str, expected: str, value, remedy: str = ""):
     """Raise an error in the form that all checks share."""
     text = repr(value)
@@ -178,6 +182,11 @@ def array(
     return values
 
 
+def shape(value) -> tuple | str:
+    """The shape of an array, or the type of what has none, for an error."""
+    return tuple(value.shape) if hasattr(value, "shape") else type(value).__name__
+
+
 def same_length(**sequences) -> int:
     """The common length of some named sequences."""
     lengths = {name: len(values) for name, values in sequences.items()}
@@ -223,14 +232,10 @@ def selector(name: str, which, n: int) -> np.ndarray:
 
 # ------------------------------------------------------------------------------------------- labels
 def missing(values) -> np.ndarray:
-    """Which values are missing: None, NaN, NA, NaT, or a text without letters. Missing is no class."""
+    """Which values are missing: None, NaN, NA, NaT, or a blank text. Missing is no class."""
     values = pd.Series(_objects(values))
     blank = values.map(lambda value: isinstance(value, str) and not value.strip())
     return (values.isna() | blank).to_numpy(bool)
-
-
-#: What text a missing value becomes where a list is turned into text: by numpy, of text and NaN.
-WAS_MISSING = ("nan", "NaN", "None", "<NA>", "NaT")
 
 
 def labels(name: str, values, n: int | None = None) -> np.ndarray:
@@ -245,7 +250,7 @@ def labels(name: str, values, n: int | None = None) -> np.ndarray:
     if listed.ndim != 1 or (n is not None and len(listed) != n):
         wanted = "one label a row" if n is None else f"one label for each of {n} rows"
         raise ValueError(f"{name} must hold {wanted}. Got shape {np.shape(values)}.")
-    gone = missing(listed) | [isinstance(value, str) and value in WAS_MISSING for value in listed]
+    gone = missing(listed) | pd.Series(listed, dtype=object).isin(WAS_MISSING).to_numpy()
     if gone.any():
         rows = ", ".join(map(str, np.flatnonzero(gone)[:5]))
         raise ValueError(

@@ -309,10 +309,10 @@ def proportion(successes) -> Estimate:
     given = np.asarray(successes)
     if not len(given):
         raise ValueError("A proportion needs at least one observation.")
-    if not np.isin(given, (0, 1)).all():
-        odd = given[~np.isin(given, (0, 1))][0]
+    odd = given[~np.isin(given, (0, 1))].tolist()
+    if odd:
         raise ValueError(
-            f"A proportion is of values that are true or false (1 or 0). Got {odd!r}: "
+            f"A proportion is of values that are true or false (1 or 0). Got {odd[0]!r}: "
             "drop what is missing, and compare numbers with a threshold."
         )
     successes = given.astype(bool)

@@ -23,7 +23,7 @@ WORDS = {
     "heard": 1,
     "seconds": 1.0,
 }
-#: What judges learn from: neutral songs for instruments, and rendered clips.
+#: Neutral songs from which judges learn how instruments sound.
 JUDGING = {"n": 24, "seconds": 1.0}
 #: The notebooks with little work to do: every cell runs, on less.
 SMALL = {
@@ -264,11 +264,11 @@ def test_page(name, page, site, executed):
     cells = nbformat.read(executed / f"{name}.ipynb", 4).cells
     outputs = [o for c in cells for o in c.get("outputs", [])]
     figures = sum("application/vnd.plotly.v1+json" in o.get("data", {}) for o in outputs)
-    assert page.locator(".js-plotly-plot .main-svg").count() >= figures
-    assert page.locator(".js-plotly-plot").count() == figures
     for width, height in (PHONE, DESKTOP):
         page.set_viewport_size({"width": width, "height": height})
         page.wait_for_timeout(300)
+        assert page.locator(".js-plotly-plot .main-svg").count() >= figures
+        assert page.locator(".js-plotly-plot").count() == figures
         wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert wide <= 0, f"{wide} pixels too wide at {width}"
     assert page.wrong == []

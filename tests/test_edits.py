@@ -220,6 +220,17 @@ def test_bad_edit(organism, wrong, message):
     assert organism.in_force == ()
 
 
+def test_directions_may_differ_in_length(organism, sung):
+    """A subspace is what its directions span, however long they are."""
+    first, second = np.eye(160)[:2]
+    answers = []
+    for basis in ([first, second], [first, 1e-6 * second]):
+        with activations.edit(organism, Edit("resid.0", ablate=np.array(basis))):
+            answers.append(capture(organism, sung(organism), "resid.0")["resid.0"].values)
+    np.testing.assert_allclose(*answers, atol=1e-5)
+    assert np.abs(answers[0][..., :2]).max() < 1e-5
+
+
 def test_a_factor_is_a_number(organism):
     with (
         pytest.raises(TypeError, match=r"multiply at resid\.0 must hold numbers\. Got '2'"),

@@ -48,7 +48,7 @@ def pages(source: Path = execute.NOTEBOOKS, out: Path = BUILD) -> Path:
     """
     source = Path(source)
     out = Path(out)
-    execute.executed(source)
+    execute.check_executed(source)
     book = _gather(source, out)
     tool = str(Path(sys.executable).with_name("jupyter-book"))
     command = [tool, "build", str(book), "--path-output", str(out), "-W", "--keep-going", "-q"]

@@ -359,26 +359,25 @@ def _commit():
     return answer.stdout.strip() or "unknown"
 
 
-def executed(source: Path | None = None) -> list[str]:
-    """The names of all notebooks, if there is an executed copy of each.
+def check_executed(source: Path) -> None:
+    """Refuse a folder that lacks the executed copy of a notebook.
 
     Raises
     ------
     FileNotFoundError
-        There is none.
     """
-    source = Path(source or NOTEBOOKS)
     missing = [name for name in names() if not (source / f"{name}.ipynb").exists()]
     if missing:
         raise FileNotFoundError(f"Not executed yet: {missing}. Run 'make notebooks' first.")
-    return names()
 
 
 def times(source: Path | None = None, n: int = 10) -> list[tuple[float, str, str]]:
     """The ``n`` longest cells of executed notebooks: seconds, notebook, first line."""
+    source = Path(source or NOTEBOOKS)
+    check_executed(source)
     cells = []
-    for name in executed(source):
-        for cell in nbformat.read(Path(source or NOTEBOOKS) / f"{name}.ipynb", 4).cells:
+    for name in names():
+        for cell in nbformat.read(source / f"{name}.ipynb", 4).cells:
             if seconds := cell.metadata.get("papermill", {}).get("duration"):
                 cells.append((seconds, name, cell.source.strip().splitlines()[0]))
     return sorted(cells, reverse=True)[:n]

@@ -335,10 +335,9 @@ def _reduced(function, values, site):
     """What a reduction makes of [clip, ...], checked."""
     found = function(values)
     if not isinstance(found, torch.Tensor) or not found.ndim or len(found) != len(values):
-        shape = tuple(found.shape) if hasattr(found, "shape") else type(found).__name__
         raise ValueError(
             f"reduce must return a tensor whose first axis has the {len(values)} clips it was "
-            f"given, of {site.name} {tuple(values.shape)}. Got {shape}."
+            f"given, of {site.name} {tuple(values.shape)}. Got {check.shape(found)}."
         )
     return found
 

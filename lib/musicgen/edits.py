@@ -255,8 +255,9 @@ def _applied(function, x, where):
     """
     changed = function(x)
     if not isinstance(changed, torch.Tensor) or changed.shape != x.shape:
-        shape = tuple(changed.shape) if hasattr(changed, "shape") else type(changed).__name__
-        raise ValueError(f"{where} must return a tensor of shape {tuple(x.shape)}. Got {shape}.")
+        raise ValueError(
+            f"{where} must return a tensor of shape {tuple(x.shape)}. Got {check.shape(changed)}."
+        )
     return changed.to(x)
 
 
@@ -289,7 +290,8 @@ def _basis(directions, where):
     On the CPU: QR has no half-precision kernel anywhere, and none on some devices. Of a direction
     that is zero, or a sum of the others, it would make up another.
     """
-    rank = int(torch.linalg.matrix_rank(directions))
+    # whatever their lengths
+    rank = int(torch.linalg.matrix_rank(torch.nn.functional.normalize(directions, dim=-1)))
     if rank < len(directions):
         raise ValueError(
             f"{where} needs directions that are not zero and not sums of one another. Got "
@@ -310,10 +312,11 @@ def _scale(model, given, where):
 
 def _tensor(values, where):
     """Finite float32 numbers on the CPU."""
-    given = values.detach().cpu() if isinstance(values, torch.Tensor) else values
-    if not isinstance(given, torch.Tensor) and np.asarray(given).dtype.kind not in "iuf":
-        raise TypeError(f"{where} must hold numbers. Got {given!r}.")
-    tensor = torch.as_tensor(given if isinstance(given, torch.Tensor) else np.asarray(given))
+    if not isinstance(values, torch.Tensor):
+        values = np.asarray(values)
+        if values.dtype.kind not in "biufc":
+            raise TypeError(f"{where} must hold numbers. Got {values.tolist()!r}.")
+    tensor = torch.as_tensor(values).detach().cpu()
     if (
         tensor.is_complex()
         or tensor.dtype == torch.bool

@@ -18,10 +18,9 @@ from . import embed
 from .colors import GRID, INK, MUTED, PALETTE, color
 
 CONFIG = {"responsive": True, "displaylogo": False, "displayModeBar": False}
-TITLE_WIDTH = 32  # letters of an axis' title in one line
+TITLE_WIDTH = 26  # letters of an axis' title in one line
 TITLE_HEIGHT = 30  # pixels that plotly leaves for a figure's title
 ROW_HEIGHT = 74  # pixels of a criterion
-LINE_HEIGHT = 25  # of a line of the text beside it, with its share of the legend below
 LANE_HEIGHT = 14  # pixels of each world within it, where they need more
 #: Shapes of models from before.
 HOLLOW = ("diamond-open", "square-open", "triangle-up-open", "circle-open", "star-open")
@@ -43,17 +42,18 @@ class Figure:
             if axis.title.text:
                 # a phone would cut off a long one
                 axis.title.text = "<br>".join(textwrap.wrap(axis.title.text, TITLE_WIDTH))
-        second_line = "<br>" in str(figure.layout.xaxis.title.text)
         figure.update_layout(
             template="plotly_white",
             font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
             margin={"l": 10, "r": 10, "t": 40, "b": 10},
             height=height,
             autosize=True,
-            legend={"orientation": "h", "y": -0.32 if second_line else -0.2, "x": 0},
+            # at the figure's lower edge: a share of the plot's height leaves a gap in tall figures
+            legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
         )
-        figure.update_xaxes(automargin=True, gridcolor=GRID)
-        figure.update_yaxes(automargin=True, gridcolor=GRID)
+        axes = {"automargin": True, "gridcolor": GRID, "title_font_size": 13}
+        figure.update_xaxes(axes)
+        figure.update_yaxes(axes)
         self.figure = figure
 
     def _repr_mimebundle_(self, include=None, exclude=None):
@@ -190,12 +190,17 @@ def verdicts(found: pd.DataFrame, title: str) -> Figure:
     figure.update_layout(
         title=title,
         xaxis_title="effect in units of the smallest that matters (dotted)",
-        yaxis={"tickvals": list(range(len(claims))), "ticktext": ticks, "zeroline": False},
+        yaxis={
+            "tickvals": list(range(len(claims))),
+            "ticktext": ticks,
+            "range": [-0.6, len(claims) - 0.4],
+            "zeroline": False,
+        },
         meta={"verdicts": embed.plain(found.to_dict("records"))},
     )
-    lines = max(1 + tick.count("<br>") for tick in ticks)
-    each = max(ROW_HEIGHT, LANE_HEIGHT * len(worlds), LINE_HEIGHT * lines)
-    return Figure(figure, height=150 + each * len(claims) + 2 * LANE_HEIGHT * len(earlier))
+    each = max(ROW_HEIGHT, LANE_HEIGHT * len(worlds))
+    # on a phone every world has lines of its own in the legend
+    return Figure(figure, height=130 + each * len(claims) + 2 * LANE_HEIGHT * len(worlds))
 
 
 def _symbol(name, worlds, earlier):
