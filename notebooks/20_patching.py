@@ -245,8 +245,8 @@ show.estimates(
 # ## What it means
 #
 # If one block's `cross` brings back most, that is where the word is read, and the residual stream
-# behind it carries it. If the first part of the clip weighs most, the model then listens to itself:
-# it keeps a mood because it hears it.
+# behind it carries it. If the first part of the clip weighs most, the model may then listen to itself
+# and keep a mood because it hears it; that it does is not shown here.
 #
 # Where exchanging the unconditional stream makes songs happier, too, *away from happy* is not
 # *sad*: guidance takes the difference of two prompts several times, which leads out of the music
@@ -275,11 +275,9 @@ results.record("20_patching", m, [*rules.findings(verdicts), *sizes])
 # %%
 by_part = by_time.sel(site=entry).mean("pair").values
 early, late = by_part[[0, -1]] / by_part.sum()
-listens = early > 2 * late
-then = "then the model listens to itself" if listens else "it works all along"
 Markdown(
     f"**Verdict.** Of all that the word does to {model}, {shares[entry].value:.0%} "
     f"comes in at one place: where block {entry.split('.')[1]} looks at the text. "
     f"{early:.0%} of that falls into the first part of the song, {late:.0%} into "
-    f"the last: {then}."
+    "the last."
 )

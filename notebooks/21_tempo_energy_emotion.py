@@ -295,7 +295,8 @@ show.table(
 # A subspace that moves its own pair alone is a code for these two emotions, or for their words.
 # *A path* that is there where the world has it, and is not there where it has not, was learned from
 # the world and not made by the method: asked for *fast*, the model makes the piece more energetic,
-# too, and that is why it is louder.
+# too, and that is why it is louder. Where the table cannot tell of the decoupled world, that half is
+# open, and some of the path may be of the method's making.
 #
 # **What would change our mind.** A model of habit or of shuffled captions that passes; a path in
 # the decoupled world; random subspaces that mediate as much; holding energy that slows the music.

@@ -69,11 +69,15 @@ def claims(names):
 own = about[about["model"] == results.title(model)]
 struck = set(rules.struck(about))
 told = own[~own["criterion"].isin(struck)].groupby("answer")["criterion"].agg(list)
+same = about[about["world"].isin(own["world"])]
+answers = same[~same["criterion"].isin(struck)].groupby("criterion")["answer"]
+split = [name for name, some in answers if some.nunique() > 1]
 Markdown(
     f"**Today.** {own['criterion'].nunique()} criteria about understanding were put to "
     f"{model}. Struck, because a model passed that cannot understand: {claims(struck)}. "
     f"Of the others, *yes*: {claims(told.get('yes', []))}. *No*: "
-    f"{claims(told.get('no', []))}. *Cannot tell*: {claims(told.get('cannot tell', []))}."
+    f"{claims(told.get('no', []))}. *Cannot tell*: {claims(told.get('cannot tell', []))}. "
+    f"Models trained on the same world disagree about: {claims(split)}."
 )
 
 # %% [markdown]
