@@ -193,7 +193,7 @@ show.table(pd.DataFrame(rows).round(1), title)
 # clips, labels = harvest.clips(m, 10_000, seconds=30, **cluster)
 # ```
 #
-# `s3://` wants `pip install s3fs`. Every machine needs this package at the same version. A disk too
+# `s3://` wants the extra `scale`. Every machine needs this package at the same version. A disk too
 # small for a capture is refused beforehand; of a bucket nobody knows what it holds.
 #
 # ## How to read the differences

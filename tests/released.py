@@ -10,6 +10,7 @@ beside the checkpoints as Hugging Face folders, under the names that the checkpo
 import shutil
 from pathlib import Path
 
+import peft
 import torch
 import transformers
 from omegaconf import OmegaConf
@@ -307,3 +308,16 @@ def copied(folder: Path, to: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
     return to
+
+
+def write_adapter(folder: Path, base: Path) -> peft.PeftModel:
+    """Save a LoRA adapter with random weights, and return the model of ``transformers`` with it."""
+    model = transformers.MusicgenForConditionalGeneration.from_pretrained(base)
+    asked = peft.LoraConfig(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj", "fc1"])
+    adapted = peft.get_peft_model(model, asked)
+    torch.manual_seed(4)
+    for name, weight in adapted.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(weight, std=0.3)
+    adapted.save_pretrained(folder)
+    return adapted.eval()

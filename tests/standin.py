@@ -6,6 +6,10 @@ on one. A tensor on "toy" holds one on the CPU, and every operator on it goes th
 ``.numpy()``, a CPU generator, float64 (which MPS lacks). Numbers are those of the CPU.
 :data:`counts` counts launches, uploads and waits (what stops until the device is done).
 
+It has graphs, too (:class:`Graph`): operators are recorded once and run again without the Python
+between them, so that a number which Python counts stays what it was at the capture, and what may
+not be captured raises.
+
 What it does not show: kernels that only the CPU has, memory, speed, and races.
 
 It is PyTorch's own way to write a backend in Python (``PrivateUse1``) with a wrapper subclass. A
@@ -14,17 +18,17 @@ own (``test_standin.py``).
 """
 
 import collections
+import contextlib
 
 import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 NAME = "toy"
 #: Number types that it lacks, as MPS does.
 REFUSED = {torch.float64, torch.complex128}
-#: "launches", "uploads" (from the CPU) and "waits" (for the device) so far.
+#: "launches", "uploads" (from the CPU), "waits" (for the device) and "replays" (of graphs) so far.
 counts = collections.Counter()
 
 #: Operators whose answer the CPU waits for.
@@ -131,7 +135,7 @@ def _is_here(device):
 def dispatch(op, *args, **kwargs):
     """Run an operator: check where its tensors are, compute on the CPU, wrap what comes out."""
     name = op._schema.name.split("::")[1]
-    flat, structure = pytree.tree_flatten((args, kwargs))
+    flat = list(_leaves((args, kwargs)))
     toys = [x for x in flat if isinstance(x, Toy)]
     lands_here = _lands_here(name, args, kwargs, toys)
     if name in COPIES:
@@ -139,15 +143,18 @@ def dispatch(op, *args, **kwargs):
     elif lands_here:
         _check_places(name, args, flat)
     if toys and _waits(name, flat):
-        counts["waits"] += 1
+        _count("waits")
     if lands_here and name not in VIEWS:
         counts["launches"] += 1
-    inner_args, inner_kwargs = pytree.tree_unflatten([_inner(x) for x in flat], structure)
+    inner_args, inner_kwargs = _mapped(_inner, (args, kwargs))
     inner_kwargs.pop("pin_memory", None)
     if name.startswith("_copy_from"):
         inner_args[1].copy_(inner_args[0])
         return args[1]
-    result = _compute(op, name, inner_args, inner_kwargs)
+    if lands_here and Graph.capturing is not None:
+        result = Graph.capturing.record(op, name, inner_args, inner_kwargs)
+    else:
+        result = _compute(op, name, inner_args, inner_kwargs)
     return _wrapped(name, result, toys) if lands_here else result
 
 
@@ -165,7 +172,13 @@ def _lands_here(name, args, kwargs, toys):
 def _count_copy(name, args, lands_here):
     source = args[1] if name == "copy_" else args[0]
     if lands_here != isinstance(source, Toy):
-        counts["uploads" if lands_here else "waits"] += 1
+        _count("uploads" if lands_here else "waits")
+
+
+def _count(what):
+    if Graph.capturing is not None:
+        raise RuntimeError(f"operation not permitted when stream is capturing: {what}")
+    counts[what] += 1
 
 
 def _check_places(name, args, flat):
@@ -184,7 +197,7 @@ def _check_places(name, args, flat):
                 f"Expected all tensors to be on the same device, but aten::{name} got {NAME} and "
                 f"a cpu tensor of shape {tuple(x.shape)}."
             )
-        counts["uploads"] += 1
+        _count("uploads")
 
 
 def _waits(name, flat):
@@ -230,7 +243,85 @@ def _wrapped(name, result, toys):
             raise TypeError(f"{NAME} has no {x.dtype}, as MPS has none (aten::{name}).")
         return known[id(x)] if id(x) in known else Toy(x)
 
-    return pytree.tree_map(wrap, result)
+    return _mapped(wrap, result)
+
+
+def _leaves(x):
+    """What is in lists, tuples and dicts."""
+    if isinstance(x, list | tuple):
+        for one in x:
+            yield from _leaves(one)
+    elif isinstance(x, dict):
+        yield from _leaves(list(x.values()))
+    else:
+        yield x
+
+
+def _mapped(function, x):
+    """The same lists, tuples and dicts of what a function makes of what is in them."""
+    if isinstance(x, list | tuple):
+        made = [_mapped(function, one) for one in x]
+        return made if isinstance(x, list) else tuple(made)
+    if isinstance(x, dict):
+        return {name: _mapped(function, one) for name, one in x.items()}
+    return function(x)
+
+
+# ------------------------------------------------------------------------------------------- graphs
+class Graph:
+    """Stands in for ``torch.cuda.CUDAGraph``: operators that run again on the same memory."""
+
+    capturing = None
+
+    def __init__(self):
+        self.launches = []
+        self.before = []
+
+    @classmethod
+    @contextlib.contextmanager
+    def graph(cls, graph):
+        """Record what is launched, which changes nothing, as on CUDA."""
+        cls.capturing = graph
+        try:
+            yield
+        finally:
+            cls.capturing = None
+            for tensor, values in reversed(graph.before):
+                tensor.copy_(values)
+            graph.before.clear()
+
+    def record(self, op, name, args, kwargs):
+        """Run an operator and remember it; what it writes to is remembered as it was."""
+        for argument, value in zip(op._schema.arguments, args, strict=False):
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                self.before.append((value, value.clone()))
+        result = _compute(op, name, args, kwargs)
+        given = {_memory(x) for x in _leaves((args, kwargs))}
+        made = [None if _memory(x) in given else x for x in _leaves(result)]  # None: a view
+        writes = op._schema.name.endswith("_") or "out" in kwargs
+        if not name.startswith("empty") and (writes or any(x is not None for x in made)):
+            self.launches.append((op, name, args, kwargs, made))
+        return result
+
+    def replay(self):
+        """All of it once more."""
+        counts["replays"] += 1
+        for op, name, args, kwargs, made in self.launches:
+            result = _leaves(_compute(op, name, args, kwargs))
+            for old, new in zip(made, result, strict=True):
+                if old is not None:
+                    old.copy_(new)
+
+
+def _memory(x):
+    return x.untyped_storage().data_ptr() if isinstance(x, torch.Tensor) else None
+
+
+class _Stream:
+    """There is only one, and it is never ahead."""
+
+    def wait_stream(self, other):
+        pass
 
 
 # -------------------------------------------------------------------------------------- the backend
@@ -281,6 +372,14 @@ class _Backend:
 
     def get_amp_supported_dtype(self):
         return [torch.float16]
+
+    CUDAGraph = Graph
+    graph = staticmethod(Graph.graph)
+    Stream = _Stream
+    stream = contextlib.nullcontext
+
+    def current_stream(self):
+        return _Stream()
 
 
 def install():

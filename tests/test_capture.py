@@ -504,3 +504,31 @@ def test_bad_batch_size(organism, sung, batch_size):
         ):
             call()
     assert capture(organism, clips, "resid.0", batch_size=np.int64(2))["resid.0"].shape[0] == 3
+
+
+def test_what_leaves_a_precision_is_refused(organism, tmp_path):
+    clips = organism.generate(["sad music", "happy music"], 0.4, progress=False)
+    huge = activations.Edit("resid.2", multiply=1e6)
+    with activations.edit(organism, huge):
+        wide = activations.capture(organism, clips, "resid.2", progress=False)
+        assert np.isfinite(wide["resid.2"]).all()
+        message = (
+            r"resid\.2 reaches [\d,]+, and float16 holds numbers up to 65,504.*dtype='float32'"
+        )
+        for out in (None, tmp_path / "a.zarr"):
+            with pytest.raises(OverflowError, match=message):
+                activations.capture(
+                    organism, clips, "resid.2", dtype="float16", out=out, progress=False
+                )
+
+
+def test_numbers_that_are_not_finite_are_refused(organism):
+    clips = organism.generate(["sad music", "happy music"], 0.4, progress=False)
+    infinite = activations.Edit("resid.2", apply=lambda x: x / 0)
+    with activations.edit(organism, infinite):
+        with pytest.raises(OverflowError, match=r"resid\.2 holds infinite values"):
+            activations.capture(organism, clips, "resid.2", progress=False)
+        with pytest.raises(OverflowError, match="logits are not finite"):
+            organism.generate(["sad music"], 0.4, progress=False)
+        with pytest.raises(OverflowError, match="logits are not finite"):
+            organism.cross_entropy(clips)

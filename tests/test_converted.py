@@ -4,7 +4,6 @@ import importlib.util
 import json
 
 import numpy as np
-import peft
 import pytest
 import released
 import safetensors.torch
@@ -157,16 +156,8 @@ def test_a_bare_name_suggests_the_whole_one():
 @pytest.fixture(scope="module")
 def adapter(mono, tmp_path_factory):
     """A LoRA adapter with random weights, and the model with it, by PEFT."""
-    base = transformers.MusicgenForConditionalGeneration.from_pretrained(mono)
-    asked = peft.LoraConfig(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj", "fc1"])
-    adapted = peft.get_peft_model(base, asked)
-    torch.manual_seed(4)
-    for name, weight in adapted.named_parameters():
-        if "lora_" in name:
-            torch.nn.init.normal_(weight, std=0.3)
     folder = tmp_path_factory.mktemp("adapter")
-    adapted.save_pretrained(folder)
-    return folder, adapted.eval()
+    return folder, released.write_adapter(folder, mono)
 
 
 def test_an_adapter_is_added(mono, adapter):

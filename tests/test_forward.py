@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lib import activations
-from lib.musicgen import forward
+from lib.musicgen import forward, hooks
 from lib.musicgen.compat import audiocraft
 from lib.musicgen.run import Visitors
 
@@ -132,7 +132,7 @@ def test_hooks_that_would_never_fire_are_refused(organism):
     handle = organism.lm.transformer.layers[0].register_forward_hook(lambda *_: None)
     try:
         with pytest.raises(ValueError, match="runs parts of the model"):
-            forward.check_hooks(organism.lm, parts=True)
+            hooks.check(organism.lm, parts=True)
     finally:
         handle.remove()
 

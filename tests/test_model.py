@@ -7,6 +7,7 @@ import torch
 
 from lib import activations, cache, model
 from lib.musicgen import loading, miniature, sampling
+from lib.musicgen.noise import Noise
 from lib.organism import music, world
 
 
@@ -135,10 +136,7 @@ def test_some_clips_and_other_prompts(organism):
 
 def test_races_sample_the_softmax():
     logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(1, 1, 4)
-    noise = [
-        next(sampling.gumbel_noise(sampling.generators([seed]), 1, (1, 4), "cpu"))
-        for seed in range(4000)
-    ]
+    noise = [Noise([seed], "cpu").draw(1, 1, 4)[0] for seed in range(4000)]
     for top_k, expected in ((4, [0.5, 0.3, 0.15, 0.05]), (2, [0.625, 0.375, 0, 0])):
         drawn = [sampling.draw(logits + n, logits, top_k).item() for n in noise]
         assert np.allclose(np.bincount(drawn, minlength=4) / 4000, expected, atol=0.03)

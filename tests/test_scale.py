@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import released
+import safetensors.torch
 import torch
 from ray import cloudpickle
 
@@ -264,6 +266,48 @@ def test_a_changed_model_is_used_here_and_refused_elsewhere(clips, tmp_path, pla
         conditioner.t5.shared.weight[5] += 1
     with pytest.raises(scale.ScaleError, match="given in language model and text encoder: "):
         scale.each(print, changed, [1], workers=1)
+    louder = model.load("organism", "cpu")
+    with torch.no_grad():
+        next(louder.codec.parameters()).mul_(2)
+    with pytest.raises(scale.ScaleError, match="given in codec: "):  # a task may decode
+        scale.each(print, louder, [1], workers=1)
+
+
+def test_a_model_that_workers_cannot_load_is_refused(played):
+    by_hand = model.load("organism", "cpu")
+    by_hand.name = "organism, by hand"
+    with pytest.raises(scale.ScaleError, match=r"load organism, by hand .* no model.*workers=0"):
+        scale.generate(by_hand, PROMPTS[:1], 0.2, workers=1)
+
+
+def test_an_adapter_reaches_workers(tmp_path, played, monkeypatch):
+    """Wherever it was loaded from; another one, or none any more, is refused."""
+    base = released.write_transformers(tmp_path / "base")
+    released.write_adapter(tmp_path / "adapter", base)
+    monkeypatch.chdir(tmp_path)
+    adapted = model.load(str(base), "cpu", adapter="adapter")
+    monkeypatch.chdir("/")
+    asked = {"prompts": ["a melody", "a happy melody"], "seconds": 0.4, "seed": 3}
+    here = adapted.generate(**asked, progress=False)
+    there = scale.generate(adapted, **asked, at_once=1, workers=1, progress=False)
+    assert np.array_equal(there.tokens, here.tokens)
+    assert np.array_equal(there.audio, here.audio)
+    plain = model.load(str(base), "cpu").generate(**asked, progress=False)
+    assert not np.array_equal(plain.tokens, here.tokens)
+    clips = replace(here, audio=here.audio[:, :0])
+    acts = scale.capture(adapted, clips, "resid.1", tmp_path / "a", workers=1, progress=False)
+    expected = activations.capture(adapted, clips, "resid.1", progress=False)
+    assert np.array_equal(acts["resid.1"].values, expected["resid.1"].values)
+
+    weights = tmp_path / "adapter" / "adapter_model.safetensors"
+    told = safetensors.torch.load_file(weights)
+    safetensors.torch.save_file({name: weight * 2 for name, weight in told.items()}, weights)
+    message = r"load .*base with .*adapter by its name, .* differs .* in language model"
+    with pytest.raises(scale.ScaleError, match=message):
+        scale.generate(adapted, **asked, workers=1)
+    weights.unlink()
+    with pytest.raises(scale.ScaleError, match=r"adapter by its name, .* lacks adapter_model"):
+        scale.generate(adapted, **asked, workers=1)
 
 
 def test_workers_have_the_precision_that_was_given(played):
@@ -278,7 +322,9 @@ def test_another_precision_is_refused(organism, played, monkeypatch):
     monkeypatch.setattr(
         model.Model,
         "identity",
-        lambda m: identity(m) | ({} if m is organism else {"dtype": "torch.float16"}),
+        lambda m, audio=False: (
+            identity(m, audio) | ({} if m is organism else {"dtype": "torch.float16"})
+        ),
     )
     with pytest.raises(scale.ScaleError, match=r"in torch\.float16, and it was .* torch\.float32"):
         scale.each(print, organism, [1], workers=1)

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from lib import activations, model, sizing
-from lib.musicgen import loading
+from lib.musicgen import loading, sampling
 
 
 def test_parameters_are_those_of_the_model(miniature):
@@ -111,3 +112,93 @@ def test_a_model_decodes_no_more_at_once(organism, monkeypatch):
     parts = organism.decode(tokens)
     assert sizes == [5, 2, 2, 1]
     np.testing.assert_allclose(parts, whole, atol=1e-5)
+
+
+def test_batches_follow_from_free_memory(organism, monkeypatch):
+    sizes = []
+    predict = organism.replay
+    monkeypatch.setattr(
+        organism,
+        "replay",
+        lambda tokens, *a, **k: (sizes.append(len(tokens)), predict(tokens, *a, **k))[1],
+    )
+    clips = organism.generate(["sad music"] * 6, 0.4, progress=False)
+    whole = organism.cross_entropy(clips)
+    each = organism.bytes_of_a_pass(10) + 3 * 4 * 4 * 10 * organism.lm.card
+    monkeypatch.setattr(sizing, "free", lambda device: 2 * 4 * each)
+    parts = organism.cross_entropy(clips)
+    assert sizes == [6, 4, 2]
+    np.testing.assert_allclose(parts, whole, rtol=1e-4)
+    assert sizing.fits(10**15, "cpu", 64) == 1
+    assert sizing.fits(1, "cpu", 64) == 64
+
+
+FULL = {
+    "CUDA": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    "MPS": RuntimeError("MPS backend out of memory (MPS allocated: 5 GB)"),
+    "CPU": RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte"),
+    "numpy": MemoryError("Unable to allocate 3 TiB for an array"),
+}
+
+
+@pytest.mark.parametrize("kind", FULL)
+def test_too_large_a_batch_is_halved_once(kind):
+    done = []
+
+    def work(batch):
+        if len(batch) > 2:
+            raise FULL[kind]
+        done.append(list(batch))
+        return sum(batch)
+
+    with pytest.warns(UserWarning, match="suffice to sing 4 at once: going on with 2"):
+        found = list(sizing.each_batch([range(0, 4), range(4, 7)], work, "sing"))
+    assert done == [[0, 1], [2, 3], [4, 5], [6]]
+    assert [total for _, total in found] == [1, 5, 9, 6]
+
+
+def test_what_is_too_large_even_halved_is_refused():
+    def work(batch):
+        raise FULL["CUDA"]
+
+    with pytest.warns(UserWarning, match="going on with 2"):
+        with pytest.raises(MemoryError, match=r"suffice to sing 2 at once .* smaller batch_size"):
+            list(sizing.each_batch([range(4)], work, "sing"))
+    with pytest.raises(ZeroDivisionError):
+        list(sizing.each_batch([range(4)], lambda batch: 1 / 0, "sing"))
+    with pytest.raises(RuntimeError, match="shape"):
+        list(sizing.each_batch([range(4)], _wrong, "sing"))
+
+
+def _wrong(batch):
+    raise RuntimeError("the shape is wrong")
+
+
+@pytest.mark.parametrize("what", ["generate", "capture", "decode", "encode", "predict"])
+def test_calls_go_on_with_half(organism, what, monkeypatch):
+    clips = organism.generate(["sad music", "happy music"] * 2, 0.4, progress=False)
+    calls = {
+        "generate": (sampling, "sample", 2, lambda: organism.generate(clips.prompts, 0.4).tokens),
+        "capture": (
+            model.Model,
+            "replay",
+            1,
+            lambda: activations.capture(organism, clips)["resid.2"],
+        ),
+        "decode": (organism.codec, "decode", 0, lambda: organism.decode(clips.tokens)),
+        "encode": (organism.codec, "encode", 0, lambda: organism.encode(clips.audio, 16000)),
+        "predict": (model.Model, "replay", 1, lambda: organism.cross_entropy(clips)),
+    }
+    place, name, position, call = calls[what]
+    whole = call()
+    original = getattr(place, name)
+
+    def small(*given, **named):
+        if len(given[1 if what == "generate" else position]) > 2:
+            raise FULL["CUDA"]
+        return original(*given, **named)
+
+    monkeypatch.setattr(place, name, small)
+    with pytest.warns(UserWarning, match=f"suffice to {what} 4 at once: going on with 2"):
+        parts = call()
+    np.testing.assert_allclose(parts, whole, rtol=1e-3, atol=1e-4)

@@ -21,14 +21,14 @@ from lib.musicgen.activations import Edit
 SITE = "resid.3"
 
 
-def asked(emotion, n=8, kind="name", seed=5):
+def asked(emotion, n=20, kind="name", seed=5):
     table = prompts.crossed(kind, n, seed=seed)
     return list(table["prompt"][table["emotion"] == emotion])
 
 
 @pytest.fixture(scope="module")
 def vector(organism):
-    groups = asked("happy", 8, "implied"), asked("sad", 8, "implied")
+    groups = asked("happy", kind="implied"), asked("sad", kind="implied")
     return steering.direction(organism, *groups, SITE, seconds=1.0)
 
 

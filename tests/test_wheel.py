@@ -34,6 +34,7 @@ OPTIONAL = {
     "gguf": "control-vectors",
     "peft": "adapters",
     "ray": "scale",
+    "s3fs": "scale",
     "tinysoundfont": "synthesis",
 }
 ELSEWHERE = Path(__file__).parent / "wheel_elsewhere.py"

@@ -16,13 +16,14 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from .. import cache, check
-from . import edits, forward, melody, run, sampling, store
+from . import forward, melody, sizing, store
 from .clips import Clips
+from .model import SOURCES as MODEL_SOURCES
 from .run import STREAMS, Part, Visitors
 from .sites import Site, select
 
 #: The code that activations follow from.
-SOURCES = (forward, run, edits, sampling, melody, sys.modules[__name__])
+SOURCES = (*MODEL_SOURCES, sys.modules[__name__])
 
 
 class _Stop(Exception):
@@ -90,6 +91,8 @@ def capture(
     ValueError
         Unknown site, stream, how or delay, labels that do not match the clips; before any work
         starts.
+    OverflowError
+        Values beyond the range of ``dtype``, or of the model's own precision.
     StoreError
         ``out`` holds something else, or the disk is full; what was captured is kept.
     """
@@ -245,12 +248,51 @@ def _piece(model, clips, numbers, plan, batch_size, bar):
         name: np.full((len(numbers), *shape), np.nan, plan.dtype)
         for name, (_, shape) in plan.layout.items()
     }
-    for batch in model.batches([clips.prompts[i] for i in numbers], batch_size):
-        found = _batch(model, clips, [numbers[i] for i in batch], plan)
+    size = sizing.fits(_clip_bytes(model, clips, plan), model.device, batch_size)
+    batches = model.batches([clips.prompts[i] for i in numbers], size)
+
+    def read(batch):
+        return _batch(model, clips, [numbers[i] for i in batch], plan)
+
+    for batch, found in sizing.each_batch(batches, read, "capture"):
         for name, part in found.items():
-            values[name][(batch, *(slice(0, size) for size in part.shape[1:]))] = part
+            where = (batch, *(slice(0, length) for length in part.shape[1:]))
+            values[name][where] = _narrowed(name, part, plan.dtype)
         bar.update(len(batch))
     return values
+
+
+def _clip_bytes(model, clips, plan):
+    """What one clip takes: a pass, and what is kept of it."""
+    frames = clips.tokens.shape[-1]
+    numbers = sum(
+        site.width * (model.lm.n_q if site.name == "logits" else 1) for site in plan.sites
+    )
+    return len(plan.streams) * (model.bytes_of_a_pass(frames) + 2 * 4 * numbers * frames)
+
+
+def _narrowed(name, values, dtype):
+    """Values of a site in the precision that was asked for.
+
+    Raises
+    ------
+    OverflowError
+        They do not fit, or were infinite before.
+    """
+    if np.isinf(values).any():
+        raise OverflowError(
+            f"{name} holds infinite values: the model has left its own precision's range. Load it "
+            "with dtype='float32' (or 'bfloat16', which has float32's range)."
+        )
+    with np.errstate(over="ignore"):
+        narrow = values.astype(dtype, copy=False)
+    if np.isinf(narrow).any():
+        raise OverflowError(
+            f"{name} reaches {np.nanmax(np.abs(values)):,.0f}, and {dtype} holds numbers up to "
+            f"{np.finfo(dtype).max:,.0f}: capture it with dtype='float32'. What was written before "
+            "is kept."
+        )
+    return narrow
 
 
 @torch.no_grad()

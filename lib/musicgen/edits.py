@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from .. import check
-from .run import BESIDE, STREAMS, Part, Run
+from .run import BESIDE, STREAMS, Part, Run, repeatable, take
 from .sites import Site, select
 
 OPERATIONS = ("add", "replace", "multiply", "ablate", "project", "interchange", "apply")
@@ -46,6 +46,8 @@ class Edit:
         (interchange intervention: Geiger et al. 2023).
     apply : callable
         f itself, on a tensor [row, step, dim]: a sparse autoencoder's reconstruction, for example.
+        On CUDA a step is captured once and run again unless a function is applied; one that runs
+        the same operators every time and reads nothing back may say so (``activations.repeatable``).
     scale : float or array_like [shape=(clip,), (clip, step) or (1, step)]
         0 changes nothing, 1 all; one value a clip makes a dose-response curve of one batch.
     clips : selector, optional
@@ -185,13 +187,9 @@ class Prepared:
             factor = _steps(scale, first, count)
             if chosen is not None:
                 factor = factor * _steps(chosen, first, count)
-            if (
-                given is not None and first + count > given
-            ):  # past the last step given, nothing is changed
-                factor = (
-                    factor
-                    * (torch.arange(first, first + count, device=factor.device) < given)[:, None]
-                )
+            if given is not None:  # past the last step given, nothing is changed
+                steps = first + torch.arange(count, device=factor.device)
+                factor = factor * (steps < given)[:, None]
             there = _steps(value, first, count) if self.along_clips else value
             return self._changed(values, run, there, factor.to(values))
 
@@ -200,7 +198,8 @@ class Prepared:
                 return torch.stack([change(part, position) for part in values.unbind(1)], 1)
             return change(values, position)
 
-        return visit
+        own = self.operation != "apply" or getattr(self.value, "repeatable", False)
+        return repeatable(visit) if own else visit
 
     def _chosen(self, run):
         """Which clips and steps are meant, [clip or 1, step or 1, 1] on the device;
@@ -342,5 +341,8 @@ def _steps(values, first, count):
     """What belongs to some steps, of values [clip, step or 1, ...]; past the last one: zero."""
     if values.shape[1] == 1:
         return values
-    here = values[:, first : first + count]
-    return torch.nn.functional.pad(here, (0, 0, 0, count - here.shape[1]))
+    if isinstance(first, int):
+        here = values[:, first : first + count]
+        return torch.nn.functional.pad(here, (0, 0, 0, count - here.shape[1]))
+    last = values.shape[1] - 1
+    return take(values, 1, first.clamp(max=last)) * (first <= last)

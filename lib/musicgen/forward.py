@@ -31,7 +31,6 @@ With nnsight (``pip install nnsight``), which may run ``replay``, ``generate`` o
         heads = [head.output.save() for head in net.linears]  # logits of each codebook
 """
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -42,11 +41,11 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 
 from . import melody
 from .compat import audiocraft
+from .hooks import called_as, is_watched
+from .products import Block, heads, may_pack
 from .run import NOBODY, Visitors
 
 SUBLAYERS = ("attn", "cross", "mlp")
-#: Bytes of weights of which a second copy is kept, in the layout that is fastest for few rows.
-PACKED = 2**30
 
 
 def check(lm) -> None:
@@ -140,23 +139,22 @@ class Text:
             self._projected[block] = project(self.values)
         return self._projected[block]
 
-    def mask_behind(self, queries: int, keys: int, causal):
-        """For attention of so many queries where the first of the keys are a prefix, of which each
-        row reads its own; made once for all blocks.
+    def mask_behind(self, keys: int, causal):
+        """For attention where the first of so many keys are a prefix, of which each row reads its
+        own.
 
         Parameters
         ----------
-        causal : torch.Tensor of bool, optional
+        causal : torch.Tensor of bool or None
             What holds for every row.
         """
         if self.own is None:
             return causal
-        if (queries, keys) not in self._mask:
+        if keys not in self._mask:
             self._mask.clear()
             own = nn.functional.pad(self.own, (0, keys - self.own.shape[1]), value=True)
-            own = own[:, None, None]
-            self._mask[queries, keys] = own if causal is None else own & causal
-        return self._mask[queries, keys]
+            self._mask[keys] = own[:, None, None]
+        return self._mask[keys] if causal is None else self._mask[keys] & causal
 
     def prefix(self, run: Callable):
         """The same of a prefix, block -> keys and values; ``run(text, kept)`` fills ``kept``."""
@@ -174,35 +172,59 @@ class Past:
     ----------
     holds_prefix : bool
         Whether those of the prefix are in front of them.
+    size : int
+        Positions that there is room for, those of the prefix included.
     """
 
     def __init__(self, network: "Network", text: Text, rows: int, steps: int):
         attention = network.blocks[0].self_attn
-        before = text.values.shape[1] if network.prefixed else 0
-        size = (
-            2,
-            rows,
-            attention.num_heads,
-            before + steps,
-            attention.embed_dim // attention.num_heads,
-        )
+        self.before = text.values.shape[1] if network.prefixed else 0
+        self.size = self.before + steps
+        heads = attention.num_heads
+        shape = (2, rows, heads, self.size, attention.embed_dim // heads)
         weight = attention.in_proj_weight
-        self.kept = [weight.new_empty(size) for _ in network.blocks]
-        self.length = before
+        self.kept = [weight.new_zeros(shape) for _ in network.blocks]
         self.holds_prefix = network.prefixed
+        self._length = self.before
+        self._position = None
         if network.prefixed:
             for block, (keys, values) in text.prefix(network.run_prefix).items():
-                self.kept[block][0, :, :, :before] = keys
-                self.kept[block][1, :, :, :before] = values
+                self.kept[block][0, :, :, : self.before] = keys
+                self.kept[block][1, :, :, : self.before] = values
+
+    def follow(self, position: torch.Tensor) -> None:
+        """Read from now on where the next position is, int64 [1], instead of counting; then
+        attention reads as many positions at every step.
+        """
+        self._position = position
+        self._numbers = torch.arange(self.size, device=position.device)
+
+    def reach(self, steps: int) -> None:
+        """How many positions of the music attention reads where they are not counted."""
+        self._length = self.before + steps
 
     def extend(self, block: int, keys, values):
-        """Those of all positions up to the new ones."""
-        end = self.length + keys.shape[2]
-        self.kept[block][0, :, :, self.length : end] = keys
-        self.kept[block][1, :, :, self.length : end] = values
+        """Those of all positions up to the new ones; and, where they are not counted, of some that
+        are not there yet and that :meth:`mask` hides.
+        """
+        kept = self.kept[block]
+        if self._position is not None:
+            where = self._position + self.before
+            kept[0].index_copy_(2, where, keys)
+            kept[1].index_copy_(2, where, values)
+            return kept[:, :, :, : self._length]
+        end = self._length + keys.shape[2]
+        kept[0, :, :, self._length : end] = keys
+        kept[1, :, :, self._length : end] = values
         if block == len(self.kept) - 1:
-            self.length = end
-        return self.kept[block][:, :, :, :end]
+            self._length = end
+        return kept[:, :, :, :end]
+
+    def mask(self, q, k):
+        """Which keys a query reads, for attention: see :func:`_causal`."""
+        if self._position is None:
+            return _causal(q, k)
+        return (self._numbers[: self._length] <= self._position + self.before)[None, None, None]
 
 
 class FixedPast:
@@ -218,6 +240,10 @@ class FixedPast:
         before_keys, before_values = self.kept[block]
         return torch.cat([before_keys, keys], 2), torch.cat([before_values, values], 2)
 
+    def mask(self, q, k):
+        """As of :class:`Past`."""
+        return _causal(q, k)
+
 
 class _Keeping:
     """No past: keeps the keys and values of a pass, block -> both."""
@@ -231,6 +257,9 @@ class _Keeping:
         self.kept[block] = keys, values
         return keys, values
 
+    def mask(self, q, k):
+        return _causal(q, k)
+
 
 class Network:
     """A MusicGen's language model, run sublayer by sublayer.
@@ -239,8 +268,8 @@ class Network:
     ----------
     lm : audiocraft.models.lm.LMModel
     rows : int, optional
-        Prepare the weights for products with so many rows, without gradients: on a CPU oneDNN takes
-        half of the time or less if it may lay them out itself.
+        Prepare for many passes over so many rows, without gradients: weights are laid out as is
+        fastest (:mod:`.products`), and the heads' are put together.
     """
 
     def __init__(self, lm, rows: int | None = None):
@@ -251,11 +280,12 @@ class Network:
         self.names = names(lm)
         self.number = {name: k for k, name in enumerate(self.names)}
         self.delays = lm.pattern_provider.delays
-        self._before = {name: f"before {name}" for name in self.names}
-        self._packed = {}
+        self._before = [f"before {name}" for name in self.names]
+        self._after = [f"resid.{i}" for i in range(len(self.blocks))]
+        rows = rows if rows is not None and may_pack(lm) else None
+        self._parts = [Block(block, not self.prefixed, rows) for block in self.blocks]
+        self._heads = heads(lm, rows)
         self._positions = None
-        if rows is not None and _packs(lm):
-            self._pack(rows)
 
     # --------------------------------------------------------------------------------------------
     # whole pass
@@ -314,7 +344,7 @@ class Network:
         Padding behind a row's own text is run, too, and read by nobody.
         """
         x = text.values.float()
-        x = x + self.lm.transformer.positional_scale * self._places(x.shape[1], x.device)
+        x = x + self.lm.transformer.positional_scale * self._places(0, x.shape[1], x.device)
         self.run(x, None, stop=len(self.names) - 1, past=_Keeping(kept))
 
     def condition(self, inputs: dict, visitors: Visitors = NOBODY) -> Text:
@@ -363,21 +393,32 @@ class Network:
 
     def place(self, x, text: Text, visitors: Visitors) -> torch.Tensor:
         """Embeddings with their positions, from that of the pass on; behind a prefix."""
-        first, count = visitors.position, x.shape[1]
-        before = text.lengths if self.prefixed else 0
-        if isinstance(before, int):
-            places = self._places(before + first + count, x.device)[:, before + first :]
-        else:  # one a row
-            most = self._places(text.values.shape[1] + first + count, x.device)
-            places = most[0, before + first + torch.arange(count, device=x.device)]
-        x = x + self.lm.transformer.positional_scale * places
-        return visitors("embed", x)
+        first = visitors.position
+        if self.prefixed:
+            if isinstance(first, int):
+                self.reserve(text.values.shape[1] + first + x.shape[1], x.device)
+            first = first + text.lengths
+        places = self._places(first, x.shape[1], x.device)
+        return visitors("embed", x + self.lm.transformer.positional_scale * places)
 
-    def _places(self, end, device):
-        """Positions from zero on, [1, end, dim]."""
-        if self._positions is None or self._positions.shape[1] < end:
-            self._positions = self._sines(max(end, 256), device)
-        return self._positions[:, :end]
+    def _places(self, first, count, device):
+        """So many positions from one on, [1 or row, count, dim].
+
+        ``first`` is a number, or a tensor: of one for all rows [1], or of one a row [row, 1]. Then
+        there must be room (:meth:`reserve`).
+        """
+        if isinstance(first, int):
+            self.reserve(first + count, device)
+            return self._positions[:, first : first + count]
+        if count == 1 and first.ndim == 1:
+            return self._positions.index_select(1, first)
+        return self._positions[0, first + torch.arange(count, device=device)]
+
+    def reserve(self, count: int, device=None) -> None:
+        """Make room for so many positions."""
+        if self._positions is None or self._positions.shape[1] < count:
+            device = self.lm.emb[0].weight.device if device is None else device
+            self._positions = self._sines(max(count, 256), device)
 
     def _sines(self, n, device):
         where = torch.arange(n, device=device).view(1, -1, 1)
@@ -406,87 +447,86 @@ class Network:
     def logits(self, x, visitors: Visitors = NOBODY) -> torch.Tensor:
         """[row, n_q, position, card], float32."""
         x = self.lm.out_norm(x) if self.lm.out_norm else x
-        heads = [self._linear(head, x).float() for head in self.lm.linears]
-        return visitors("logits", torch.stack(heads, 1))
+        return visitors("logits", self._heads(x))
 
     # ---------------------------------------------------------------------------------------------
     # in blocks
     def _block(self, i, x, text, visitors, past):
+        block = self.blocks[i]
+        first = len(self.kinds) * i
+        if not is_watched(block):
+            for k in range(first, first + len(self.kinds)):
+                x = self._step(k, x, text, visitors, past)
+            return x
+
         def through(x, src_mask=None, src_key_padding_mask=None, cross_attention_src=None):
             reads = _read(text, cross_attention_src)
-            for k in range(len(self.kinds) * i, len(self.kinds) * (i + 1)):
+            for k in range(first, first + len(self.kinds)):
                 x = self._step(k, x, reads, visitors, past)
             return x
 
         read = None if self.prefixed else text.values
-        return called_as(self.blocks[i], through, x, src_mask=None, cross_attention_src=read)
+        return called_as(block, through, x, src_mask=None, cross_attention_src=read)
 
     def _step(self, k, x, text, visitors, past):
         """One sublayer: what it adds, added."""
-        name = self.names[k]
-        x = visitors(self._before[name], x)
-        x = x + self.sublayer(name, x, text, visitors, past)
-        if k % len(self.kinds) == len(self.kinds) - 1:
-            x = visitors(f"resid.{k // len(self.kinds)}", x)
-        return x
+        x = visitors(self._before[k], x)
+        x = x + self.sublayer(self.names[k], x, text, visitors, past)
+        i, kind = divmod(k, len(self.kinds))
+        return visitors(self._after[i], x) if kind == len(self.kinds) - 1 else x
 
     def sublayer(
         self, name: str, x, text: Text, visitors: Visitors = NOBODY, past=None
     ) -> torch.Tensor:
         """What one sublayer adds to the residual stream x [row, position, dim]."""
-        kind, _, i = name.partition(".")
-        block = self.blocks[int(i)]
+        i, kind = divmod(self.number[name], len(self.kinds))
+        kind = self.kinds[kind]
+        part = self._parts[i]
+        normed = part.norms[kind](x)
         if kind == "attn":
-            normed = block.norm1(x)
-            added = block.layer_scale_1(self._attend_past(int(i), normed, text, visitors, past))
+            added = self._attend_past(i, normed, text, visitors, past)
         elif kind == "cross":
-            added = block.layer_scale_cross(
-                self._attend_text(int(i), block.norm_cross(x), text, visitors)
-            )
+            added = self._attend_text(i, normed, text, visitors)
         else:
-            hidden = block.activation(self._linear(block.linear1, block.norm2(x)))
-            added = block.layer_scale_2(self._linear(block.linear2, hidden))
-        return visitors(name, added.float())
+            added = part.mlp(normed)
+        return visitors(name, part.scales[kind](added).float())
 
     def _attend_past(self, i, x, text, visitors, past):
-        attention = self.blocks[i].self_attn
+        part = self._parts[i].attention
 
         def attend(query, key=None, value=None, **_):
-            q, k, v = self._heads(attention, self._project(attention, query, slice(None)), 3)
+            q, k, v = part.split(part.project(query), 3)
             if past is not None:
                 k, v = past.extend(i, k, v)
             behind = self.prefixed and text is not None
             if behind and (past is None or not past.holds_prefix):
                 keys, values = text.prefix(self.run_prefix)[i]
                 k, v = torch.cat([keys, k], 2), torch.cat([values, v], 2)
-            mask = _causal(q, k)
+            mask = _causal(q, k) if past is None else past.mask(q, k)
             if behind:
-                mask = text.mask_behind(q.shape[2], k.shape[2], mask)
+                mask = text.mask_behind(k.shape[2], mask)
             z = self._weighted(f"pattern.{i}", q, k, v, mask, visitors)
-            return self._joined("head", i, attention, z, visitors), None
+            return self._joined("head", i, part, z, visitors), None
 
-        return called_as(attention, attend, x, x, x, need_weights=False)[0]
+        if not part.watched:
+            return attend(x)[0]
+        return called_as(part.module, attend, x, x, x, need_weights=False)[0]
 
     def _attend_text(self, i, x, text, visitors):
-        attention = self.blocks[i].cross_attention
-        dim = attention.embed_dim
+        part = self._parts[i].cross
 
         def project(values):
-            return self._heads(attention, self._project(attention, values, slice(dim, None)), 2)
+            return part.split(part.project_read(values), 2)
 
         def attend(query, key=None, value=None, **_):
-            (q,) = self._heads(attention, self._project(attention, query, slice(dim)), 1)
+            (q,) = part.split(part.project(query), 1)
             k, v = _read(text, key).keys_and_values(i, project)
             z = self._weighted(f"cross_pattern.{i}", q, k, v, text.mask, visitors)
-            return self._joined("cross_head", i, attention, z, visitors), None
+            return self._joined("cross_head", i, part, z, visitors), None
 
-        return called_as(attention, attend, x, text.values, text.values, need_weights=False)[0]
-
-    @staticmethod
-    def _heads(attention, x, parts):
-        """[row, position, parts * dim] -> [part, row, head, position, dim of a head]."""
-        heads = x.view(*x.shape[:2], parts, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
-        return heads.float() if attention.attention_as_float32 else heads
+        if not part.watched:
+            return attend(x)[0]
+        return called_as(part.module, attend, x, text.values, text.values, need_weights=False)[0]
 
     @staticmethod
     def _weighted(name, q, k, v, mask, visitors):
@@ -500,13 +540,13 @@ class Network:
             return scaled_dot_product_attention(q, k, v, is_causal=True)
         return scaled_dot_product_attention(q, k, v, mask)
 
-    def _joined(self, site, i, attention, z, visitors):
+    @staticmethod
+    def _joined(site, i, part, z, visitors):
         """What the heads add together; each head's own share is a site of its own."""
-        out = attention.out_proj
-        added = self._linear(out, z.transpose(1, 2).flatten(2))
+        added = part.out(z.transpose(1, 2).flatten(2))
         size = z.shape[-1]
         for head in visitors.heads(site, i):
-            weight = out.weight[:, head * size : (head + 1) * size]
+            weight = part.module.out_proj.weight[:, head * size : (head + 1) * size]
             share = linear(z[:, head].to(weight.dtype), weight).float()
             changed = visitors(f"{site}.{i}.{head}", share)
             added = added if changed is share else added + (changed - share)
@@ -517,57 +557,11 @@ class Network:
         (``before attn.i``).
         """
         found = {}
-        for i, block in enumerate(self.blocks):
-            x = block.norm1(kept[f"before attn.{i}"][:, :positions])
-            _, keys, values = self._heads(
-                block.self_attn, self._project(block.self_attn, x, slice(None)), 3
-            )
+        for i, part in enumerate(self._parts):
+            x = part.norms["attn"](kept[f"before attn.{i}"][:, :positions])
+            _, keys, values = part.attention.split(part.attention.project(x), 3)
             found[i] = keys, values
         return FixedPast(found)
-
-    # ------------------------------------------------------------------------------------- products
-    # with weights
-    def _linear(self, module, x):
-        """A layer's product with its weights, in their precision."""
-        packed = self._packed.get(module.weight.data_ptr())
-        if packed is None or _is_watched(module):
-            return module(x.to(module.weight.dtype))
-        return packed(x)
-
-    def _project(self, attention, x, part):
-        """The product with some rows of an attention's input weights: queries, keys, values."""
-        weight = attention.in_proj_weight[part]
-        bias = attention.in_proj_bias
-        packed = self._packed.get((weight.data_ptr(), len(weight)))
-        if packed is not None:
-            return packed(x)
-        return linear(x.to(weight.dtype), weight, None if bias is None else bias[part])
-
-    def _pack(self, rows):
-        for module in [*self.lm.linears, *self.blocks.modules()]:
-            if isinstance(module, torch.nn.Linear):
-                self._packed[module.weight.data_ptr()] = _packed(module.weight, module.bias, rows)
-        for block in self.blocks:
-            attentions = [(block.self_attn, None)]
-            if not self.prefixed:
-                attentions.append((block.cross_attention, block.self_attn.embed_dim))
-            for attention, size in attentions:
-                weight = attention.in_proj_weight[:size]
-                bias = attention.in_proj_bias
-                bias = None if bias is None else bias[:size]
-                self._packed[weight.data_ptr(), len(weight)] = _packed(weight, bias, rows)
-
-
-def _packs(lm):
-    weight = lm.emb[0].weight
-    size = sum(p.numel() for p in lm.parameters()) * weight.element_size()
-    plain = weight.device.type == "cpu" and weight.dtype == torch.float32
-    return plain and size <= PACKED and torch.backends.mkldnn.is_available()
-
-
-def _packed(weight, bias, rows):
-    packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), rows)
-    return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
 
 
 # -------------------------------------------------------------------------------------------------
@@ -599,87 +593,3 @@ def _pattern(q, k, mask):
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
     return scores.softmax(-1)
-
-
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-#: Attribute of a module that holds what it runs instead of its own forward.
-INSTEAD = "_runs_instead"
-
-
-def _may_run_another(kind) -> None:
-    """Let modules of a class run a function in the place of their own forward.
-
-    Not by an attribute ``forward`` of the module: there nnsight puts its own, which runs what the
-    class says.
-    """
-    own = kind.forward
-
-    @functools.wraps(own)
-    def forward(self, *args, **kwargs):
-        instead = vars(self).get(INSTEAD)
-        return own(self, *args, **kwargs) if instead is None else instead(*args, **kwargs)
-
-    kind.forward = forward
-
-
-for _kind in (
-    audiocraft.modules.conditioners.T5Conditioner,
-    audiocraft.modules.conditioners.WaveformConditioner,
-    audiocraft.modules.transformer.StreamingTransformer,
-    audiocraft.modules.transformer.StreamingTransformerLayer,
-    audiocraft.modules.transformer.StreamingMultiheadAttention,
-):
-    _may_run_another(_kind)
-
-
-def called_as(module, function: Callable, *args, **kwargs):
-    """``function(*args, **kwargs)`` as if it were the module's own forward:
-
-    hooks on the module fire, and nnsight reads and changes what enters and leaves it.
-    """
-    if not _is_watched(module):
-        return function(*args, **kwargs)
-    vars(module)[INSTEAD] = function
-    try:
-        return module(*args, **kwargs)
-    finally:
-        del vars(module)[INSTEAD]
-
-
-def _is_watched(module):
-    """Whether it has hooks, or a ``forward`` of its own (nnsight's)."""
-    return "forward" in vars(module) or any(getattr(module, kind) for kind in HOOKS)
-
-
-def check_hooks(lm, parts: bool = False) -> None:
-    """Refuse hooks that would not fire.
-
-    Parameters
-    ----------
-    parts : bool
-        Whether only parts of the model run, as in patching: then no hook of one's own is taken.
-
-    Raises
-    ------
-    ValueError
-        Naming the module, the reason and the remedy.
-    """
-    uncalled = {"", "condition_provider", "fuser", "cfg_dropout", "att_dropout"}
-    for name, module in lm.named_modules():
-        if not any(getattr(module, kind) for kind in HOOKS):
-            continue
-        if parts:
-            raise ValueError(
-                f"There is a hook on {name or 'the language model'}, and this runs parts of the "
-                "model again and again, "
-                "where it would not fire as in a whole pass. Remove it, or use activations.capture "
-                "and activations.edit."
-            )
-        if name in uncalled or "dropout" in name:
-            raise ValueError(
-                f"A hook on {name or 'the language model itself'} would never fire: this book runs "
-                "the model's parts "
-                "itself. Put it on transformer, its layers or what is inside them, or use "
-                "activations.capture and "
-                "activations.edit."
-            )

@@ -198,7 +198,9 @@ def _load_adapted(name, device, dtype, adapter):
             f"{folder} is not in the format of transformers, to which adapters belong: it needs "
             f"config.json and {converted.WEIGHTS[0]}."
         )
-    return _load_converted(f"{name} + {adapter}", folder, device, dtype, adapter)
+    model = _load_converted(f"{name} + {adapter}", folder, device, dtype, adapter)
+    model.adapted = (str(name), os.path.abspath(adapter))
+    return model
 
 
 def _load_converted(name, folder, device, dtype, adapter=None):

@@ -15,20 +15,18 @@ import torch
 from tqdm.auto import tqdm
 
 from .. import cache, check
-from . import edits, forward, run, sampling, sizing
+from . import edits, forward, graphs, hooks, noise, products, run, sampling, sizing
 from . import melody as melodies
 from .clips import Clips
 from .compat import audiocraft
 from .run import BESIDE, STREAMS, Part, Run, Visitors
 
-#: Bytes of attention keys and values while clips are generated.
-CACHE_BYTES = 4 * 2**30
 #: Most clips that are generated at once.
 AT_ONCE = 64
 #: Sampling settings where a model's own configuration gives none: those of audiocraft's MusicGen.
 DEFAULTS = {"temperature": 1.0, "top_k": 250, "cfg": 3.0}
 #: The code that generated tokens follow from.
-SOURCES = (forward, run, edits, sampling, melodies)
+SOURCES = (forward, products, hooks, run, edits, sampling, noise, graphs, melodies)
 
 
 class Model:
@@ -48,6 +46,9 @@ class Model:
         Sampling settings where none are given.
     in_force : tuple of edits.Prepared
         Edits in force; every call hands them on to what runs.
+    adapted : tuple of str, optional
+        Name of the model that was loaded, and absolute path of the adapter that was added to its
+        weights.
     """
 
     def __init__(self, name, lm, codec, device, max_seconds, defaults=DEFAULTS):
@@ -58,6 +59,7 @@ class Model:
         self.max_seconds = float(max_seconds)
         self.defaults = dict(defaults)
         self.in_force: tuple[edits.Prepared, ...] = ()
+        self.adapted: tuple[str, str] | None = None
 
     def __repr__(self):
         return (
@@ -160,7 +162,8 @@ class Model:
         takes : int
             Clips of each prompt, one after the other, each with a seed of its own.
         batch_size : int, optional
-            Clips at once; left out, as many as keep their attention within 4 GiB, at most 64.
+            Clips at once; left out, as many as half of the device's free memory holds, at most 64.
+            Where memory does not suffice after all, batches are halved once, with a warning.
         prompt_audio : array_like, optional
             What the clips begin with, the same for all or one a prompt, as for :meth:`encode`: each
             goes on from there. It is part of the clip and of its seconds.
@@ -362,7 +365,7 @@ class Model:
         chroma : np.ndarray [shape=(window, clip, chroma frame, pitch class)], optional
             Of the melody that they follow.
         """
-        forward.check_hooks(self.lm)
+        hooks.check(self.lm)
         streams = (*STREAMS, BESIDE) if beside else STREAMS
         windows = self._windows(frames, settings)
         self._check_edits(part, frames, streams, len(windows))
@@ -390,9 +393,10 @@ class Model:
             disable=not progress,
             leave=False,
         ) as bar:
-            for batch in batches:
+
+            def sing_batch(batch):
                 rows = slice(batch.start, batch.stop)
-                randomness = sampling.generators(seeds[rows])
+                randomness = noise.Noise(seeds[rows], self.device)
                 there = known
                 for k, (first, stop) in enumerate(windows):
                     about = Run(
@@ -412,6 +416,9 @@ class Model:
                     )
                     tokens[rows, :, first:stop] = codes.cpu().numpy()
                     there = stop
+
+            for _ in sizing.each_batch(batches, sing_batch, "generate"):
+                pass
         return tokens
 
     def _prefix(self, lengths):
@@ -427,20 +434,14 @@ class Model:
         return sampling.windows(frames, self.frames(self.max_seconds), self.frames(stride))
 
     def _at_once(self, steps, streams):
-        """How many clips are generated at once:
-
-        their keys and values, for all streams, must fit.
+        """How many clips are generated at once: keys and values of all streams, logits and random
+        numbers must fit into the memory that is free.
         """
         weight = self.lm.transformer.layers[0].self_attn.in_proj_weight
-        clip = (
-            2
-            * streams
-            * steps
-            * self.lm.dim
-            * len(self.lm.transformer.layers)
-            * weight.element_size()
-        )
-        return int(np.clip(CACHE_BYTES // clip, 1, AT_ONCE))
+        blocks = len(self.lm.transformer.layers)
+        kept = 2 * streams * steps * self.lm.dim * blocks * weight.element_size()
+        drawn = (3 * sampling.BLOCK + 4 * streams) * self.lm.n_q * self.lm.card * 4
+        return sizing.fits(kept + drawn, self.device, AT_ONCE)
 
     def _check_edits(self, part, frames, streams, windows=1):
         for prepared in self.in_force:
@@ -521,13 +522,16 @@ class Model:
                 f"audio must be at most {self.max_seconds:g} s long, the model's limit. Got "
                 f"{seconds:g} s: take excerpts."
             )
-        wave = torch.from_numpy(audio)
-        wave = wave if wave.ndim == 3 else wave[:, None]
+        audio = audio if audio.ndim == 3 else audio[:, None]
         convert = audiocraft.data.audio_utils.convert_audio
-        wave = convert(wave, sample_rate, self.sample_rate, self.codec.channels)
-        size = sizing.clips_at_once(wave.shape[-1], self.codec.channels)
-        codes = [self.codec.encode(some.to(self.device))[0].cpu() for some in wave.split(size)]
-        return torch.cat(codes).numpy().astype(np.int64)
+        samples = round(seconds * self.sample_rate)
+
+        def encode(batch):
+            wave = torch.from_numpy(audio[batch.start : batch.stop])
+            wave = convert(wave, sample_rate, self.sample_rate, self.codec.channels)
+            return self.codec.encode(wave.to(self.device))[0].cpu()
+
+        return torch.cat(self._by_codec(len(audio), samples, encode, "encode")).numpy()
 
     @torch.no_grad()
     def decode(self, tokens: np.ndarray) -> np.ndarray:
@@ -544,13 +548,19 @@ class Model:
             )
         codes = torch.from_numpy(tokens.astype(np.int64))
         samples = round(tokens.shape[-1] / self.frame_rate * self.sample_rate)
-        size = sizing.clips_at_once(samples, self.codec.channels)
-        audio = [
-            self.codec.decode(some.to(self.device), None).float().cpu()
-            for some in codes.split(size)
-        ]
-        audio = torch.cat(audio).numpy()
+
+        def decode(batch):
+            some = codes[batch.start : batch.stop].to(self.device)
+            return self.codec.decode(some, None).float().cpu()
+
+        audio = torch.cat(self._by_codec(len(codes), samples, decode, "decode")).numpy()
         return audio[:, 0] if self.codec.channels == 1 else audio
+
+    def _by_codec(self, n, samples, work, what):
+        """What the codec makes of so many clips, some at a time."""
+        size = sizing.clips_at_once(samples, self.codec.channels)
+        batches = [range(k, min(k + size, n)) for k in range(0, n, size)]
+        return [found for _, found in sizing.each_batch(batches, work, what)]
 
     def clips(self, tokens: np.ndarray, prompts: list[str], decode: bool = True) -> Clips:
         """Clips of music that exists (from ``encode``), under prompts of one's choice.
@@ -598,7 +608,7 @@ class Model:
             Logits; position p predicts codebook k of frame p - delay[k]. Gradients flow unless
             torch.no_grad() is on.
         """
-        forward.check_hooks(self.lm)
+        hooks.check(self.lm)
         prompts = list(prompts)
         n = len(prompts)
         part = part or Part(range(n), n)
@@ -637,17 +647,29 @@ class Model:
         self.check_clips(clips)
         frames = clips.tokens.shape[-1]
         delays = self.lm.pattern_provider.delays
-        for batch in self.batches(clips.prompts, check.count("batch_size", batch_size)):
-            prompts = [clips.prompts[i] for i in batch]
+
+        def predict(batch):
             logits = self.replay(
                 clips.tokens[batch],
-                prompts,
+                [clips.prompts[i] for i in batch],
                 (stream,),
                 chroma=None if clips.chroma is None else clips.chroma[batch],
                 part=Part(batch, len(clips)),
             )
             aligned = torch.stack([logits[:, k, d : d + frames] for k, d in enumerate(delays)], 1)
-            yield batch, aligned.float().log_softmax(-1)
+            return aligned.float().log_softmax(-1)
+
+        size = check.count("batch_size", batch_size)
+        each = self.bytes_of_a_pass(frames) + 3 * 4 * self.lm.n_q * frames * self.lm.card
+        batches = self.batches(clips.prompts, sizing.fits(each, self.device, size))
+        yield from sizing.each_batch(batches, predict, "predict")
+
+    def bytes_of_a_pass(self, frames: int) -> int:
+        """Bytes that one clip takes on its way through the blocks: the stream, and the widest that
+        is made of it, in float32.
+        """
+        positions = frames + max(self.lm.pattern_provider.delays) + self._prefix([0])
+        return 4 * 12 * positions * self.lm.dim
 
     def cross_entropy(self, clips: Clips, stream: str = "cond", batch_size: int = 16) -> np.ndarray:
         """Nats a token that a teacher-forced pass over each clip costs, float64 [clip]:
@@ -658,6 +680,8 @@ class Model:
         for batch, log_p in self.predictions(clips, stream, batch_size):
             codes = torch.as_tensor(clips.tokens[batch]).to(log_p.device)
             losses[batch] = -log_p.gather(-1, codes[..., None]).mean((1, 2, 3)).cpu().numpy()
+        if np.isnan(losses).any():
+            raise OverflowError(sampling.NOT_FINITE)
         return losses
 
     def batches(self, prompts: list[str], size: int) -> list[list[int]]:

@@ -16,7 +16,25 @@ STREAMS = ("cond", "uncond")
 #: The stream that reads other prompts over the same tokens (``generate(..., beside=prompts)``).
 BESIDE = "beside"
 
-Visitor = Callable[[torch.Tensor, int], "torch.Tensor | None"]
+#: Number of a step: an integer, or, where the same launches run at every step, a tensor [1] on the
+#: device that is changed in place.
+Position = int | torch.Tensor
+Visitor = Callable[[torch.Tensor, Position], "torch.Tensor | None"]
+
+
+def take(values: torch.Tensor, axis: int, position: Position, count: int = 1) -> torch.Tensor:
+    """So many steps of values along an axis, from a position on: one, if that is a tensor."""
+    if isinstance(position, int):
+        return values.narrow(axis, position, count)
+    return values.index_select(axis, position)
+
+
+def put(values: torch.Tensor, axis: int, position: Position, step: torch.Tensor) -> None:
+    """Write one step of values, in place."""
+    if isinstance(position, int):
+        values.narrow(axis, position, 1).copy_(step)
+    else:
+        values.index_copy_(axis, position, step)
 
 
 @dataclass(frozen=True)
@@ -77,7 +95,9 @@ class Visitors:
     that of the first step. What a function returns takes the place of the values; None leaves them.
     """
 
-    def __init__(self, functions: Mapping[str, Iterable[Visitor]] | None = None, position: int = 0):
+    def __init__(
+        self, functions: Mapping[str, Iterable[Visitor]] | None = None, position: Position = 0
+    ):
         self.functions = {site: tuple(some) for site, some in (functions or {}).items() if some}
         self.position = position
         self._heads = {}
@@ -101,7 +121,15 @@ class Visitors:
         """Which heads of a block somebody wants to see; kind "head" or "cross_head"."""
         return self._heads.get((kind, block), [])
 
-    def at(self, position: int) -> "Visitors":
+    @property
+    def repeatable(self) -> bool:
+        """Whether all of them run the same operators at every step, and read nothing back: then the
+        position may be a tensor (:func:`repeatable`).
+        """
+        every = [function for some in self.functions.values() for function in some]
+        return all(getattr(function, "repeatable", False) for function in every)
+
+    def at(self, position: Position) -> "Visitors":
         """The same, for a pass that begins at another position."""
         moved = object.__new__(Visitors)
         moved.functions = self.functions
@@ -119,3 +147,11 @@ class Visitors:
 
 
 NOBODY = Visitors()
+
+
+def repeatable(function: Callable) -> Callable:
+    """Mark a function of a site's values that runs the same operators at every step and reads
+    nothing back, so that its launches may be captured once and run again (a CUDA graph).
+    """
+    function.repeatable = True
+    return function

@@ -5,21 +5,34 @@ Keys and values of the text are computed once a clip and those of the past are w
 Text of different length shares a batch, because every row reads its own text alone (audiocraft's
 cross-attention sees the padding of shorter rows). Every clip has its own random numbers, so that it
 does not depend on the batch it is made in.
+
+On CUDA the launches of a step are captured once and run again (:mod:`.graphs`): a step takes as
+long as its kernels, not as Python. For that, all that changes from step to step lies in tensors
+that stay where they are, the number of the step included.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from . import melody
-from .forward import Network, Past
-from .run import Visitors
+from . import graphs, melody
+from .forward import Network, Past, Text
+from .noise import Noise
+from .run import Position, Visitors, put, take
 
 #: Steps whose random numbers are drawn at once.
 BLOCK = 32
+#: What is wrong with a model, or an edit, whose logits are infinite or no numbers.
+NOT_FINITE = (
+    "The model's logits are not finite: it has left its precision's range, or an edit has driven it "
+    "out. Load it with dtype='float32' (or 'bfloat16', which has float32's range), or edit less."
+)
+#: Where launches are captured, attention reads as many positions at every step: that many more
+#: whenever these are full.
+REACH = 256
 #: In the place of a token that is not drawn yet.
 UNKNOWN = -1
 
@@ -81,17 +94,12 @@ def windows(frames: int, limit: int, stride: int) -> list[Window]:
     return found
 
 
-def generators(seeds: list[int]) -> list[torch.Generator]:
-    """Each clip's own random numbers: they go on from window to window."""
-    return [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-
-
 @torch.no_grad()
 def sample(
     lm,
     prompts: list[str],
     frames: int,
-    randomness: list[torch.Generator],
+    noise: Noise,
     settings: Settings,
     beside: list[str],
     visitors: Visitors,
@@ -106,8 +114,8 @@ def sample(
     lm : audiocraft.models.lm.LMModel
     prompts : list of str
     frames : int
-    randomness : list of torch.Generator
-        One a clip, from :func:`generators`.
+    noise : Noise
+        Random numbers of the clips, which go on from window to window.
     settings : Settings
     beside : list of str
         Prompts of a third stream, one a clip or none: it reads the clip's tokens and has no say in
@@ -134,22 +142,109 @@ def sample(
     if begun is not None:
         codes[..., : begun.shape[-1]] = torch.tensor(begun, device=device)
     sequence, _, _ = pattern.build_pattern_sequence(codes, lm.special_token_id)
-    unknown = sequence == UNKNOWN
-    steps = sequence.shape[-1] - 1
-    past = Past(network, text, len(every), steps)
-    noise = (
-        gumbel_noise(randomness, steps, (lm.n_q, lm.card), device)
-        if settings.temperature > 0
-        else None
-    )
-    for step in range(steps):
-        progress()
-        tokens = sequence[..., step : step + 1].repeat(streams, 1, 1)
-        logits = network.pass_through(tokens, text, visitors.at(step), past)[:, :, 0]
-        drawn = _next(logits[:n], logits[n : 2 * n], settings, noise)
-        there = sequence[..., step + 1]
-        sequence[..., step + 1] = torch.where(unknown[..., step + 1], drawn, there)
-    return pattern.revert_pattern_sequence(sequence, special_token=-1)[0][..., :frames]
+    song = _Song(network, text, sequence.contiguous(), visitors, settings, noise)
+    if graphs.possible(lm, visitors):
+        song.run_captured(progress)
+    else:
+        song.run(progress)
+    song.check()
+    return pattern.revert_pattern_sequence(song.sequence, special_token=-1)[0][..., :frames]
+
+
+class _Song:
+    """The state of a batch that is being sampled, and the one step that moves it on.
+
+    Parameters
+    ----------
+    sequence : torch.Tensor [shape=(clip, n_q, position)]
+        In the delay pattern, with :data:`UNKNOWN` where a token is to be drawn.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        text: Text,
+        sequence: torch.Tensor,
+        visitors: Visitors,
+        settings: Settings,
+        noise: Noise,
+    ):
+        self.network = network
+        self.text = text
+        self.sequence = sequence
+        self.unknown = sequence == UNKNOWN
+        self.visitors = visitors
+        self.settings = settings
+        self.clips, self.codebooks, positions = sequence.shape
+        self.steps = positions - 1
+        self.rows = text.values.shape[0]
+        self.past = Past(network, text, self.rows, self.steps)
+        self.noise = noise if settings.temperature > 0 else None
+        self.drawn = None
+        self.overflowed = torch.zeros(1, dtype=torch.bool, device=sequence.device)
+
+    def run(self, progress: Callable[[], None]) -> None:
+        """Every step, launch by launch."""
+        for position in range(self.steps):
+            self._draw_noise(position)
+            progress()
+            self.step(position)
+
+    def run_captured(self, progress: Callable[[], None]) -> None:
+        """Every step, by launches that are captured once for as many positions as attention
+        reads.
+        """
+        position = torch.zeros(1, dtype=torch.long, device=self.sequence.device)
+        self.past.follow(position)
+        self.network.reserve(self.past.size)
+
+        def step():
+            self.step(position)
+            position.add_(1)
+
+        for first in range(0, self.steps, REACH):
+            stop = min(first + REACH, self.steps)
+            self.past.reach(stop)
+            again = graphs.Repeated(step, self.sequence.device)
+            for k in range(first, stop):
+                self._draw_noise(k)
+                progress()
+                again()
+
+    def check(self) -> None:
+        """Refuse music from logits that were not finite.
+
+        Raises
+        ------
+        OverflowError
+        """
+        if self.overflowed.item():
+            raise OverflowError(NOT_FINITE)
+
+    def _draw_noise(self, position):
+        """The next block of random numbers, where the last one is used up."""
+        if self.noise is None or position % BLOCK:
+            return
+        shape = (self.codebooks, self.network.lm.card)
+        block = self.noise.draw(min(BLOCK, self.steps - position), *shape)
+        if self.drawn is None:
+            self.drawn = block
+        else:
+            self.drawn[: len(block)].copy_(block)
+
+    def step(self, position: Position) -> None:
+        """Read the tokens of a position, and write those of the next."""
+        tokens = take(self.sequence, -1, position).repeat(self.rows // self.clips, 1, 1)
+        logits = self.network.pass_through(
+            tokens, self.text, self.visitors.at(position), self.past
+        )[:, :, 0]
+        self.overflowed.logical_or_(~torch.isfinite(logits.sum()))
+        n = self.clips
+        noise = None if self.noise is None else take(self.drawn, 0, position % BLOCK)[0]
+        drawn = _next(logits[:n], logits[n : 2 * n], self.settings, noise)
+        there = take(self.sequence, -1, position + 1)
+        unknown = take(self.unknown, -1, position + 1)
+        put(self.sequence, -1, position + 1, torch.where(unknown, drawn[..., None], there))
 
 
 def text_lengths(lm, prompts: list[str]) -> list[int]:
@@ -175,22 +270,7 @@ def _next(cond, uncond, settings, noise):
     logits = uncond + (cond - uncond) * settings.cfg
     if noise is None:
         return logits.argmax(-1)
-    return draw(logits / settings.temperature + next(noise), logits, settings.top_k)
-
-
-def gumbel_noise(
-    randomness: list[torch.Generator], steps: int, shape: tuple[int, ...], device
-) -> Iterator[torch.Tensor]:
-    """Gumbel noise for every step, [clip, *shape]:
-
-    the largest sum of logit and noise is a sample of the softmax.
-    """
-    for first in range(0, steps, BLOCK):
-        count = min(BLOCK, steps - first)
-        even = torch.stack(
-            [torch.empty(count, *shape).uniform_(generator=g) for g in randomness], 1
-        )
-        yield from even.log_().neg_().log_().neg_().to(device)
+    return draw(logits / settings.temperature + noise, logits, settings.top_k)
 
 
 def draw(race, logits, top_k):

@@ -1,5 +1,9 @@
 """How much memory and disk a model takes, known before anything is loaded, fetched or computed."""
 
+import gc
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -14,6 +18,8 @@ CLIPS = 16
 #: (measured): 16 clips of 30 s would take some 20 GB, this many samples take under 3 GB. The
 #: organisms' longest clips, 6 s at 16 kHz, are below it by 16.
 SAMPLES = 16 * 100_000
+#: Share of the free memory that a batch may take.
+SHARE = 0.5
 #: Bytes of a number.
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 
@@ -185,6 +191,101 @@ def check(name: str, needed: int, device: str, read: int = 0) -> None:
 
 
 # ---------------------------------------------------------------------------------------- what runs
+def fits(each: int, device, most: int) -> int:
+    """How many items of so many bytes a device's free memory holds at once.
+
+    Parameters
+    ----------
+    each : int
+        Bytes of one item while it is worked on.
+    device : torch.device or str
+    most : int
+        More are no faster.
+
+    Returns
+    -------
+    int
+        From 1 to ``most``.
+    """
+    room = int(SHARE * free(str(device)))
+    return max(1, min(most, room // max(1, each)))
+
+
+def each_batch(
+    batches: Iterable[Sequence[int]], work: Callable[[Sequence[int]], object], what: str
+) -> Iterator[tuple[Sequence[int], object]]:
+    """Work on batches one after the other. Where memory does not suffice, the batch and all behind
+    it are halved, once, and a warning says so; what is done stays done.
+
+    Parameters
+    ----------
+    batches : iterable of sequence of int
+    work : callable
+        Makes something of a batch.
+    what : str
+        What is done, for the warning.
+
+    Yields
+    ------
+    sequence of int, object
+        A batch, and what was made of it.
+
+    Raises
+    ------
+    MemoryError
+        Half a batch, or a single item, is too much, too.
+    """
+    waiting = deque(batches)
+    halved = False
+    while waiting:
+        batch = waiting.popleft()
+        try:
+            found = work(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            if halved or len(batch) == 1:
+                raise MemoryError(
+                    f"Memory does not suffice to {what} {len(batch)} at once ({error}). Use a "
+                    "smaller batch_size, shorter clips or fewer sites, or end what holds the "
+                    "memory. What was written before is kept."
+                ) from error
+            found = _TOO_MUCH
+        if found is _TOO_MUCH:  # outside of 'except', whose traceback holds the memory
+            halved = True
+            _tidy()
+            half = -(-len(batch) // 2)
+            warnings.warn(
+                f"Memory does not suffice to {what} {len(batch)} at once: going on with {half}.",
+                stacklevel=2,
+            )
+            waiting.appendleft(batch)
+            waiting = deque(part for whole in waiting for part in _halves(whole, half))
+            continue
+        yield batch, found
+
+
+_TOO_MUCH = object()
+
+
+def _halves(batch, size):
+    return [batch[k : k + size] for k in range(0, len(batch), size)]
+
+
+def _is_out_of_memory(error):
+    """CUDA has an exception of its own; the CPU's allocator and MPS say it in words."""
+    told = str(error).lower()
+    known = "allocate memory" in told or "out of memory" in told
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or known
+
+
+def _tidy():
+    """Give back what the failed attempt held."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def clips_at_once(samples: int, channels: int = 1) -> int:
     """How many clips the codec encodes or decodes at once, so that memory is bounded.
 

@@ -5,7 +5,9 @@ by :func:`open`, which gives the ``xarray.Dataset`` that memory would have held:
 names, types and attributes, with arrays that are read only where they are used.
 
 On disk it is a zarr group of format 2 that other programs can read, too, at any URL that fsspec
-knows ("s3://bucket/run", "memory://run", a path). Four rules keep it honest:
+knows ("s3://bucket/run", "memory://run", a path). A bucket's address and credentials are read from
+where AWS's own tools read them (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, a profile). Four rules keep it
+honest:
 
 - Clips are written in pieces, one chunk a piece, and a piece counts only when its flag is set,
   which happens after its data. A run that is killed at any moment goes on where it was.
@@ -22,6 +24,7 @@ import json
 import math
 import os
 import shutil
+import sys
 import urllib.parse
 from collections.abc import Mapping
 from numbers import Real
@@ -46,10 +49,16 @@ DONE = "%done"
 #: Where xarray looks for the dims of an array.
 DIMS = "_ARRAY_DIMENSIONS"
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+#: Protocols of buckets, and what reads them: extra "scale".
+BUCKETS = ("s3", "s3a")
 
 
 class StoreError(ValueError):
     """A store cannot be used: the message says why and what to do."""
+
+
+class Unreachable(StoreError):
+    """What is at a URL could be neither read nor written: it says nothing of the data there."""
 
 
 class Store:
@@ -72,7 +81,7 @@ class Store:
     ------
     StoreError
         If ``url`` holds a store with another identity, or something that is no store, or the disk
-        is too small.
+        is too small; or ``url`` cannot be reached.
     """
 
     def __init__(
@@ -89,24 +98,28 @@ class Store:
         self.clips = next(iter(self.arrays.values()))[1][0]
         coords = _plain_coordinates(coords)
         self.keys = _keys([*coords.coords, *self.arrays])
-        manifest = self._manifest(coords, identity)
+        with _reaching(self.url):
+            self.group = self._made(coords, self._manifest(coords, identity))
+
+    def _made(self, coords, manifest):
+        """The group of the store, which is made where there is none."""
         group = _open_group(self.url)
         if group is None or _unfinished(group):
             _refuse_what_is_no_store(self.url, group)
             _check_space(self.url, self.arrays)
-            group = self._create(coords, manifest)
-        else:
-            _refuse_another(self.url, group, manifest)
-            self._mend_coordinates(group, coords)
-        self.group = group
+            return self._create(coords, manifest)
+        _refuse_another(self.url, group, manifest)
+        self._mend_coordinates(group, coords)
+        return group
 
     @property
     def todo(self) -> list[slice]:
         """Pieces not yet written, or whose data has been lost since, as slices of clips."""
-        written = self.group[DONE][:] > 0
-        lost = written & ~_whole_pieces(self.url, self.group, self._array_keys())
-        for number in np.flatnonzero(lost).tolist():
-            self.group[DONE][number] = 0
+        with _reaching(self.url):
+            written = self.group[DONE][:] > 0
+            lost = written & ~_whole_pieces(self.url, self.group, self._array_keys())
+            for number in np.flatnonzero(lost).tolist():
+                self.group[DONE][number] = 0
         missing = np.flatnonzero(~written | lost).tolist()
         return [self._slice(number) for number in missing]
 
@@ -125,14 +138,16 @@ class Store:
         ValueError
             No piece of this store, an array missing or unknown, or values of another shape.
         StoreError
-            If the disk is full: the pieces written before are kept.
+            If the disk is full, or the store cannot be reached any more: the pieces written
+            before are kept.
         """
         number = self._number(where)
         values = self._checked(where, arrays)
         try:
-            for name, piece in values.items():
-                _write(self.group[self.keys[name]], where, piece)
-            self.group[DONE][number] = 1
+            with _reaching(self.url):
+                for name, piece in values.items():
+                    _write(self.group[self.keys[name]], where, piece)
+                self.group[DONE][number] = 1
         except OSError as error:
             if error.errno not in FULL_DISK:
                 raise
@@ -243,10 +258,16 @@ def open(url: str | Path) -> xr.Dataset:
     Raises
     ------
     StoreError
-        If there is no store, or pieces are missing. Later, where arrays are read: if data was
-        damaged; the pieces concerned are then written anew by the call that made the store.
+        If there is no store, or pieces are missing, or ``url`` cannot be reached. Later, where
+        arrays are read: if data was damaged; the pieces concerned are then written anew by the call
+        that made the store.
     """
     url = _address(url)
+    with _reaching(url):
+        return _opened(url)
+
+
+def _opened(url):
     group = _finished(url)
     flags = group[DONE][:]
     missing = int((flags == 0).sum())
@@ -275,9 +296,11 @@ def identity(url: str | Path) -> dict:
     Raises
     ------
     StoreError
-        If there is no store.
+        If there is no store, or it cannot be reached.
     """
-    return dict(_finished(_address(url)).attrs["identity"])
+    url = _address(url)
+    with _reaching(url):
+        return dict(_finished(url).attrs["identity"])
 
 
 def verify(url: str | Path) -> list[int]:
@@ -291,9 +314,15 @@ def verify(url: str | Path) -> list[int]:
     Raises
     ------
     StoreError
-        If there is no store.
+        If there is no store, or it cannot be reached.
     """
     url = _address(url)
+    with _reaching(url):
+        return _damaged(url)
+
+
+def _damaged(url):
+    """Numbers of the damaged pieces, whose flags are taken away."""
     group = _finished(url)
     keys = dict(group.attrs["arrays"]).values()
     whole = _whole_pieces(url, group, keys)
@@ -350,9 +379,13 @@ class _OnDisk(BackendArray):
 
     def _read(self, key):
         try:
-            return self.array.oindex[key]
+            with _reaching(self.url):
+                return self.array.oindex[key]
+        except Unreachable:
+            raise
         except (RuntimeError, ValueError) as error:  # the checksum differs, or there is none
-            with contextlib.suppress(OSError):  # where only reading is allowed, nothing is marked
+            # where only reading is allowed, nothing is marked
+            with contextlib.suppress(OSError, Unreachable):
                 verify(self.url)
             raise StoreError(
                 f"Data of {self.url} has been damaged since it was written. Run the call that made "
@@ -482,6 +515,57 @@ def _to_json(value):
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
 
 
+# ---------------------------------------------------------------------------- what is not to be had
+@contextlib.contextmanager
+def _reaching(url):
+    """Say what to do where storage behind a URL cannot be used; what a disk says is clear."""
+    if "://" not in url:
+        yield
+        return
+    try:
+        yield
+    except ImportError as error:
+        extra = "pip install 'musicgen-emotion-book[scale]'"
+        todo = extra if _protocol(url) in BUCKETS else "Install that, or choose another place"
+        raise Unreachable(f"{url} needs a package that is not here ({error}): {todo}.") from error
+    except _refusals() as error:
+        if getattr(error, "errno", None) in FULL_DISK:
+            raise
+        _forget(url)
+        raise Unreachable(_why_unreachable(url, error)) from error
+
+
+def _refusals():
+    """What storage raises; only what is loaded can have raised anything."""
+    amazon = sys.modules.get("botocore.exceptions")
+    return (OSError,) if amazon is None else (OSError, amazon.BotoCoreError)
+
+
+def _why_unreachable(url, error):
+    said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    todo = "Check the network, and the permission to list, read, write and delete there"
+    if _protocol(url) in BUCKETS:
+        todo = (
+            f"{todo}: that of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or of a profile), on "
+            "every machine that works; for a server other than Amazon's, AWS_ENDPOINT_URL is its "
+            "address"
+        )
+    return (
+        f"{url} cannot be used ({said}). {todo}. Then run the same call again: what was written is "
+        "kept."
+    )
+
+
+def _forget(url):
+    """Connect anew next time: fsspec keeps connections, with the credentials that they had."""
+    with contextlib.suppress(ImportError, ValueError):
+        fsspec.get_filesystem_class(_protocol(url)).clear_instance_cache()
+
+
+def _protocol(url):
+    return url.partition("://")[0]
+
+
 # -------------------------------------------------------------------------------- what may be there
 def _address(url):
     """A URL as zarr takes it: of a place on this machine's disk, its path."""
@@ -496,6 +580,8 @@ def _local_path(url):
 def _open_group(url):
     path = _local_path(url)
     if path is not None and not path.is_dir():  # zarr would make a folder of it
+        return None
+    if path is None and not _names(url):
         return None
     try:
         return zarr.open_group(url, mode="r+", zarr_format=2)
@@ -519,13 +605,52 @@ def _unfinished(group):
 
 
 def _refuse_what_is_no_store(url, group):
-    """Refuse to overwrite a file, or a folder with other things in it."""
-    path = _local_path(url)
-    if group is not None or path is None or not path.exists():
+    """Refuse to overwrite a file, or a place with other things in it, or a whole bucket."""
+    if _local_path(url) is None and "/" not in fsspec.core.url_to_fs(url)[1].rstrip("/"):
+        raise StoreError(f"{url} is a whole bucket. Name a place in it: {url.rstrip('/')}/run.")
+    if group is not None and group.attrs.get("unfinished"):
         return
-    if path.is_dir() and all(file.name.startswith(".z") for file in path.iterdir()):
-        return  # empty, or a group that was killed at birth
+    if all(name.startswith(".z") for name in _names(url)):
+        return  # nothing, or a group that was killed at birth
     raise StoreError(f"{url} exists and is not a store of activations. Choose another place.")
+
+
+def _names(url):
+    """Names of what lies at a URL; its own, where it is a file."""
+    path = _local_path(url)
+    if path is None:
+        return _names_in_storage(url)
+    if path.is_dir():
+        return [file.name for file in path.iterdir()]
+    return [path.name] if path.exists() else []
+
+
+def _names_in_storage(url):
+    """By one listing, which also shows whether the storage can be reached."""
+    if _protocol(url) not in fsspec.available_protocols():
+        raise StoreError(
+            f"{url} begins with no protocol that fsspec knows. Expected a path, or a URL such as "
+            "s3://bucket/run."
+        )
+    filesystem, root = fsspec.core.url_to_fs(url)
+    root = root.rstrip("/")
+    filesystem.invalidate_cache(root)
+    try:
+        found = filesystem.ls(root, detail=False)
+    except FileNotFoundError as error:
+        if _lacks_bucket(error):
+            raise Unreachable(
+                f"There is no bucket for {url}. Make it, or choose another; for a server other "
+                "than Amazon's, AWS_ENDPOINT_URL is its address."
+            ) from error
+        return []
+    return [place.rstrip("/").rpartition("/")[2] for place in found]
+
+
+def _lacks_bucket(error):
+    """Whether it is the bucket that was not found, by what Amazon's client says."""
+    told = getattr(error.__cause__, "response", {})
+    return told.get("Error", {}).get("Code") == "NoSuchBucket"
 
 
 def _refuse_another(url, group, manifest):

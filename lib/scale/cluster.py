@@ -77,7 +77,7 @@ def run(
     Exception
         What the task itself raised.
     """
-    with _process() as (child, log):
+    with _process(workers) as (child, log):
         wait = WAIT if address is not None else STARTS * START
         late = threading.Timer(wait, child.kill)
         late.start()
@@ -100,11 +100,14 @@ def run(
 
 
 @contextmanager
-def _process():
+def _process(workers):
     """The process that talks to Ray, and what it prints."""
     places = [os.path.abspath(place) for place in sys.path]  # "" is this process's own folder
+    # threads of several workers on the same cores: one that waits must not keep the core busy
+    sharing = {"OMP_WAIT_POLICY": "passive"} if workers > 1 else {}
     env = {
         "RAY_USAGE_STATS_ENABLED": "0",
+        **sharing,
         **os.environ,
         "PYTHONPATH": os.pathsep.join(places),
     }

@@ -2,8 +2,9 @@
 
 Ray starts a piece again when its worker dies, and what was written stays written. Workers load a
 model by its name or folder; what was done to the one that is given travels with the pieces, or is
-refused: edits in force are applied there, and a model whose weights were changed is not taken for
-the one that workers load. On a cluster, this package must be installed on every machine.
+refused: edits in force are applied there, its adapter is added there, and a model whose weights
+were changed is not taken for the one that workers load. On a cluster, this package must be
+installed on every machine, and folders (of a model, of an adapter) must have the same path there.
 """
 
 import importlib.util
@@ -38,12 +39,19 @@ class Origin(NamedTuple):
     device : str or None
         Its kind ("cpu", "cuda"); None takes the best that the worker has.
     identity : tuple of (part, digest) or None
-        What the model consists of here (``Model.identity``); None where there is none here.
+        What the model consists of here (``Model.identity``, the codec included); None where there
+        is none here.
+    adapter : str or None
+        The absolute path of an adapter's folder.
     """
 
     name: str
     device: str | None = None
     identity: tuple | None = None
+    adapter: str | None = None
+
+    def __str__(self):
+        return self.name if self.adapter is None else f"{self.name} with {self.adapter}"
 
 
 # ----------------------------------------------------------------------------------------- any work
@@ -66,7 +74,7 @@ def each(
         and what it changes elsewhere (a list that it appends to, say) stays on the worker.
     name : str or Model
         Every worker loads it once, by its name or folder: a given Model on the same kind of device,
-        under the edits that are in force here.
+        with its adapter, under the edits that are in force here.
     items : iterable
     workers : int
         0 works in this process. Else so many items are under way at once, each on a CPU, or on a
@@ -84,7 +92,7 @@ def each(
     ScaleError
         Ray is not installed, no cluster at ``address``, it vanished, a worker died more than
         ``retries`` times; something does not pickle; or workers load another model than the one
-        given, because its weights were changed.
+        given, because its weights were changed, or none.
     """
     workers = check.count("workers", workers, 0)
     retries = check.count("retries", retries, 0)
@@ -133,7 +141,8 @@ def capture(
     clips, sites, settings
         As in ``activations.capture``.
     out : str
-        Where all workers can write: a shared folder, or any URL that fsspec knows.
+        Where all workers can write: a shared folder, or any URL that fsspec knows
+        ("s3://bucket/run", whose credentials every machine must have).
     workers, address, retries, progress
         As in :func:`each`.
 
@@ -300,12 +309,13 @@ def _model(name):
 def _origin(given, loaded=None):
     """How workers have the model that was given, as it is here."""
     if isinstance(given, Model):
-        return Origin(_absolute(given.name), given.device.type, _frozen(given))
+        name, adapter = given.adapted or (given.name, None)
+        return Origin(_absolute(name), given.device.type, _frozen(given), adapter)
     return Origin(_absolute(given), None, None if loaded is None else _frozen(loaded))
 
 
 def _frozen(m):
-    return tuple(m.identity().items())
+    return tuple(m.identity(audio=True).items())
 
 
 def _absolute(name):
@@ -362,23 +372,30 @@ def _loaded(origin):
     Raises
     ------
     ScaleError
-        It is another one.
+        It is another one, or there is none by that name.
     """
     if origin.identity is None:
         return loading.load(origin.name, origin.device)
     wanted = dict(origin.identity)
-    m = loading.load(origin.name, origin.device, wanted["dtype"].removeprefix("torch."))
-    found = m.identity()
+    dtype = wanted["dtype"].removeprefix("torch.")
+    try:
+        m = loading.load(origin.name, origin.device, dtype, origin.adapter)
+    except loading.ModelError as error:
+        raise ScaleError(
+            f"Workers load {origin} by its name, and here that gives no model: {error} Save the "
+            "model as a folder that workers reach and load that, or use workers=0."
+        ) from error
+    found = m.identity(audio=True)
     different = [part for part in wanted if wanted[part] != found.get(part)]
     if "dtype" in different:
         raise ScaleError(
-            f"Workers compute {origin.name} in {found['dtype']}, and it was loaded in "
+            f"Workers compute {origin} in {found['dtype']}, and it was loaded in "
             f"{wanted['dtype']} where the work was given: results would differ. Give the work on a "
             "machine with the same kind of device, or a model loaded for one that workers have."
         )
     if different:
         raise ScaleError(
-            f"Workers load {origin.name} by its name, and what they load differs from the model "
+            f"Workers load {origin} by its name, and what they load differs from the model "
             f"given in {' and '.join(different)}: its weights were changed after loading, or the "
             "files are others. Save the changed model as a folder and load that, or use workers=0."
         )

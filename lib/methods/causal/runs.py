@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from ...musicgen import forward
+from ...musicgen import forward, hooks
 from ...musicgen.model import Clips, Model
 from ...musicgen.run import Visitors
 from . import metrics
@@ -31,7 +31,7 @@ def network(model: Model, rows: int | None = None) -> forward.Network:
             f"Inside activations.edit ({len(model.edits)} in force) runs cannot be exchanged: it "
             "would not be known which of them an edit belongs to. Leave the context first."
         )
-    forward.check_hooks(model.lm, parts=True)
+    hooks.check(model.lm, parts=True)
     return forward.Network(model.lm, rows)
 
 

@@ -14,8 +14,22 @@ from ... import cache
 BLOCK = 16
 #: Rows read together where there are no clips.
 ROWS = 4096
-#: Bytes of activations shuffled together.
+#: Bytes of activations shuffled together, and of what an SAE makes of rows at once.
 BUFFER = 256 * 2**20
+
+
+def together(acts, s) -> Iterator[np.ndarray]:
+    """Activations of some clips at a time, float32: as many as bound what an SAE makes of them.
+
+    Parameters
+    ----------
+    acts : xr.DataArray [dims=(clip, frame or token, dim)]
+    s : sae_lens.SAE or Basis
+    """
+    a_clip = 4 * acts.shape[1] * max(s.W_dec.shape)
+    clips = max(1, min(BLOCK, BUFFER // a_clip))
+    for start in range(0, len(acts), clips):
+        yield np.asarray(acts[start : start + clips], np.float32)
 
 
 class Rows:

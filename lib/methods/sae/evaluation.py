@@ -12,7 +12,7 @@ import xarray as xr
 from ... import cache, stats
 from ...musicgen import Clips, Model, activations
 from .bases import Basis
-from .batches import BLOCK
+from .batches import together
 from .placing import home
 
 #: A feature that is active in a larger share of the rows is dense.
@@ -92,7 +92,7 @@ def _reconstruction(s, reference):
     total = 0.0
     cosines = []
     n = 0
-    for x in _rows(reference.acts):
+    for x in _rows(reference.acts, s):
         z = s.encode(home(s, x))
         z = s.keep(z) if isinstance(s, Basis) else z
         again = s.decode(z).float().cpu()
@@ -112,10 +112,10 @@ def _reconstruction(s, reference):
     }
 
 
-def _rows(acts) -> Iterator[torch.Tensor]:
+def _rows(acts, s) -> Iterator[torch.Tensor]:
     """Vectors of some clips at a time, float32 [row, dim], without missing ones."""
-    for block in range(0, len(acts), BLOCK):
-        rows = np.asarray(acts[block : block + BLOCK], np.float32).reshape(-1, acts.shape[-1])
+    for some in together(acts, s):
+        rows = some.reshape(-1, acts.shape[-1])
         yield torch.from_numpy(rows[~np.isnan(rows).all(1)])
 
 

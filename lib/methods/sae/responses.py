@@ -6,7 +6,7 @@ import torch
 import xarray as xr
 
 from .. import features as selectivity
-from .batches import BLOCK
+from .batches import together
 from .placing import home
 
 
@@ -42,8 +42,8 @@ def activity(s, acts: xr.DataArray) -> tuple[np.ndarray, pd.DataFrame]:
     active = torch.zeros(s.W_dec.shape[0], dtype=torch.long)
     total = torch.zeros(s.W_dec.shape[0])
     n = 0
-    for block in range(0, len(acts), BLOCK):
-        x = torch.from_numpy(np.asarray(acts[block : block + BLOCK], np.float32))
+    for some in together(acts, s):
+        x = torch.from_numpy(some)
         there = ~x.isnan().all(-1)
         mask = there.to(s.W_dec.device)
         z = s.encode(home(s, x.nan_to_num())).float() * mask[..., None]

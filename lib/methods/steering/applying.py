@@ -215,6 +215,7 @@ def _changed(model, vector, site, strength, keep_norm, monitored) -> Callable:
     spread = max(abs(vector.gaps[site]) * vector.norms[site], 1e-9)
     sign = float(np.sign(strength))
 
+    @activations.repeatable
     def change(x):
         stream = x.float()
         added = push
