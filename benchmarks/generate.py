@@ -113,6 +113,7 @@ def measure(name, shape, folder):
 
 warnings.filterwarnings("ignore")
 transformers.logging.set_verbosity_error()
+transformers.utils.logging.disable_progress_bar()
 for name in sys.argv[1:] or (["organism", "small", "large"] if GPU else ["organism"]):
     with tempfile.TemporaryDirectory() as folder:
         measure(name, SHAPES[name], Path(folder))

@@ -2,24 +2,42 @@
 
 A cell is one site in one range of positions of one pair. The plain way (baseline) puts the clean
 activation in place by a forward hook on audiocraft's own block and runs the model again, a cell at
-a time.
+a time. ``python benchmarks/patching.py small`` measures a model of *small*'s shape, with random
+weights.
 """
 
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+import released
+
 from lib import causal, model, prompts
 
-PAIRS = 8
-SECONDS = 4.0
-RANGES = 8
+SMALL = "small" in sys.argv[1:]
+PAIRS = 4 if SMALL else 8
+SECONDS = 1.0 if SMALL else 4.0
+RANGES = 4 if SMALL else 8
 #: Cells that are measured the plain way.
-PLAIN = 64
-SITES = ["resid.*", "cross.*"]
+PLAIN = 8 if SMALL else 64
+SITES = ["resid.*"] if SMALL else ["resid.*", "cross.*"]
 
-m = model.load("organism", "cpu")
+
+def load():
+    """The organism, or a model of *small*'s shape."""
+    if not SMALL:
+        return model.load("organism", "cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        released.write(Path(folder), 24, 1024, 16)
+        return model.load(folder, "cpu")
+
+
+m = load()
 table = prompts.pairs("emotion", PAIRS)
 clean = m.generate(list(table["high"]), SECONDS, 0, progress=False)
 corrupted = m.generate(list(table["low"]), SECONDS, 0, progress=False)

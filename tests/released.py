@@ -252,7 +252,13 @@ def _encodec(folder):
 
 
 def write_transformers(
-    folder: Path, channels: int = 1, dim: int = 32, melody: bool = False, **how
+    folder: Path,
+    channels: int = 1,
+    dim: int = 32,
+    melody: bool = False,
+    blocks: int = 3,
+    heads: int = 4,
+    **how,
 ) -> Path:
     """Make a MusicGen with random weights, saved by ``transformers``, and return its folder.
 
@@ -265,6 +271,7 @@ def write_transformers(
         Width of the language model; that of the text encoder is 24.
     melody : bool
         Whether it follows a melody.
+    blocks, heads : int
     **how
         Settings of ``save_pretrained``.
     """
@@ -275,9 +282,9 @@ def write_transformers(
     decoder = getattr(transformers, f"{kind}ForCausalLM")(
         getattr(transformers, f"{kind}DecoderConfig")(
             vocab_size=2048,
-            num_hidden_layers=3,
+            num_hidden_layers=blocks,
             ffn_dim=4 * dim,
-            num_attention_heads=4,
+            num_attention_heads=heads,
             hidden_size=dim,
             num_codebooks=4 * channels,
             audio_channels=channels,
