@@ -89,6 +89,19 @@ show.table(
 # and as it is computed with. A folder of your own is counted in the same way, without reading its
 # weights.
 #
+# What runs takes its batches from the memory that is free: half of it at most. Where that does not
+# suffice after all, a batch is halved, once, and a warning says so. The codec takes a bounded
+# number of samples at once, whatever the number of clips. A value that float16 cannot hold is
+# refused, not stored as infinite: the message says which site it was and what to do.
+#
+# ## The same song everywhere
+#
+# Random numbers follow from a clip's seed, the step, the codebook and the token alone (numpy's
+# Philox generator), and an accelerator computes the same ones. What it multiplies may differ in the
+# last bits, from device to device and, on a GPU, with the number of clips in a batch. So the same
+# seed gives the same song on the same machine, in any batch, but for tokens that were all but a
+# tie; and from there on the song goes its own way. Half precision has more such ties.
+#
 # ## Which blocks
 #
 # Chapters ask for a relative depth, and take the block nearest to it.

@@ -114,7 +114,7 @@ def test_workers_fill_it_and_what_is_lost_is_written_again(
 ):
     write = work._write
     asked = {"sites": SITES, "out": url, "batch_size": 4, "progress": False}
-    there = scale.capture(organism, clips, **asked, workers=2)
+    there = scale.capture(organism, clips, **asked, workers=1)
     xr.testing.assert_identical(there.load(), store.open(folder).load())
     assert content(url) == content(folder)
 

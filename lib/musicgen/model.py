@@ -141,7 +141,9 @@ class Model:
         """Sample one clip for each prompt, or several.
 
         A clip depends on its prompt, its seed and the settings alone, not on the batch it was made
-        in: every clip has its own random numbers and reads its own text alone (``sampling``).
+        in: every clip has its own random numbers, the same on every device (``noise``), and reads
+        its own text alone. Products over more rows, or on another device, may differ in their last
+        bits, so that a token which was all but a tie may turn out otherwise.
 
         Parameters
         ----------

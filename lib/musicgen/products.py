@@ -99,11 +99,8 @@ class Attention:
     def __init__(self, module, part: slice, rows: int | None):
         self.module = module
         self.watched = is_watched(module)
-        weight = module.in_proj_weight
-        bias = module.in_proj_bias
-        rest = slice(part.stop, None)
-        self.project = product(weight[part], None if bias is None else bias[part], rows)
-        self.project_read = product(weight[rest], None if bias is None else bias[rest])
+        self.project = _projection(module, part, rows)
+        self.project_read = _projection(module, slice(part.stop, None), None)
         self.out = layer(module.out_proj, rows)
         self._as_float32 = module.attention_as_float32
         self._heads = module.num_heads
@@ -112,6 +109,20 @@ class Attention:
         """[row, position, parts * dim] -> so many tensors [row, head, position, dim of a head]."""
         heads = x.view(*x.shape[:2], parts, self._heads, -1).permute(2, 0, 3, 1, 4)
         return (heads.float() if self._as_float32 else heads).unbind(0)
+
+
+def _projection(module, part, rows):
+    """The product with some rows of an attention's input weights."""
+    weight = module.in_proj_weight
+    bias = module.in_proj_bias
+    if rows is not None:
+        return product(weight[part], None if bias is None else bias[part], rows)
+
+    def project(x):  # cut out in every pass, so that gradients reach the whole
+        own = None if bias is None else bias[part]
+        return linear(x.to(weight.dtype), weight[part], own)
+
+    return project
 
 
 def heads(lm, rows: int | None) -> Callable:

@@ -39,13 +39,14 @@ def examine(model: Model) -> None:
     """
     seconds = FRAMES / model.frame_rate
     how = {"temperature": 0, "cfg": 1, "progress": False}
-    clips = model.generate(list(PROMPTS), seconds, **how)
-    own = _predicted(model, clips)
-    if not torch.isfinite(own).all():
+    try:
+        clips = model.generate(list(PROMPTS), seconds, **how)
+        own = _predicted(model, clips)
+    except OverflowError as error:
         raise ValueError(
             "its predictions are not numbers. Its weights are damaged, or its products leave the "
             "range of its precision: try dtype='float32'."
-        )
+        ) from error
     dtype = model.lm.transformer.layers[0].linear1.weight.dtype
     _check_replay(own, clips.tokens, TOLERANCE[dtype])
     other = _predicted(model, clips.under(PROMPTS[::-1]))
