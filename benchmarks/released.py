@@ -128,10 +128,10 @@ def computed(shape, clips, seconds):
     frames = int(seconds * shape.frame_rate)
     precision = sizing.BYTES[sizing.dtype(DEVICE)]
     weights = sizing.parameters(shape) * precision
-    packed = 0 if GPU or weights > 0.5 * sizing.free("cpu") else weights
+    packed = 0 if GPU or weights > sizing.SHARE * sizing.free("cpu") else weights
     logits = shape.codebooks * shape.cardinality * 4
     drawn = (3 * sampling.BLOCK + 8) * logits
-    a_pass = 4 * 12 * frames * shape.dim
+    a_pass = sizing.one_pass(shape.dim, frames)
     # on the device and fetched in float32, and what is returned in float16
     kept = shape.blocks * frames * shape.dim * (4 + 4 + 2)
     return {

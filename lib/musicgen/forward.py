@@ -41,7 +41,7 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 
 from . import melody
 from .compat import audiocraft
-from .hooks import called_as, is_watched
+from .hooks import called_as
 from .products import Block, heads, may_pack
 from .run import NOBODY, Visitors
 
@@ -183,7 +183,7 @@ class Past:
         heads = attention.num_heads
         shape = (2, rows, heads, self.size, attention.embed_dim // heads)
         weight = attention.in_proj_weight
-        self.kept = [weight.new_zeros(shape) for _ in network.blocks]
+        self.kept = [weight.new_empty(shape) for _ in network.blocks]
         self.holds_prefix = network.prefixed
         self._length = self.before
         self._position = None
@@ -196,6 +196,8 @@ class Past:
         """Read from now on where the next position is, int64 [1], instead of counting; then
         attention reads as many positions at every step.
         """
+        for kept in self.kept:  # what is not there yet is read, too, with weight zero
+            kept[:, :, :, self.before :].zero_()
         self._position = position
         self._numbers = torch.arange(self.size, device=position.device)
 
@@ -454,10 +456,6 @@ class Network:
     def _block(self, i, x, text, visitors, past):
         block = self.blocks[i]
         first = len(self.kinds) * i
-        if not is_watched(block):
-            for k in range(first, first + len(self.kinds)):
-                x = self._step(k, x, text, visitors, past)
-            return x
 
         def through(x, src_mask=None, src_key_padding_mask=None, cross_attention_src=None):
             reads = _read(text, cross_attention_src)
@@ -508,8 +506,6 @@ class Network:
             z = self._weighted(f"pattern.{i}", q, k, v, mask, visitors)
             return self._joined("head", i, part, z, visitors), None
 
-        if not part.watched:
-            return attend(x)[0]
         return called_as(part.module, attend, x, x, x, need_weights=False)[0]
 
     def _attend_text(self, i, x, text, visitors):
@@ -524,8 +520,6 @@ class Network:
             z = self._weighted(f"cross_pattern.{i}", q, k, v, text.mask, visitors)
             return self._joined("cross_head", i, part, z, visitors), None
 
-        if not part.watched:
-            return attend(x)[0]
         return called_as(part.module, attend, x, text.values, text.values, need_weights=False)[0]
 
     @staticmethod

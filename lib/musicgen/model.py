@@ -376,7 +376,7 @@ class Model:
         lengths = self.text_lengths(prompts)
         positions = windows[0].stop + delay + self._prefix(lengths)
         size = size or self._at_once(positions, len(streams))
-        batches = [range(k, min(k + size, len(prompts))) for k in range(0, len(prompts), size)]
+        batches = sizing.parts(range(len(prompts)), size)
         drawn = sampling.Settings(
             settings["temperature"],
             int(settings["top_k"]),
@@ -441,7 +441,7 @@ class Model:
         """
         weight = self.lm.transformer.layers[0].self_attn.in_proj_weight
         blocks = len(self.lm.transformer.layers)
-        kept = 2 * streams * steps * self.lm.dim * blocks * weight.element_size()
+        kept = sizing.keys_and_values(blocks, self.lm.dim, steps, streams, weight.element_size())
         drawn = (3 * sampling.BLOCK + 4 * streams) * self.lm.n_q * self.lm.card * 4
         return sizing.fits(kept + drawn, self.device, AT_ONCE)
 
@@ -561,7 +561,7 @@ class Model:
     def _by_codec(self, n, samples, work, what):
         """What the codec makes of so many clips, some at a time."""
         size = sizing.clips_at_once(samples, self.codec.channels)
-        batches = [range(k, min(k + size, n)) for k in range(0, n, size)]
+        batches = sizing.parts(range(n), size)
         return [found for _, found in sizing.each_batch(batches, work, what)]
 
     def clips(self, tokens: np.ndarray, prompts: list[str], decode: bool = True) -> Clips:
@@ -667,11 +667,9 @@ class Model:
         yield from sizing.each_batch(batches, predict, "predict")
 
     def bytes_of_a_pass(self, frames: int) -> int:
-        """Bytes that one clip takes on its way through the blocks: the stream, and the widest that
-        is made of it, in float32.
-        """
+        """Bytes that one clip takes on its way through the blocks (``sizing.one_pass``)."""
         positions = frames + max(self.lm.pattern_provider.delays) + self._prefix([0])
-        return 4 * 12 * positions * self.lm.dim
+        return sizing.one_pass(self.lm.dim, positions)
 
     def cross_entropy(self, clips: Clips, stream: str = "cond", batch_size: int = 16) -> np.ndarray:
         """Nats a token that a teacher-forced pass over each clip costs, float64 [clip]:
@@ -691,9 +689,7 @@ class Model:
         groups = {}
         for i, length in enumerate(self.text_lengths(prompts)):
             groups.setdefault(length, []).append(i)
-        return [
-            group[k : k + size] for group in groups.values() for k in range(0, len(group), size)
-        ]
+        return [part for group in groups.values() for part in sizing.parts(group, size)]
 
     def text_lengths(self, prompts: list[str]) -> list[int]:
         """Number of text tokens of each prompt."""

@@ -11,11 +11,11 @@ them and half of the time or less.
 from collections.abc import Callable
 from functools import partial
 
-import psutil
 import torch
 from torch import nn
 from torch.nn.functional import layer_norm, linear
 
+from . import sizing
 from .hooks import is_watched
 
 #: Where the CPU has no AVX-512, calling oneDNN costs more than it saves for weights of fewer numbers
@@ -23,8 +23,6 @@ from .hooks import is_watched
 #: instead of 1,930), unless there are as many rows.
 LARGE = 2**18
 MANY_ROWS = 64
-#: Share of the free memory that a second copy of the weights may take.
-SHARE = 0.5
 
 
 def may_pack(lm) -> bool:
@@ -35,9 +33,7 @@ def may_pack(lm) -> bool:
     if weight.device.type != "cpu" or weight.dtype != torch.float32:
         return False
     size = sum(p.numel() for p in lm.parameters()) * weight.element_size()
-    return torch.backends.mkldnn.is_available() and (
-        size <= SHARE * psutil.virtual_memory().available
-    )
+    return torch.backends.mkldnn.is_available() and size <= sizing.SHARE * sizing.free("cpu")
 
 
 class Block:
@@ -89,7 +85,6 @@ class Attention:
 
     Attributes
     ----------
-    watched : bool
     project, out : callable
         Of the stream, and of what the heads read.
     project_read : callable
@@ -98,7 +93,6 @@ class Attention:
 
     def __init__(self, module, part: slice, rows: int | None):
         self.module = module
-        self.watched = is_watched(module)
         self.project = _projection(module, part, rows)
         self.project_read = _projection(module, slice(part.stop, None), None)
         self.out = layer(module.out_proj, rows)

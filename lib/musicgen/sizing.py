@@ -250,26 +250,23 @@ def each_batch(
                     "smaller batch_size, shorter clips or fewer sites, or end what holds the "
                     "memory. What was written before is kept."
                 ) from error
-            found = _TOO_MUCH
-        if found is _TOO_MUCH:  # outside of 'except', whose traceback holds the memory
-            halved = True
-            _tidy()
-            half = -(-len(batch) // 2)
-            warnings.warn(
-                f"Memory does not suffice to {what} {len(batch)} at once: going on with {half}.",
-                stacklevel=2,
-            )
-            waiting.appendleft(batch)
-            waiting = deque(part for whole in waiting for part in _halves(whole, half))
+        else:
+            yield batch, found
             continue
-        yield batch, found
+        # behind 'except', whose traceback holds the memory
+        halved = True
+        _tidy()
+        half = -(-len(batch) // 2)
+        warnings.warn(
+            f"Memory does not suffice to {what} {len(batch)} at once: going on with {half}.",
+            stacklevel=2,
+        )
+        waiting = deque(part for whole in [batch, *waiting] for part in parts(whole, half))
 
 
-_TOO_MUCH = object()
-
-
-def _halves(batch, size):
-    return [batch[k : k + size] for k in range(0, len(batch), size)]
+def parts(items: Sequence, size: int) -> list[Sequence]:
+    """Items in their order, at most ``size`` together."""
+    return [items[k : k + size] for k in range(0, len(items), size)]
 
 
 def _is_out_of_memory(error):
@@ -309,10 +306,19 @@ def cache_of(shape: Shape, seconds: float, device: str) -> int:
     steps = int(seconds * shape.frame_rate) + shape.codebooks
     if shape.melody:
         steps += CHROMA_FRAMES
-    keys_and_values = 2
-    streams = 2
-    each = steps * shape.dim * shape.blocks * BYTES[dtype(device)]
-    return keys_and_values * streams * each
+    return keys_and_values(shape.blocks, shape.dim, steps, 2, BYTES[dtype(device)])
+
+
+def keys_and_values(blocks: int, dim: int, steps: int, streams: int, each: int) -> int:
+    """Bytes of attention's keys and values for one clip, of numbers of ``each`` bytes."""
+    return 2 * streams * steps * dim * blocks * each
+
+
+def one_pass(dim: int, positions: int) -> int:
+    """Bytes that one clip takes on its way through the blocks: the stream, and the widest that is
+    made of it, in float32.
+    """
+    return 4 * 12 * positions * dim
 
 
 # ------------------------------------------------------------------------------------------- tables
