@@ -26,6 +26,8 @@ LOUDEST = 8.0
 CHANNELS = 8
 
 
+#: The largest integer of 64 bits.
+LARGEST_SEED = 2**63 - 1
 #: What text a missing value becomes where a list is turned into text: by numpy, of text and NaN.
 WAS_MISSING = ("nan", "NaN", "None", "<NA>", "NaT")
 
@@ -109,7 +111,7 @@ def seeds(seed, n: int, takes: int = 1) -> list[int]:
     """
     if isinstance(seed, Integral) and not isinstance(seed, bool):
         first = count("seed", seed, 0)
-        return [first + i for i in range(n)]
+        return _small(first + i for i in range(n))
     if isinstance(seed, str) or not isinstance(seed, Iterable):
         refuse(TypeError, "seed", "an integer, or one integer for each prompt", seed)
     given = list(seed)
@@ -125,6 +127,15 @@ def seeds(seed, n: int, takes: int = 1) -> list[int]:
             given,
             "With the same seed they would be the same clip.",
         )
+    return _small(given)
+
+
+def _small(given):
+    """Seeds that every device and every store can hold."""
+    given = list(given)
+    for seed in given:
+        if seed > LARGEST_SEED:
+            refuse(ValueError, "seed", f"at most {LARGEST_SEED} for every clip", seed)
     return given
 
 

@@ -524,6 +524,10 @@ def test_what_leaves_a_precision_is_refused(organism, tmp_path):
 
 def test_numbers_that_are_not_finite_are_refused(organism):
     clips = organism.generate(["sad music", "happy music"], 0.4, progress=False)
+    nothing = activations.Edit("resid.2", apply=lambda x: x * float("nan"))
+    with activations.edit(organism, nothing):
+        with pytest.raises(OverflowError, match=r"resid\.2 holds what is no number"):
+            activations.capture(organism, clips, "resid.2", progress=False)
     infinite = activations.Edit("resid.2", apply=lambda x: x / 0)
     with activations.edit(organism, infinite):
         with pytest.raises(OverflowError, match=r"resid\.2 holds infinite values"):
@@ -532,3 +536,9 @@ def test_numbers_that_are_not_finite_are_refused(organism):
             organism.generate(["sad music"], 0.4, progress=False)
         with pytest.raises(OverflowError, match="logits are not finite"):
             organism.cross_entropy(clips)
+
+
+def test_a_type_that_numpy_lacks_is_refused(organism):
+    clips = organism.generate(["sad music"], 0.4, progress=False)
+    with pytest.raises(ValueError, match=r"float type such as .float32. .* Got .bfloat16."):
+        activations.capture(organism, clips, "resid.2", dtype="bfloat16")

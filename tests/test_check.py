@@ -145,3 +145,10 @@ def test_audio_in_the_books_convention():
     ):
         with pytest.raises((ValueError, TypeError), match=says):
             check.audio("audio", bad)
+
+
+def test_seeds_fit_every_device_and_store():
+    assert check.seeds(2**63 - 2, 2) == [2**63 - 2, 2**63 - 1]
+    for seed in (2**63, [0, 2**63]):
+        with pytest.raises(ValueError, match=r"seed must be at most \d+ for every clip\. Got 9223"):
+            check.seeds(seed, 2)

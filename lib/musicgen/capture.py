@@ -26,6 +26,11 @@ from .sites import Site, select
 SOURCES = (*MODEL_SOURCES, sys.modules[__name__])
 
 
+REMEDY = (
+    "Load the model with dtype='float32' (or 'bfloat16', which has float32's range), or edit less."
+)
+
+
 class _Stop(Exception):
     """Nothing behind the deepest site is asked for."""
 
@@ -142,7 +147,7 @@ def _plan(model, clips, names, how, stream, reduce, dtype, delay):
     check.choice("how", how, ("replay", "live"))
     check.choice("stream", stream, (*STREAMS, "both"))
     delay = check.count("delay", delay, 0, max(model.lm.pattern_provider.delays))
-    if np.dtype(dtype).kind != "f":
+    if not _is_float(dtype):
         raise ValueError(
             f"dtype must be a float type such as 'float32' or 'float16'. Got {dtype!r}."
         )
@@ -157,6 +162,13 @@ def _plan(model, clips, names, how, stream, reduce, dtype, delay):
         steps = tokens if site.axis == "token" else clips.tokens.shape[-1]
         layout[site.name] = _layout(model, site, steps, function, len(streams))
     return _Plan(chosen, how, streams, function, reduce, str(np.dtype(dtype)), delay, layout)
+
+
+def _is_float(dtype):
+    try:
+        return np.dtype(dtype).kind == "f"
+    except TypeError:  # numpy knows none by that name
+        return False
 
 
 def _mean(x):
@@ -257,6 +269,8 @@ def _piece(model, clips, numbers, plan, batch_size, bar):
     for batch, found in sizing.each_batch(batches, read, "capture"):
         for name, part in found.items():
             where = (batch, *(slice(0, length) for length in part.shape[1:]))
+            if plan.reduce is None and np.isnan(part).any():
+                raise OverflowError(f"{name} holds what is no number. {REMEDY}")
             values[name][where] = _narrowed(name, part, plan.dtype)
         bar.update(len(batch))
     return values
@@ -281,8 +295,7 @@ def _narrowed(name, values, dtype):
     """
     if np.isinf(values).any():
         raise OverflowError(
-            f"{name} holds infinite values: the model has left its own precision's range. Load it "
-            "with dtype='float32' (or 'bfloat16', which has float32's range)."
+            f"{name} holds infinite values: the model has left its own precision's range. {REMEDY}"
         )
     with np.errstate(over="ignore"):
         narrow = values.astype(dtype, copy=False)

@@ -152,6 +152,13 @@ NOBODY = Visitors()
 def repeatable(function: Callable) -> Callable:
     """Mark a function of a site's values that runs the same operators at every step and reads
     nothing back, so that its launches may be captured once and run again (a CUDA graph).
+
+    Raises
+    ------
+    TypeError
+        It is no function.
     """
+    if not callable(function):
+        raise TypeError(f"repeatable marks a function of a site's values. Got {function!r}.")
     function.repeatable = True
     return function
