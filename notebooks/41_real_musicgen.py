@@ -215,7 +215,7 @@ show.table(pd.DataFrame(rows).round(1), title)
 # | --- | --- |
 # | every cause is known: ✓ and ✗ say whether a method was right | no column of known answers; the organisms stay beside it as controls |
 # | listeners were trained on music of the same world | the same listeners, on music they do not know: trust differences, not levels |
-# | 8 blocks | the same relative depth, in the table above; whether depth means the same there is a question, not a given |
+# | 6 blocks | the same relative depth, in the table above; whether depth means the same there is a question, not a given |
 # | bars: better than the decoupled and the shuffled organism, and an interval off the null | the interval off the null and the permutation still count; the bars that name a true value do not |
 # | one sound an instrument, one tempo a song | mixtures: measured cues are noisier, effects look smaller |
 # | captions of known words | words mean what they meant in training data that nobody can see |
