@@ -109,6 +109,15 @@ SMALL = {
         "design": WORDS,
         "null_subjects": 20,
     },
+    "23_planted_places": {"n": 6, "n_verify": 4, "seconds": 0.6, "least": 0.0},
+    "24_circuits": {
+        "n": 3,
+        "draws": 2,
+        "seconds": 0.6,
+        "variables": ("emotion", "mode"),
+        "beside": ["organism-shuffled"],
+    },
+    "25_hear_every_block": {"n": 4, "seconds": 1.0},
     "30_steering": {
         "n": 3,
         "n_beside": 3,

@@ -8,7 +8,7 @@ import torch
 from lib import activations, cache, model
 from lib.musicgen import loading, miniature, sampling
 from lib.musicgen.noise import Noise
-from lib.organism import music, world
+from lib.organism import music, planting, world
 
 
 def test_organism_sings(organism):
@@ -236,11 +236,11 @@ def test_shipped_weights_are_small_and_documented():
     assert sum(p.stat().st_size for p in files) < 120e6
     assert not [p for p in files if p.suffix in (".bin", ".pt", ".pkl")]
     trained = [each for name in world.WORLDS for each in world.models(name)]
-    assert sorted(trained) == loading.shipped()
-    for folder in ("codec", *trained):
+    assert sorted([*trained, *planting.PLACES]) == loading.shipped()
+    for folder in ("codec", *trained, *planting.PLACES):
         assert (miniature.WEIGHTS / folder / "config.json").exists()
     card = (miniature.WEIGHTS / "README.md").read_text()
-    assert all(name in card for name in world.WORLDS)
+    assert all(name in card for name in (*world.WORLDS, *planting.PLACES))
 
 
 def test_clips_of_music_that_exists(organism):

@@ -1,20 +1,23 @@
 """Make the organisms from nothing: ``python -m lib.factory`` (or ``make organisms``).
 
 Stages: render the corpora, train the codec without and then with its quantizer, tokenize, train the
-language models of every world, finish them, refine the decoder. What is ready is exported at once;
-every stage goes on from where it was after a kill. ``python -m lib.factory --finish organism-2``
-runs the last round alone.
+language models of every world, finish them, plant two, refine the decoder. What is ready is
+exported at once; every stage goes on from where it was after a kill. ``python -m lib.factory
+--finish organism-2`` runs the last round alone, ``--plant organism-planted`` the planting.
 """
 
 import argparse
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+import safetensors.numpy
 import torch
 
 from ..musicgen import miniature
+from ..organism import planting as places
 from ..organism import world
-from . import codec, corpora, language, plan
+from . import codec, corpora, language, plan, planting
 
 
 def main(argv=None):
@@ -25,9 +28,14 @@ def main(argv=None):
     parser.add_argument(
         "--finish", nargs="+", metavar="MODEL", help="only the last round, of models in the folder"
     )
+    parser.add_argument(
+        "--plant", nargs="+", metavar="MODEL", help="only the planted organisms, from organism"
+    )
     arguments = parser.parse_args(argv)
     if arguments.finish:
         finish(arguments.out, arguments.finish)
+    elif arguments.plant:
+        plant(arguments.out, arguments.plant)
     else:
         make(arguments.out)
 
@@ -47,6 +55,7 @@ def make(out: Path) -> None:
             language.export(model, language.train(model, tokens, table, device), out / model)
             learned = language.finish(model, tokens, table, device, out / model)
             language.export(model, learned, out / model)
+    plant(out, places.PLACES)
     # last, because it changes no token
     codec.export(codec.refine_decoder(shipped, audio, device), out / "codec")
 
@@ -65,6 +74,18 @@ def finish(out: Path, models: Iterable[str]) -> None:
         tokens, table = corpora.tokenize(music, plan.FINISH_CLIPS, shipped, device)
         learned = language.finish(model, tokens, table, device, out / model)
         language.export(model, learned, out / model)
+
+
+def plant(out: Path, models: Iterable[str]) -> None:
+    """Planted organisms, from the exported organism and less music."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    shipped = miniature.load_codec(out / "codec", device)
+    tokens, table = corpora.tokenize("organism", plan.PLANTING_CLIPS, shipped, device)
+    for model in models:
+        planted, writing = planting.plant(model, tokens, table, device, out / places.TAUGHT_BY)
+        miniature.save(planted, out / model, miniature.LM_CONFIG)
+        safetensors.numpy.save_file(writing, out / model / places.FILE)
+        shutil.copytree(out / places.TAUGHT_BY / "text", out / model / "text", dirs_exist_ok=True)
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def train(
     rounds : sequence of Round
     """
     folder = training.place(name)
-    torch.manual_seed(_seed(name))
+    torch.manual_seed(seed_of(name))
     miniature.make_text_encoder(list(table["caption"]), folder / "text")
     lm = miniature.build_lm(folder / "text", device)
     return _trained(name, lm, folder / "state.pt", tokens, table, settings, batches, rounds)
@@ -181,10 +181,9 @@ def finish(
 
     Others are as for :func:`train`.
     """
-    torch.manual_seed(_seed(name))
+    torch.manual_seed(seed_of(name))
     lm = miniature.load_lm(exported, device).train()
-    for weight_name, weight in lm.named_parameters():
-        weight.requires_grad_(any(part in weight_name for part in READ_TEXT))
+    learn_text_alone(lm)
     state = training.place(name) / "finish.pt"
     shutil.copytree(exported / "text", state.with_name("text"), dirs_exist_ok=True)
     return _trained(name, lm, state, tokens, table, settings, batches, rounds)
@@ -198,13 +197,13 @@ def _trained(name, lm, state, tokens, table, settings, batches, rounds):
         torch.set_float32_matmul_precision("high")
     network = forward.Network(lm)
     weights = [p for p in lm.parameters() if p.requires_grad]
-    optimizers = _optimizers(lm, settings, device)
+    optimizers = optimizers_of(lm, settings, device)
     follows = cache.digest(settings, batches, rounds, tokens, table, lm.state_dict())
     first = training.resume(state, follows, lm, *optimizers.values())
     clips = _Clips(name, tokens, table)
 
     def descend(*batch):
-        with _arithmetic(device):
+        with arithmetic(device):
             loss = token_loss(network, *batch)
         training.descend(loss, weights, *optimizers.values())
         return loss.detach()
@@ -235,7 +234,7 @@ class _Clips:
 
     def __init__(self, name, tokens, table):
         self.world = world.of(name)
-        self.seed = _seed(name)
+        self.seed = seed_of(name)
         self.tokens = tokens
         self.rows = table.to_dict("records")
         n_learned = max(len(self.rows) - plan.HELD_OUT, len(self.rows) // 2)
@@ -270,18 +269,26 @@ class _Clips:
         return losses.tolist()
 
 
-def _seed(name):
+def learn_text_alone(lm: miniature.LMModel) -> None:
+    """Let what reads the text learn, and nothing else."""
+    for name, weight in lm.named_parameters():
+        weight.requires_grad_(any(part in name for part in READ_TEXT))
+
+
+def seed_of(name: str) -> int:
+    """The seed of all that a model's training draws."""
     return zlib.crc32(name.encode())
 
 
-def _arithmetic(device):
+def arithmetic(device):
     """At this size plain matrix products beat the fused attention kernel on a CPU by a third."""
     if device == "cuda":
         return nullcontext()
     return sdpa_kernel([SDPBackend.MATH])
 
 
-def _optimizers(lm, settings, device):
+def optimizers_of(lm: miniature.LMModel, settings: dict, device: str) -> dict:
+    """Muon for all matrices that learn but embeddings and heads, AdamW for the rest."""
     matrices = [
         weight
         for name, weight in lm.named_parameters()

@@ -6,6 +6,8 @@
 - ``directions``: the one direction between two groups of vectors, for all methods.
 - ``divergence``: how far apart two predictions are.
 - ``causal``: what causes what, by exchanging activations between runs.
+- ``lenses``: predictions, and music, from the residual stream of any block.
+- ``localisation``: do methods that say where find the place, where it is known?
 - ``steering``: emotion moved from inside, and what it does to the music.
 - ``validation``: is each organism what we say?
 """

@@ -41,7 +41,7 @@ import numpy as np
 import pandas as pd
 
 from .. import check
-from . import music
+from . import music, planting
 
 
 class Cue(NamedTuple):
@@ -164,6 +164,8 @@ def of(model) -> str | None:
         A loaded model, or its name.
     """
     name = getattr(model, "name", model)
+    if isinstance(name, str) and name in planting.PLACES:
+        return planting.TAUGHT_BY
     return next((known for known in WORLDS if name in models(known)), None)
 
 

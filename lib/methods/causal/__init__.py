@@ -2,13 +2,14 @@
 
 - ``patching`` (:func:`patch_grid`): what each site is worth at each time. Read its first page.
 - ``path_patching`` (:func:`paths`): by which way it goes from one site to another.
+- ``circuits``: which few edges between heads and MLPs carry what a word does.
 - ``cells`` (:func:`sing_cells`): patching while the model sings, to be heard.
 - ``subspaces`` (:func:`locate`): which part of a site carries a variable.
 - ``mediation`` (:func:`mediate`): how much of a cause acts through a mediator.
 - ``perception``: what emotion the model hears in music whose cues were set.
 - ``graph``: which variables cause which, from all of these.
 
-``runs``, ``pairs`` and ``metrics`` are what the first four are made of.
+``runs``, ``pairs`` and ``metrics`` are what the first five are made of.
 """
 
 from . import subspaces as variables  # the chapters' name for it

@@ -84,11 +84,26 @@ def check_ends(metric: Metric, clean: torch.Tensor, corrupted: torch.Tensor) -> 
     ValueError
         NaN, or the same for both runs.
     """
-    name = getattr(metric, "__name__", repr(metric))
-    if not (torch.isfinite(clean).all() and torch.isfinite(corrupted).all()):
-        raise ValueError(f"The metric {name} gives NaN or infinite values on the unpatched runs.")
+    check_finite(metric, clean, corrupted)
     if (clean - corrupted).mean().abs() < 1e-6:
         raise ValueError(
-            f"The metric {name} does not tell the clean from the corrupted runs: there is nothing "
+            f"The metric {_name(metric)} does not tell the clean from the corrupted runs: there is nothing "
             "to share out."
         )
+
+
+def check_finite(metric: Metric, *values: torch.Tensor) -> None:
+    """Refuse a metric that gives NaN or infinite values on the unpatched runs.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not all(torch.isfinite(some).all() for some in values):
+        raise ValueError(
+            f"The metric {_name(metric)} gives NaN or infinite values on the unpatched runs."
+        )
+
+
+def _name(metric):
+    return getattr(metric, "__name__", repr(metric))

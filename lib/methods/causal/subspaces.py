@@ -299,8 +299,27 @@ def judge(
         The mean of both kinds of pairs, pairs that differ, pairs that do not.
     """
     distance = _in_batches(_distances, model, pairs, site, basis, batch_size)
-    differs = pairs.table["differs"].to_numpy(bool)
-    right = _right(distance, differs)
+    return accuracy(distance, pairs.table["differs"].to_numpy(bool))
+
+
+def accuracy(
+    distance: np.ndarray, differs: np.ndarray
+) -> tuple[stats.Estimate, stats.Estimate, stats.Estimate]:
+    """Interchange accuracy of changed runs, whatever was exchanged.
+
+    Parameters
+    ----------
+    distance : array_like [shape=(pair, 4)]
+        Of the changed run's predictions from those of :data:`COMPARED`.
+    differs : array_like of bool [shape=(pair,)]
+        Whether base and source differ in the variable.
+
+    Returns
+    -------
+    tuple of stats.Estimate
+        As of :func:`judge`.
+    """
+    right = _right(np.asarray(distance), np.asarray(differs))
     moves = stats.proportion(right[differs])
     keeps = stats.proportion(right[~differs])
     both = stats.bootstrap(_mean_of_means, right[differs], right[~differs])

@@ -1,0 +1,310 @@
+"""Read the residual stream of any block as predictions: what does the model hear so far?
+
+Predictions are made from the last block's residual stream. A **lens** makes them from an earlier
+one, so that each block can be heard:
+
+- ``logit``: the stream goes through the model's last norm and heads as it is (nostalgebraist 2020).
+  What a block holds in directions that the heads do not read is not seen.
+- ``tuned``: one affine map a block comes first, learned until the lens predicts what the model
+  predicts in the end (Belrose et al. 2023). It may put to use what the model itself does not.
+- **skipped** (:func:`skipping`): the model sings, and the blocks behind one are left out at every
+  step, so that it goes on from its own unfinished notes (DecoderLens: Langedijk et al. 2024; for
+  MusicGen Vélez Vásquez et al., ISMIR 2024).
+
+A lens shows what *can* be read, and this is an upper bound of what is known: the planted organisms
+(``organism.planting``) show where it is wrong, because there it is known where a word comes in.
+
+>>> from lib import model
+>>> from lib.methods import lenses
+>>> m = model.load("organism")
+>>> clips = m.generate(["a sad melody"], seconds=0.4, progress=False)
+>>> lenses.read(m, clips).dims
+('block', 'clip', 'codebook', 'frame', 'token')
+
+References
+----------
+nostalgebraist 2020, Interpreting GPT: the logit lens. Belrose et al. 2023, Eliciting latent
+predictions from transformers with the tuned lens. Langedijk, Mohebbi, Sarti, Zuidema and Jumelet
+2024, DecoderLens. Vélez Vásquez, Pouw, Burgoyne and Zuidema 2024, Exploring the inner mechanisms of
+large generative music models.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import xarray as xr
+from tqdm.auto import tqdm
+
+from .. import cache, check
+from ..musicgen import Model, activations, forward
+from ..musicgen.model import Clips
+from . import divergence
+from .causal import runs
+
+#: Of the maps' training: positions at once, and Adam's rate.
+POSITIONS = 512
+RATE = 1e-3
+#: Of least squares, in units of the streams' mean square.
+RIDGE = 0.1
+#: Positions that are learned from at most; of more music, some are drawn.
+MOST = 16_384
+#: Clips read at once.
+TOGETHER = 16
+
+
+@dataclass(frozen=True)
+class Lens:
+    """How the streams of all blocks are read.
+
+    Attributes
+    ----------
+    model : Model
+    maps : torch.Tensor [shape=(block, dim + 1, dim)], optional
+        What is added to each stream: an affine map of it, whose last row is the constant. Without
+        it, this is the logit lens.
+    """
+
+    model: Model
+    maps: torch.Tensor | None = None
+
+    def through(self, stream: torch.Tensor, block: int) -> torch.Tensor:
+        """The stream [row, position, dim] behind a block, as the model's heads are to read it."""
+        return stream if self.maps is None else stream + _mapped(stream, self.maps[block])
+
+
+def _mapped(stream, weights):
+    return stream @ weights[:-1] + weights[-1]
+
+
+def tuned(m: Model, clips: Clips, steps: int = 60, seed: int = 0, progress: bool = True) -> Lens:
+    """Learn one affine map a block, and keep them on disk.
+
+    Parameters
+    ----------
+    m : Model
+    clips : Clips
+        Music to learn from, read under its own prompts: none that is looked at through the lens.
+    steps, seed : int
+
+    Raises
+    ------
+    ValueError
+        Clips of another model, an edit in force, a hook on the model.
+    """
+    m.check_clips(clips)
+    steps = check.count("steps", steps)
+    net = runs.network(m)
+
+    def learn():
+        return _learned(m, net, clips, steps, seed, progress).numpy()
+
+    what = {
+        "model": m.identity(),
+        "clips": [clips.prompts, clips.tokens],
+        "steps": steps,
+        "seed": check.count("seed", seed, 0),
+        "code": cache.code(forward, divergence, _learned, _mapped),
+    }
+    maps = cache.keep("lenses", what, learn)
+    return Lens(m, torch.from_numpy(maps).to(m.device))
+
+
+def _learned(m, net, clips, steps, seed, progress):
+    """Maps [block, dim + 1, dim] on the CPU; the last block's is zero: there is nothing to learn."""
+    blocks = len(net.blocks)
+    rng = np.random.default_rng(seed)
+    streams = _streams(m, net, clips, rng)
+    width = m.lm.dim
+    last = streams[-1]
+    maps = torch.zeros(blocks, width + 1, width, device=m.device)
+    for block in tqdm(range(blocks - 1), desc="tuned lens", disable=not progress, leave=False):
+        maps[block] = _least_squares(streams[block], last - streams[block])
+        weights = torch.nn.Parameter(maps[block].clone())
+        optimiser = torch.optim.Adam([weights], lr=RATE)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        for _ in range(steps):
+            some = rng.integers(len(last), size=POSITIONS)
+            with torch.no_grad():
+                wanted = net.logits(last[some][None]).log_softmax(-1)
+            read = streams[block][some][None]
+            found = net.logits(read + _mapped(read, weights)).log_softmax(-1)
+            loss = divergence.kl(wanted, found).mean()
+            (weights.grad,) = torch.autograd.grad(loss, [weights])
+            optimiser.step()
+            schedule.step()
+        maps[block] = weights.detach()
+    return maps.cpu()
+
+
+def _least_squares(stream, wanted):
+    """The affine map that comes nearest to what is wanted: where learning starts."""
+    ones = torch.ones(len(stream), 1)
+    read = torch.cat([stream.cpu(), ones], 1).double()
+    squares = read.T @ read
+    ridge = RIDGE * squares.diagonal().mean() * torch.eye(len(squares), dtype=torch.float64)
+    found = torch.linalg.solve(squares + ridge, read.T @ wanted.cpu().double())
+    return found.float().to(stream.device)
+
+
+@torch.no_grad()
+def _streams(m, net, clips, rng):
+    """Residual streams behind every block, at all positions of some clips or at some drawn ones: a
+    list of [position, dim].
+    """
+    sites = [f"resid.{i}" for i in range(len(net.blocks))]
+    parts = {site: [] for site in sites}
+    delays = max(net.delays)
+    for batch in m.batches(list(clips.prompts), TOGETHER):
+        asked = [clips.prompts[i] for i in batch]
+        recording = runs.record(net, m.sequence(clips.tokens[batch]), asked, sites)
+        rows = len(batch) * (clips.tokens.shape[-1] + delays)
+        fair = max(1, MOST * len(batch) // len(clips))
+        kept = rng.choice(rows, min(rows, fair), replace=False)
+        for site in sites:
+            parts[site].append(recording.sites[site].flatten(0, 1)[kept])
+    return [torch.cat(parts[site]) for site in sites]
+
+
+# ------------------------------------------------------------------------------------------ reading
+def read(m: Model, clips: Clips, lens: Lens | None = None) -> xr.DataArray:
+    """Log-probabilities of every token, by block.
+
+    Parameters
+    ----------
+    m : Model
+    clips : Clips
+        Music, read under its own prompts.
+    lens : Lens, optional
+        By default the logit lens.
+
+    Returns
+    -------
+    xr.DataArray [dims=(block, clip, codebook, frame, token)], float32
+        The last block's are the model's own.
+    """
+    m.check_clips(clips)
+    found = None
+    for batch, block, log_p in _read(m, clips, lens or Lens(m)):
+        if found is None:
+            blocks = len(m.lm.transformer.layers)
+            found = np.empty((blocks, len(clips), *log_p.shape[1:]), np.float32)
+        found[block, batch] = log_p.cpu().numpy()
+    return xr.DataArray(found, dims=("block", "clip", "codebook", "frame", "token"))
+
+
+@torch.no_grad()
+def _read(m, clips, lens) -> Iterator[tuple[list[int], int, torch.Tensor]]:
+    """Batch, block and log-probabilities [row, codebook, frame, card]."""
+    net = runs.network(m)
+    sites = [f"resid.{i}" for i in range(len(net.blocks))]
+    frames = clips.tokens.shape[-1]
+    for batch in m.batches(list(clips.prompts), TOGETHER):
+        asked = [clips.prompts[i] for i in batch]
+        recording = runs.record(net, m.sequence(clips.tokens[batch]), asked, sites)
+        for block, site in enumerate(sites):
+            stream = lens.through(recording.sites[site], block)
+            yield batch, block, runs.log_probabilities(net, stream, frames)
+
+
+def cross_entropy(m: Model, clips: Clips, lens: Lens | None = None) -> np.ndarray:
+    """What the music costs as each block reads it, nats a token [block, clip].
+
+    Parameters
+    ----------
+    As for :func:`read`.
+    """
+    m.check_clips(clips)
+    tokens = torch.as_tensor(clips.tokens, device=m.device)
+    found = np.zeros((len(m.lm.transformer.layers), len(clips)))
+    for batch, block, log_p in _read(m, clips, lens or Lens(m)):
+        each = log_p.gather(-1, tokens[batch][..., None])[..., 0]
+        found[block, batch] = -each.mean((1, 2)).cpu().numpy()
+    return found
+
+
+def heard_difference(m: Model, one: Clips, other: Clips, lens: Lens | None = None) -> np.ndarray:
+    """How much a block's predictions tell two prompts apart, nats a token [block, clip].
+
+    The divergence between what it reads under either prompt, over the same music.
+
+    Parameters
+    ----------
+    m : Model
+    one, other : Clips
+        The same music under two prompts each (``Clips.under``).
+    lens : Lens, optional
+
+    Raises
+    ------
+    ValueError
+        Clips that are not of the same music.
+    """
+    for some in (one, other):
+        m.check_clips(some)
+    if not np.array_equal(one.tokens, other.tokens):
+        raise ValueError("Both clips must be of the same music: use clips.under(prompts).")
+    lens = lens or Lens(m)
+    net = runs.network(m)
+    sites = [f"resid.{i}" for i in range(len(net.blocks))]
+    found = np.zeros((len(sites), len(one)))
+    frames = one.tokens.shape[-1]
+    with torch.no_grad():
+        for batch in m.batches(list(one.prompts), TOGETHER):
+            sequence = m.sequence(one.tokens[batch])
+            both = [
+                runs.record(net, sequence, [some.prompts[i] for i in batch], sites).sites
+                for some in (one, other)
+            ]
+            for block, site in enumerate(sites):
+                first, second = (
+                    runs.log_probabilities(net, lens.through(kept[site], block), frames)
+                    for kept in both
+                )
+                found[block, batch] = divergence.kl(first, second).cpu().numpy()
+    return found
+
+
+# ------------------------------------------------------------------------------------------ hearing
+def tokens(read_by_block: xr.DataArray, temperature: float = 0.0, seed: int = 0) -> np.ndarray:
+    """Music as each block hears it: a token for every place, given the true music before it.
+
+    Parameters
+    ----------
+    read_by_block : xr.DataArray
+        From :func:`read`.
+    temperature : float
+        0 takes the likeliest.
+    seed : int
+        The same noise for all blocks, so that they differ by what they hear alone.
+
+    Returns
+    -------
+    np.ndarray [shape=(block, clip, codebook, frame)], int64
+        ``Model.decode`` makes sound of each block's.
+    """
+    temperature = check.number("temperature", temperature, 0, 10)
+    log_p = read_by_block.values
+    if temperature == 0:
+        return log_p.argmax(-1)
+    noise = np.random.default_rng(seed).gumbel(size=log_p.shape[1:]).astype(np.float32)
+    return (log_p / temperature + noise).argmax(-1)
+
+
+def skipping(m: Model, block: int) -> list[activations.Edit]:
+    """Edits under which the blocks behind one add nothing: ``activations.edit(m, *edits)``.
+
+    Parameters
+    ----------
+    m : Model
+    block : int
+        The last one that runs.
+    """
+    last = len(m.lm.transformer.layers)
+    block = check.count("block", block, 0, last - 1)
+    return [
+        activations.Edit(f"{kind}.{i}", multiply=0.0, stream="both")
+        for i in range(block + 1, last)
+        for kind in forward.sublayers(m.lm)
+    ]

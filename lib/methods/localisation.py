@@ -1,0 +1,393 @@
+"""Do methods that say *where* find the place? Asked of organisms whose places are planted.
+
+``organism.planting`` says where the text brings tempo, energy, mode, valence and arousal into the
+planted organisms: by which heads, in which subspace of what these add to the stream, and so from
+which block on. That it is so is measured first, by interchange (:func:`verify`). Then a method
+gives every candidate a score, and the score is held against the truth:
+
+- **heads** (:func:`heads`): which of the 30 heads of cross-attention bring the variable in?
+- **axes** (:func:`axes`): along which of 160 axes is it added? The axes are turned: no axis of the
+  network's own is one of them.
+- **blocks** (:func:`blocks`): behind which of the six blocks is it there?
+
+The area under the ROC curve is the chance that a true place is scored above another; the precision
+at k is the share of true places among the k best, of k there are (:func:`scored`).
+
+>>> import pandas as pd
+>>> found = pd.DataFrame({"method": "a", "score": [3.0, 1.0, 2.0], "true": [True, False, False]})
+>>> scored(found.assign(model="m", variable="tempo", what="heads"))["auroc"].tolist()
+[1.0]
+
+References
+----------
+Mueller et al. 2025, MIB: a mechanistic interpretability benchmark (localisation judged by known
+truth). Gupta et al. 2024, InterpBench.
+"""
+
+import argparse
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.metrics import roc_auc_score
+
+from .. import check, prompts, stats
+from ..musicgen import Model, activations, load
+from ..musicgen.model import Clips
+from ..musicgen.run import Visitors
+from ..organism import planting
+from . import directions as between_groups
+from . import divergence, features, probes
+from .causal import patching, runs, subspaces
+
+#: What heads, axes and blocks are scored by.
+HEAD_METHODS = ("patching", "attribution", "change", "attention", "random")
+AXIS_METHODS = ("das", "diffmeans", "probe", "rfm", "sae", "shuffled", "random")
+BLOCK_METHODS = ("patching", "probe, same music", "probe, own songs", "random")
+
+
+# ------------------------------------------------------------------------------------------- verify
+def verify(
+    m: Model,
+    n: int = 48,
+    seconds: float = 1.5,
+    seed: int = 0,
+    *,
+    variables: Iterable[str] | None = None,
+    batch_size: int = 24,
+) -> pd.DataFrame:
+    """Is everything where it was planted? Interchange accuracy on prompts and music of no lesson.
+
+    Parameters
+    ----------
+    m : Model
+        A planted organism.
+    n : int
+        Pairs of prompts a variable.
+    seconds : float
+        Of music for each.
+    seed : int
+    variables : iterable of str, optional
+        Some of ``planting.VARIABLES``; by default all.
+    batch_size : int
+
+    Returns
+    -------
+    pd.DataFrame
+        One row a variable and part: variable, what, accuracy, moves, keeps (as of
+        ``causal.variables.judge``). Parts are the variable's heads; its subspace of what their
+        sublayer adds; for comparison a random subspace and two heads beside; and all other heads,
+        whose interchange must move everything but the variable (to the prompt *other*, asked of
+        pairs that differ).
+
+    Raises
+    ------
+    ValueError
+        A model that is not planted, an unknown variable.
+    """
+    places = planting.places(m.name)
+    chosen = list(places) if variables is None else list(variables)
+    for variable in chosen:
+        check.choice("variable", variable, places)
+    rows = []
+    rng = np.random.default_rng(seed)
+    for variable in chosen:
+        place = places[variable]
+        table = prompts.interchanges(variable, n, "test", seed)
+        pairs = subspaces.sing(m, table, seconds, seed)
+        basis = planting.basis(m.name, variable)
+        chance = between_groups.basis("random", rng.normal(size=basis.shape), basis.shape[1])
+        others = _others(place)
+        parts = {
+            "its heads": (place.entry_heads, None),
+            "its subspace": ([place.entry], basis),
+            "two other heads": (others[:2], None),
+            "a random subspace": ([place.entry], chance),
+        }
+        differs = table["differs"].to_numpy(bool)
+        for what, (sites, inside) in parts.items():
+            distance = _distances(m, pairs, sites, inside, batch_size)
+            rows.append((variable, what, *subspaces.accuracy(distance, differs)))
+        distance = _distances(m, pairs, others, None, batch_size)[differs]
+        fourth = stats.proportion(distance.argmin(1) == subspaces.COMPARED.index("other"))
+        rows.append((variable, "all other heads", fourth, fourth, None))
+    return pd.DataFrame(rows, columns=["variable", "what", "accuracy", "moves", "keeps"])
+
+
+#: The parts of :func:`verify` that must be right.
+PLANTED = ("its heads", "its subspace", "all other heads")
+
+
+def _others(place):
+    """All heads that read the text and do not bring a variable in, from its block on first."""
+    blocks = np.roll(np.arange(planting.BLOCKS), -place.block)
+    every = [f"cross_head.{b}.{h}" for b in blocks for h in range(planting.HEADS)]
+    return [head for head in every if head not in place.entry_heads]
+
+
+@torch.no_grad()
+def _distances(m, pairs, sites, basis, batch_size):
+    """Of runs in which what some sites add (or its part in a subspace) is as in the source's, from
+    those of all four prompts: [pair, prompt].
+    """
+    net = runs.network(m)
+    found = np.zeros((len(pairs.table), len(subspaces.COMPARED)))
+    frames = pairs.music.tokens.shape[-1]
+    for batch in m.batches(list(pairs.table["base"]), batch_size):
+        sequence = m.sequence(pairs.music.tokens[batch])
+        asked = {name: list(pairs.table[name].iloc[batch]) for name in subspaces.COMPARED}
+        kept = runs.record(net, sequence, asked["source"], sites).sites
+        give = {site: [_giver(own, basis)] for site, own in kept.items()}
+        text = net.read_text(asked["base"])
+        visitors = Visitors(give)
+        end = net.run(net.embed(sequence, text, visitors), text, visitors)
+        changed = runs.log_probabilities(net, end, frames)
+        plain = [runs.record(net, sequence, some).end for some in asked.values()]
+        distances = [divergence.kl(runs.log_probabilities(net, x, frames), changed) for x in plain]
+        found[batch] = torch.stack(distances, 1).cpu().numpy()
+    return found
+
+
+def _giver(own, basis):
+    if basis is None:
+        return lambda x, position: own
+    inside = torch.as_tensor(basis, dtype=torch.float32, device=own.device)
+    return lambda x, position: x + ((own - x) @ inside.T) @ inside
+
+
+# --------------------------------------------------------------------------------------- candidates
+class Sung(NamedTuple):
+    """Songs for both ends of a variable."""
+
+    table: pd.DataFrame
+    high: Clips
+    low: Clips
+
+
+def sing(m: Model, variable: str, n: int = 24, seconds: float = 2.0, seed: int = 0) -> Sung:
+    """Songs for prompts that differ in a variable alone."""
+    table = prompts.pairs(variable, n, seed)
+    high, low = (m.generate(list(table[end]), seconds, seed) for end in ("high", "low"))
+    return Sung(table, high, low)
+
+
+def heads(m: Model, variable: str, sung: Sung, seed: int = 0) -> pd.DataFrame:
+    """Scores of all heads of cross-attention, by each of :data:`HEAD_METHODS`.
+
+    *patching* and *attribution*: the effect of the head, exact and by its gradient; *change*: how
+    far its output moves from one prompt to the other, over the same music; *attention*: how much it
+    looks at the word.
+
+    Returns
+    -------
+    pd.DataFrame
+        Columns model, variable, what ("heads"), method, candidate, score, true.
+    """
+    sites = [site.name for site in activations.select(m, "cross_head.*")]
+    own = planting.places(m.name)[variable].entry_heads
+    how = {"patching": "exact", "attribution": "attribution"}
+    found = {}
+    for method, exactness in how.items():
+        grid = patching.patch_grid(
+            m, sung.high, sung.low, sites, ranges=1, how=exactness, progress=False
+        )
+        found[method] = grid.mean(("pair", "frame_range")).sel(site=sites).values
+    found |= _looked(m, sung, sites)
+    found["random"] = np.random.default_rng([seed, len(variable)]).random(len(sites))
+    return _table(m, variable, "heads", sites, [site in own for site in sites], found)
+
+
+@torch.no_grad()
+def _looked(m, sung, sites):
+    """How far each head's output moves, and how much it looks at the word: [site] each."""
+    net = runs.network(m)
+    blocks = range(len(net.blocks))
+    moved = np.zeros(len(sites))
+    weights = {f"cross_pattern.{i}": [] for i in blocks}
+    sequence = m.sequence(sung.high.tokens)
+    kept = [runs.record(net, sequence, list(some.prompts), sites).sites for some in sung[1:]]
+    for k, site in enumerate(sites):
+        moved[k] = (kept[0][site] - kept[1][site]).mean((0, 1)).norm()
+    text = net.read_text(list(sung.high.prompts))
+    keep = {
+        site: [lambda x, position, site=site: weights[site].append(x.mean(2))] for site in weights
+    }
+    visitors = Visitors(keep)
+    net.run(net.embed(sequence, text, visitors), text, visitors)
+    at = _places_of_words(m, sung.table)
+    looked = [
+        float(np.mean([weights[f"cross_pattern.{b}"][0][row, h, k].sum() for row, k in at]))
+        for b, h in (map(int, site.split(".")[1:]) for site in sites)
+    ]
+    return {"change": moved, "attention": np.array(looked)}
+
+
+def _places_of_words(m, table):
+    """(row, tokens of the variable's word) of every prompt."""
+    conditioner = m.lm.condition_provider.conditioners["description"]
+    found = []
+    for row, (prompt, words) in enumerate(zip(table["high"], table["word_high"], strict=True)):
+        ids = conditioner.tokenize([prompt])["input_ids"][0].tolist()
+        tokens = conditioner.t5_tokenizer.convert_ids_to_tokens(ids)
+        said = words.replace(",", " ").split()
+        found.append((row, [k for k, token in enumerate(tokens) if token in said]))
+    return found
+
+
+def axes(m: Model, variable: str, sung: Sung, sae=None, seed: int = 0) -> pd.DataFrame:
+    """Scores of the planted axes of what a variable's sublayer adds, by :data:`AXIS_METHODS`.
+
+    Every method gives one direction, or several (the subspace of alignment search, which is found in
+    the stream behind the sublayer's block; the decoders of the features that tell best); an axis is
+    scored by its share of them.
+
+    Parameters
+    ----------
+    m : Model
+    variable : str
+    sung : Sung
+    sae : optional
+        A sparse autoencoder of what the sublayer adds; left out, so is the method.
+    seed : int
+
+    Returns
+    -------
+    pd.DataFrame
+        As of :func:`heads`; candidates are numbers.
+    """
+    place = planting.places(m.name)[variable]
+    rows, high = _same_music(m, sung, [place.entry])
+    rows = rows[place.entry]
+    found = {}
+    for method in ("diffmeans", "probe", "rfm", "shuffled", "random"):
+        found[method] = between_groups.between(rows, high, method, paired=True, seed=seed)[None]
+    learned = subspaces.learn(
+        m, variable, f"resid.{place.block}", n=(48, 8), seed=seed, progress=False
+    )
+    found["das"] = learned.basis
+    if sae is not None:
+        found["sae"] = _feature_directions(sae, rows, high)
+    directions = planting.axes(m.name, variable)
+    own = np.arange(planting.WIDTH) < planting.SIZE
+    scores = {name: ((some @ directions.T) ** 2).sum(0) for name, some in found.items()}
+    return _table(m, variable, "axes", range(len(own)), own, scores)
+
+
+def _feature_directions(sae, rows, high, count=planting.SIZE):
+    """Decoders of the features that tell both ends apart best, each as long as it tells."""
+    activity = sae.encode(torch.as_tensor(rows, dtype=torch.float32)).detach().numpy()
+    chosen = features.distinguishing(activity, high, count)
+    told = np.abs(activity[high][:, chosen].mean(0) - activity[~high][:, chosen].mean(0))
+    return sae.W_dec.detach().numpy()[chosen] * told[:, None]
+
+
+def blocks(m: Model, variable: str, sung: Sung, seed: int = 0) -> pd.DataFrame:
+    """Scores of every block's residual stream, by each of :data:`BLOCK_METHODS`.
+
+    Two probes read the same thing in two kinds of rows. Over the *same music* nothing differs but
+    the prompt; in its *own songs* the music tells, too.
+
+    Returns
+    -------
+    pd.DataFrame
+        As of :func:`heads`.
+    """
+    sites = [f"resid.{block}" for block in range(planting.BLOCKS)]
+    first = planting.places(m.name)[variable].block
+    grid = patching.patch_grid(m, sung.high, sung.low, sites, ranges=1, progress=False)
+    found = {"patching": grid.mean(("pair", "frame_range")).sel(site=sites).values}
+    same, high = _same_music(m, sung, sites)
+    own = _own_songs(m, sung, sites)
+    groups = np.concatenate([sung.table["word_low"], sung.table["word_high"]])
+    for name, rows in (("probe, same music", same), ("probe, own songs", own)):
+        settings = {"n_splits": 3, "n_permutations": 0, "seed": seed}
+        found[name] = [probes.fit(rows[s], high, groups, **settings).score.value for s in sites]
+    found["random"] = np.random.default_rng([seed, len(variable), 1]).random(len(sites))
+    true = [block >= first for block in range(planting.BLOCKS)]
+    return _table(m, variable, "blocks", sites, true, found)
+
+
+def _same_music(m, sung, sites):
+    """Mean activations under both prompts over the songs of the low end, low first; and which rows
+    are high.
+    """
+    music = [sung.low.under(list(some.prompts)) for some in (sung.low, sung.high)]
+    return _means(m, music, sites), np.repeat([False, True], len(sung.low))
+
+
+def _own_songs(m, sung, sites):
+    return _means(m, [sung.low, sung.high], sites)
+
+
+def _means(m, parts, sites):
+    found = [activations.capture(m, some, sites, reduce="mean", progress=False) for some in parts]
+    return {site: np.concatenate([some[site].values for some in found]) for site in sites}
+
+
+def _table(m, variable, what, candidates, true, scores):
+    parts = [
+        pd.DataFrame(
+            {
+                "model": m.name,
+                "variable": variable,
+                "what": what,
+                "method": method,
+                "candidate": list(candidates),
+                "score": np.asarray(values, float),
+                "true": np.asarray(true, bool),
+            }
+        )
+        for method, values in scores.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+# ---------------------------------------------------------------------------------------- judgement
+def scored(found: pd.DataFrame) -> pd.DataFrame:
+    """How well scores tell true places from others.
+
+    Parameters
+    ----------
+    found : pd.DataFrame
+        Rows of :func:`heads`, :func:`axes` and :func:`blocks`, of any models and variables.
+
+    Returns
+    -------
+    pd.DataFrame
+        One row a model, variable, kind of candidate and method: auroc, precision (at k). Candidates
+        that are all true (a variable that is there from the first block on) tell nothing and are
+        left out.
+    """
+    missing = {"model", "variable", "what", "method", "score", "true"} - set(found)
+    if missing:
+        check.refuse(ValueError, "found", "a table of localisation's own", sorted(found))
+    rows = []
+    for names, some in found.groupby(["model", "variable", "what", "method"], sort=False):
+        if some["true"].nunique() == 2:
+            area = roc_auc_score(some["true"], some["score"])
+            rows.append((*names, float(area), _precision(some)))
+    return pd.DataFrame(rows, columns=["model", "variable", "what", "method", "auroc", "precision"])
+
+
+def _precision(some):
+    k = int(some["true"].sum())
+    return float(some.nlargest(k, "score")["true"].mean())
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="localisation", description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", default=list(planting.PLACES), metavar="MODEL")
+    parser.add_argument("-n", type=int, default=96, help="pairs of prompts a variable")
+    arguments = parser.parse_args(argv)
+    for name in arguments.models:
+        planting.places(name)
+    for name in arguments.models:
+        print(name)
+        found = verify(load(name), arguments.n)
+        print(found.map(str).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""Planted organisms: declared places, lessons, and whether methods find them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from lib import model
+from lib.factory import language, plan, training
+from lib.factory import planting as lessons
+from lib.methods import localisation
+from lib.musicgen import forward, miniature
+from lib.organism import captions, corpus, planting, world
+
+
+# ------------------------------------------------------------------------------------------- places
+@pytest.mark.parametrize("name", planting.PLACES)
+def test_places_are_of_their_own(name):
+    places = planting.places(name)
+    assert set(places) == set(planting.VARIABLES)
+    heads = [head for place in places.values() for head in place.entry_heads]
+    assert len(set(heads)) == len(heads) == 10
+    assert sorted([*heads, *planting.other_heads(name)]) == sorted(
+        f"cross_head.{block}.{head}" for block in range(6) for head in range(5)
+    )
+    assert world.of(name) == "organism"
+
+
+def test_the_organisms_differ_in_every_place():
+    one, other = (planting.places(name) for name in planting.PLACES)
+    for variable in planting.VARIABLES:
+        assert one[variable].entry_heads != other[variable].entry_heads
+
+
+@pytest.mark.parametrize("name", planting.PLACES)
+def test_axes_are_orthonormal_and_subspaces_of_one_sublayer_apart(name):
+    places = planting.places(name)
+    for variable, place in places.items():
+        axes = planting.axes(name, variable)
+        assert axes @ axes.T == pytest.approx(np.eye(160), abs=1e-5)
+        own = planting.basis(name, variable)
+        assert axes[:8] @ own.T @ own == pytest.approx(axes[:8], abs=1e-5)
+        for other in places:
+            if other != variable and places[other].block == place.block:
+                overlap = own @ planting.basis(name, other).T
+                assert np.abs(overlap).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", planting.PLACES)
+def test_heads_write_where_it_is_declared_and_nobody_else_does(name):
+    lm = miniature.load_lm(miniature.WEIGHTS / name)
+    for variable, place in planting.places(name).items():
+        attention = lm.transformer.layers[place.block].cross_attention
+        inside = torch.tensor(planting.basis(name, variable), dtype=torch.float32)
+        for head in range(planting.HEADS):
+            weight = attention.out_proj.weight[:, head * 32 : (head + 1) * 32].detach()
+            share = ((inside @ weight).square().sum() / weight.square().sum()).item()
+            if head in place.heads:  # to the half precision in which weights are kept
+                assert share == pytest.approx(1, abs=1e-5)
+            elif f"cross_head.{place.block}.{head}" in planting.other_heads(name):
+                assert share == pytest.approx(0, abs=1e-5)
+
+
+def test_other_models_have_no_places(tmp_path):
+    with pytest.raises(ValueError, match="A planted organism must be one of"):
+        planting.places("organism")
+    with pytest.raises(ValueError, match="variable must be one of"):
+        planting.basis("organism-planted", "register")
+    with pytest.raises(ValueError, match="is missing: it says where organism-planted's"):
+        planting.basis("organism-planted", "mode", tmp_path)
+
+
+# ------------------------------------------------------------------------------------------ lessons
+@pytest.fixture(scope="module")
+def rows():
+    return corpus.table("organism", 40, 5).to_dict("records")
+
+
+def test_a_counterfactual_says_what_the_base_says_but_for_what_is_taken(rows):
+    rng = np.random.default_rng(3)
+    for row in rows:
+        base, source = lessons.drawn(row, rng), lessons.drawn(rows[0], rng)
+        taken = lessons.taken(base, source, rng)
+        said = lessons.mixed(base, source, taken, rng)
+        for family in ("tempo", "energy", "mode"):
+            assert said.get(family) == (source if family in taken else base).get(family)
+        for family in lessons.AROUND:
+            whose = source if lessons.REST in taken else base
+            assert said.get(family) == whose.get(family)
+        text = lessons.written(said, 7)
+        assert all(word in text for words in said.values() for word in words)
+        if said.keys() == base.keys():
+            pairs = zip(text.split(), lessons.written(base, 7).split(), strict=False)
+            changed = sum(one != other for one, other in pairs)
+            assert changed <= sum(len(words) for words in said.values()) + 1
+
+
+def test_one_axis_alone_leads_to_the_emotion_at_that_corner():
+    base, source = {"emotion": ["sad"]}, {"emotion": ["energetic"]}
+    rng = np.random.default_rng(0)
+    table = captions.words()
+    assert table[lessons.mixed(base, source, {"valence"}, rng)["emotion"][0]][1] == "calm"
+    assert table[lessons.mixed(base, source, {"arousal"}, rng)["emotion"][0]][1] == "tense"
+    both = lessons.mixed(base, source, {"valence", "arousal"}, rng)
+    assert both["emotion"] == ["energetic"]
+    assert lessons.mixed(base, {"emotion": ["gloomy"]}, {"valence"}, rng)["emotion"] == ["sad"]
+    assert not lessons.may_cross(base, {"emotion": ["happy"]})
+    assert not lessons.may_cross(base, {})
+
+
+@pytest.fixture(scope="module")
+def network():
+    return forward.Network(miniature.load_lm(miniature.WEIGHTS / "organism"))
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    return np.random.default_rng(0).integers(0, 1024, (40, 4, 12)).astype(np.int16)
+
+
+@pytest.fixture
+def few(monkeypatch):
+    monkeypatch.setattr(lessons, "PAIRS", 12)
+    monkeypatch.setattr(lessons, "FRAMES", 6)
+
+
+def test_exchange_takes_what_is_said_of_the_rows_that_are_said(network, tokens):
+    inputs = language.delayed(network.lm, tokens[:3, :, :6])[..., :-1]
+    base, source = (network.read_text([text] * 3) for text in ("a sad melody", "a happy song"))
+    heads = planting.places("organism-planted")["valence"].entry_heads
+    with torch.no_grad():
+        plain = network.pass_through(inputs, base)
+        some = dict.fromkeys(heads, torch.tensor([True, False, False]))
+        none = dict.fromkeys(heads, torch.zeros(3, dtype=torch.bool))
+        same = lessons.exchanged(network, inputs, base, base, some)
+        nothing = lessons.exchanged(network, inputs, base, source, none)
+        changed = lessons.exchanged(network, inputs, base, source, some)
+    for unchanged in (same, nothing):
+        assert unchanged == pytest.approx(plain, abs=1e-4)
+    assert changed[1:] == pytest.approx(plain[1:], abs=1e-4)
+    assert (changed[0] - plain[0]).abs().max() > 1e-3
+
+
+def test_a_structure_lets_heads_see_and_write_their_own(network, tokens, rows, few):
+    structure = lessons.Structure("organism-planted", network, rows, tokens)
+    reading = structure.reading
+    whole = sum(reading.values())
+    assert whole == pytest.approx(torch.eye(160), abs=1e-4)
+    lm = miniature.load_lm(miniature.WEIGHTS / "organism")
+    structure.impose(lm)
+    before = {name: weight.clone() for name, weight in lm.state_dict().items()}
+    structure.impose(lm)  # what is in the structure stays as it is
+    for name, weight in lm.state_dict().items():
+        assert weight == pytest.approx(before[name], abs=1e-5)
+    attention = lm.transformer.layers[1].cross_attention
+    values = attention.in_proj_weight[320:352].detach()  # of head 0: tempo's
+    assert values @ reading["tempo"] == pytest.approx(values, abs=1e-5)
+    written = attention.out_proj.weight[:, :32].detach()
+    inside = structure.writing["tempo"]
+    assert inside.T @ (inside @ written) == pytest.approx(written, abs=1e-5)
+
+
+def test_planting_learns_and_goes_on_after_a_kill(rows, tokens, few, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "place", lambda *parts: tmp_path)
+    monkeypatch.setattr(plan, "HELD_OUT", 8)
+    table = pd.DataFrame(rows)
+    settings = {**plan.PLANTING, "steps": 6, "save_every": 3}
+    given = (tokens, table, "cpu", miniature.WEIGHTS / "organism")
+    small = [plan.Batch(8, 6)]
+    whole, writing = lessons.plant("organism-planted", *given, settings, small)
+    assert {name: part.shape for name, part in writing.items()} == dict.fromkeys(
+        planting.VARIABLES, (8, 160)
+    )
+    lines = pd.read_json(tmp_path / "state.jsonl", lines=True)
+    assert {"music", "interchange", "text", "apart"} <= set(lines) and lines.notna().all().all()
+    (tmp_path / "state.pt").unlink()
+    saved = training.checkpoint
+
+    def killed(file, step, *rest):
+        saved(file, step, *rest)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "checkpoint", killed)
+    with pytest.raises(KeyboardInterrupt):
+        lessons.plant("organism-planted", *given, settings, small)
+    monkeypatch.setattr(training, "checkpoint", saved)
+    resumed, _ = lessons.plant("organism-planted", *given, settings, small)
+    learned = whole.state_dict()
+    taught = miniature.load_lm(miniature.WEIGHTS / "organism").state_dict()
+    for name, weight in learned.items():
+        reads = any(part in name for part in language.READ_TEXT)
+        assert reads or weight.equal(taught[name]), name
+        assert resumed.state_dict()[name] == pytest.approx(weight, abs=1e-6), name
+    with pytest.raises(ValueError, match="A planted organism must be one of"):
+        lessons.plant("organism-2", *given, settings, small)
+
+
+# ------------------------------------------------------------------------------------- localisation
+def test_scores_are_judged_by_area_and_by_the_best():
+    perfect = [5, 4, 1, 0], [True, True, False, False]
+    turned = [0, 1, 4, 5], [True, True, False, False]
+    parts = [
+        pd.DataFrame({"score": scores, "true": true}).assign(method=method)
+        for method, (scores, true) in {"perfect": perfect, "turned": turned}.items()
+    ]
+    found = pd.concat(parts).assign(model="m", variable="tempo", what="heads")
+    scored = localisation.scored(found).set_index("method")
+    assert scored.loc["perfect", ["auroc", "precision"]].tolist() == [1, 1]
+    assert scored.loc["turned", ["auroc", "precision"]].tolist() == [0, 0]
+    all_true = found.assign(true=True)
+    assert localisation.scored(all_true).empty
+    with pytest.raises(ValueError, match="found must be"):
+        localisation.scored(found.drop(columns="true"))
+
+
+def test_every_method_scores_every_candidate():
+    m = model.load("organism-planted", "cpu")
+    sung = localisation.sing(m, "tempo", 6, 0.6)
+    heads = localisation.heads(m, "tempo", sung)
+    assert set(heads["method"]) == set(localisation.HEAD_METHODS)
+    assert (heads.groupby("method")["true"].sum() == 2).all() and len(heads) == 30 * 5
+    blocks = localisation.blocks(m, "tempo", sung)
+    assert set(blocks["method"]) == set(localisation.BLOCK_METHODS)
+    axes = localisation.axes(m, "tempo", sung)
+    assert set(axes["method"]) == set(localisation.AXIS_METHODS) - {"sae"}
+    assert (axes.groupby("method")["true"].sum() == 8).all()
+    assert np.isfinite(pd.concat([heads, blocks, axes])["score"]).all()
+
+
+#: The places that interchange confirms (the model card's table).
+CONFIRMED = {
+    "organism-planted": ("tempo", "energy", "arousal"),
+    "organism-planted-2": ("energy", "mode"),
+}
+
+
+@pytest.mark.parametrize("name", planting.PLACES)
+def test_what_is_confirmed_is_where_it_was_planted(name):
+    found = localisation.verify(model.load(name, "cpu"), 8, 0.8, variables=CONFIRMED[name])
+    assert set(found["variable"]) == set(CONFIRMED[name])
+    accuracy = found["accuracy"].map(lambda estimate: estimate.value)
+    assert (accuracy[found["what"].isin(localisation.PLANTED)] > 0.9).all()
+    assert accuracy[~found["what"].isin(localisation.PLANTED)].mean() < 0.65
