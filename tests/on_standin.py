@@ -44,8 +44,10 @@ DEVICE = standin.NAME
 PLACES = (DEVICE, "cpu")
 #: Length of the songs.
 FRAMES = 5
-#: In half precision: what is found step by step, by gradients, ends further away.
-TOLERANCES = {"locate": 0.15}
+#: In half precision: what is found step by step, by gradients, ends further away; so does the
+#: direction between groups that are nearly the same, whose difference is of a few last bits (0.28 of
+#: the largest number on a CPU without half-precision arithmetic; of a wrong answer it is 1 or more).
+TOLERANCES = {"locate": 0.5}
 HAPPY = ["a happy melody", "happy music"]
 SAD = ["a sad melody", "sad music"]
 

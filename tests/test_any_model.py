@@ -30,7 +30,7 @@ TINY = {
     "04_probes": {"permutations": 5, "null_subjects": 2},
     "10_train_saes": {"sweep_width": 64, "sweep_sparsity": [4, 8]},
     "12_monosemanticity": {"permutations": 20, "null_subjects": 2},
-    "23_planted_places": {"planted": ["organism-planted"], "n": 6, "n_verify": 4},
+    "23_planted_places": {"planted": ["organism-planted"], "n": 4, "n_verify": 4, "seconds": 0.4},
 }
 #: The chapter in which an organism stands beside it and is asked in its own words; in the others it
 #: would be asked as in ``test_book``.

@@ -114,7 +114,7 @@ SMALL = {
         "n": 3,
         "draws": 2,
         "seconds": 0.6,
-        "variables": ("emotion", "mode"),
+        "variables": ["emotion", "mode"],
         "beside": ["organism-shuffled"],
     },
     "25_hear_every_block": {"n": 4, "seconds": 1.0},
