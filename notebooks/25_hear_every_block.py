@@ -165,9 +165,9 @@ show.curves(
 # %% [markdown]
 # ## Where lenses are wrong
 #
-# In the planted organism it is known by which block each variable comes in. Rows are variables, columns
-# blocks, numbers are how far two words are apart by the tuned lens, as a share of the last block's. The
-# dots stand where the variable is not there yet: anything beyond zero there would be an artefact.
+# In the planted organism it is known by which block each variable comes in (*Can methods find the place?*
+# lists them). Rows are variables and lenses, columns blocks; numbers are how far two words are apart, as a
+# share of the last block's. Anything beyond zero before a variable's own block would be an artefact.
 
 # %%
 p = chapter.models(planted, [])[planted]
