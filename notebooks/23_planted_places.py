@@ -33,6 +33,7 @@
 model = "organism"  # whose book this is; what is asked are
 planted = ["organism-planted", "organism-planted-2"]
 n = 24  # pairs of prompts a variable
+n_edges = 6  # pairs for the edges of circuits
 n_verify = 32  # pairs to verify the planting by
 least = 0.9  # accuracy below which a variable is not where it should be
 seconds = 2.0
@@ -157,7 +158,7 @@ show.table(means.reset_index(), "Who finds what, by organism")
 # %%
 def text_edges(singer, variable, method):
     """How well a method tells the true edges from the text."""
-    sung = localisation.sing(singer, variable, n, seconds, seed)
+    sung = localisation.sing(singer, variable, n_edges, seconds, seed)
     edges = circuits.scores(singer, sung.high, sung.low, method, senders=["text"])
     return circuits.recovery(
         edges, planting.places(singer.name)[variable].entry_heads

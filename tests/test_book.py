@@ -109,7 +109,7 @@ SMALL = {
         "design": WORDS,
         "null_subjects": 20,
     },
-    "23_planted_places": {"n": 6, "n_verify": 4, "seconds": 0.6, "least": 0.0},
+    "23_planted_places": {"n": 6, "n_edges": 3, "n_verify": 4, "seconds": 0.6, "least": 0.0},
     "24_circuits": {
         "n": 3,
         "draws": 2,
