@@ -17,11 +17,12 @@
 # **Question.** The chapters before this one say *where* a word enters and which directions carry it. Is
 # that true? In a network that was only trained nobody can know.
 #
-# **Method.** Two organisms were trained further until what the text says of tempo, energy, mode, valence
-# and arousal takes a declared way: two heads of one block's cross-attention read it, no other head does,
-# and what they add to the residual stream lies in a subspace of eight dimensions of its own
+# **Method.** Two organisms were trained further so that what the text says of tempo, energy, mode, valence
+# and arousal should take a declared way: two heads of one block's cross-attention read it, no other head
+# does, and what they add to the residual stream lies in a subspace of eight dimensions of its own
 # (*interchange intervention training*, helped by what heads are allowed to see and to write). They sing
-# a little less well than the model that taught them (see the model card). The two have other places, so that no method can know the first by heart. First
+# less well than the model that taught them (see the model card). The two have other places, so that no
+# method can know the first by heart. First
 # it is measured that everything is where it should be. Then each method gives all candidates a score,
 # and the score is held against the truth: the area under the ROC curve (AUROC) is the chance that a
 # true place is scored above another one, 0.5 by luck.
@@ -57,8 +58,8 @@ rows = [
         "organism": name,
         "variable": variable,
         "enters by": ", ".join(place.entry_heads),
+        "is added by": place.entry,
     }
-    | {"is added by": place.entry}
     for name in organisms
     for variable, place in planting.PLACES[name].items()
 ]
@@ -110,11 +111,10 @@ print("left out:", ", ".join(left_out) or "none")
 
 
 # %%
-def asked(singer, variable):
+def asked(singer, variable, sung):
     """All scores of one variable."""
-    sung = localisation.sing(singer, variable, n, seconds, seed)
-    site = planting.places(singer.name)[variable].entry
     small = {"clips": 300, "seconds": 2.0, "width": 512, "seeds": 1}
+    site = planting.place(singer.name, variable).entry
     sae = chapter.dictionary(singer, site, **small).sae
     parts = [localisation.heads(singer, variable, sung, seed)]
     parts.append(localisation.axes(singer, variable, sung, sae, seed))
@@ -122,7 +122,13 @@ def asked(singer, variable):
     return pd.concat(parts)
 
 
-found = pd.concat(asked(organisms[name], what) for name, what in confirmed.index)
+songs = {
+    (name, what): localisation.sing(organisms[name], what, n, seconds, seed)
+    for name, what in confirmed.index
+}
+found = pd.concat(
+    asked(organisms[name], what, sung) for (name, what), sung in songs.items()
+)
 scored = localisation.scored(found)
 
 # %%
@@ -156,20 +162,18 @@ show.table(means.reset_index(), "Who finds what, by organism")
 
 
 # %%
-def text_edges(singer, variable, method):
+def text_edges(name, variable, method):
     """How well a method tells the true edges from the text."""
-    sung = localisation.sing(singer, variable, n_edges, seconds, seed)
-    edges = circuits.scores(singer, sung.high, sung.low, method, senders=["text"])
-    return circuits.recovery(
-        edges, planting.places(singer.name)[variable].entry_heads
-    )
+    _, high, low = songs[name, variable]
+    few = slice(n_edges)
+    singer = organisms[name]
+    edges = circuits.scores(singer, high[few], low[few], method, senders=["text"])
+    return circuits.recovery(edges, planting.place(name, variable).entry_heads)
 
 
 methods = ("exact", "eap", "eap-ig-inputs", "random")
 edges = {
-    method: [
-        text_edges(organisms[name], what, method) for name, what in confirmed.index
-    ]
+    method: [text_edges(name, what, method) for name, what in songs]
     for method in methods
 }
 of_edges = {method: stats.mean(values) for method, values in edges.items()}
@@ -182,7 +186,8 @@ show.estimates(of_edges, "Edges from the text", "AUROC (dotted: luck)", bar=0.5)
 # that does not find it here should not be believed at all. Where a probe reads a variable behind a block
 # by which it has not come in, the song told it: in its own songs a model can be read everywhere.
 #
-# **What would change our mind.** Planting that interchange does not confirm (accuracy below 0.95); random
+# **What would change our mind.** Planting that interchange does not confirm (accuracy below
+# `least`): the verdict counts them; random
 # scores away from 0.5.
 
 # %%

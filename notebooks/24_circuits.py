@@ -41,7 +41,7 @@ draws = 5  # of random edges, for the verdict
 seconds = 1.5
 variables = ["emotion", "tempo", "mode"]
 share = 0.05  # of all edges, for the hypothesis
-beside = ["organism-habit", "organism-shuffled"]
+beside = ["organism-habit", "organism-decoupled", "organism-shuffled"]
 seed = 2400
 
 # %%
@@ -207,8 +207,8 @@ show.heatmap(
 # %% [markdown]
 # ## What it means
 #
-# A steep curve says that few edges do the work, for words that no edge was chosen by. It says how a
-# word gets through, and not that what gets through is an emotion: that is asked in *The question
+# A steep curve says that few edges do the work, for prompts and songs that no edge was chosen by. (Some
+# words come again among them: a variable has few.) It says how a word gets through, and not that what gets through is an emotion: that is asked in *The question
 # itself*. Edges that different variables share are the way in for words in general.
 #
 # **What would change our mind.** Random edges that carry as much; a curve that falls where edges are

@@ -81,3 +81,11 @@ def test_models_of_the_released_format_are_read_too(miniature):
     songs = miniature.generate(["a tune", "a song"], 0.3, progress=False)
     own = miniature.cross_entropy(songs)
     assert lenses.cross_entropy(miniature, songs)[-1] == pytest.approx(own, abs=1e-3)
+
+
+def test_a_lens_of_another_model_is_refused(miniature, tuned):
+    songs = miniature.generate(["a tune"], 0.3, progress=False)
+    with pytest.raises(
+        ValueError, match=r"another model \(organism\) than is read \(.*lenses.tuned"
+    ):
+        lenses.cross_entropy(miniature, songs, tuned)

@@ -241,3 +241,13 @@ def test_what_is_confirmed_is_where_it_was_planted(name):
     accuracy = found["accuracy"].map(lambda estimate: estimate.value)
     assert (accuracy[found["what"].isin(localisation.PLANTED)] > 0.9).all()
     assert accuracy[~found["what"].isin(localisation.PLANTED)].mean() < 0.65
+
+
+def test_bad_questions_are_refused_before_anything_is_sung():
+    m = model.load("organism-planted", "cpu")
+    with pytest.raises(ValueError, match=r"variable must be one of .* Got 'register'"):
+        localisation.verify(m, 8, variables=["tempo", "register"])
+    with pytest.raises(ValueError, match=r"n must be .* Got 1"):
+        localisation.verify(m, 1)
+    with pytest.raises(ValueError, match=r"A planted organism must be one of .* Got 'organism'"):
+        localisation.verify(model.load("organism", "cpu"), 8)

@@ -7,7 +7,6 @@ exported at once; every stage goes on from where it was after a kill. ``python -
 """
 
 import argparse
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -83,9 +82,8 @@ def plant(out: Path, models: Iterable[str]) -> None:
     tokens, table = corpora.tokenize("organism", plan.PLANTING_CLIPS, shipped, device)
     for model in models:
         planted, writing = planting.plant(model, tokens, table, device, out / places.TAUGHT_BY)
-        miniature.save(planted, out / model, miniature.LM_CONFIG)
+        language.export(model, planted, out / model)
         safetensors.numpy.save_file(writing, out / model / places.FILE)
-        shutil.copytree(out / places.TAUGHT_BY / "text", out / model / "text", dirs_exist_ok=True)
 
 
 if __name__ == "__main__":

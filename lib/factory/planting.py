@@ -24,6 +24,7 @@ without text stays as it is, to the bit. Three things make a place:
 ['fast']
 """
 
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -35,7 +36,7 @@ from tqdm.auto import tqdm
 
 from .. import cache
 from ..musicgen import forward, miniature
-from ..musicgen.run import Visitors
+from ..musicgen.run import Visitors, keeping
 from ..organism import captions, planting, world
 from . import language, plan, training
 
@@ -65,13 +66,6 @@ ASTRAY, LACKING = 3.0, 0.3
 LOG_EVERY = 5
 #: Cues that tell of energy, and the end of each at which there is much.
 ENERGY = {"dynamics": "high", "density": "high", "articulation": "low"}
-#: high valence, high arousal -> emotion.
-CORNERS = {
-    (valence > 0, arousal > 0): emotion
-    for emotion, (valence, arousal) in world.EMOTIONS.items()
-    if emotion != "happy"
-}
-AXES = ("valence", "arousal")
 #: Of the subspaces of the text's vectors; and from how many pairs of captions, over how many
 #: frames, all subspaces are found.
 TEXT_SIZE = 8
@@ -116,9 +110,9 @@ def mixed(
     families = [name for name in taken if name in ("tempo", "energy", "mode")]
     if REST in taken:
         families += AROUND
-    if set(AXES) <= set(taken):
+    if set(world.AXES) <= set(taken):
         families.append("emotion")
-    elif set(AXES) & set(taken):
+    elif set(world.AXES) & set(taken):
         said["emotion"] = [_crossed(base, source, taken, rng)]
     for family in families:
         said.pop(family, None)
@@ -130,19 +124,19 @@ def mixed(
 def may_cross(base: Mapping, source: Mapping) -> bool:
     """Whether one axis alone can be taken: both name an emotion at a corner of the plane."""
     named = [some["emotion"][0] for some in (base, source) if "emotion" in some]
-    return len(named) == 2 and all(_TABLE[word][1] in CORNERS.values() for word in named)
+    return len(named) == 2 and all(_TABLE[word][1] in world.CORNERS.values() for word in named)
 
 
 def _crossed(base, source, taken, rng):
     """A word for the emotion with one axis from each."""
-    places = {emotion: place for place, emotion in CORNERS.items()}
+    places = {emotion: place for place, emotion in world.CORNERS.items()}
     words = [some["emotion"][0] for some in (base, source)]
     ends = [places[_TABLE[word][1]] for word in words]
-    wanted = tuple(ends[axis in taken][k] for k, axis in enumerate(AXES))
+    wanted = tuple(ends[axis in taken][k] for k, axis in enumerate(world.AXES))
     for word, end in zip(words, ends, strict=True):
         if end == wanted:
             return word
-    return str(rng.choice(captions.EMOTION_WORDS[CORNERS[wanted]]))
+    return str(rng.choice(captions.EMOTION_WORDS[world.CORNERS[wanted]]))
 
 
 def _true(row, family, rng):
@@ -196,8 +190,8 @@ def taken(base: Mapping, source: Mapping, rng: np.random.Generator) -> set[str]:
     chosen = set()
     while not chosen:
         chosen = {name for name in (*planting.VARIABLES, REST) if rng.random() < TAKEN}
-        if len(chosen & set(AXES)) == 1 and not may_cross(base, source):
-            chosen -= set(AXES)
+        if len(chosen & set(world.AXES)) == 1 and not may_cross(base, source):
+            chosen -= set(world.AXES)
     return chosen
 
 
@@ -316,7 +310,9 @@ def _changes(teacher, variable, block, rows, tokens):
     while len(pairs) < PAIRS:
         i = int(rng.integers(len(rows)))
         base, source = drawn(rows[i], rng), drawn(rows[rng.integers(len(rows))], rng)
-        named = may_cross(base, source) if variable in AXES else {variable} <= {*base} & {*source}
+        named = (
+            may_cross(base, source) if variable in world.AXES else {variable} <= {*base} & {*source}
+        )
         if named:
             wanted = mixed(base, source, {variable}, rng)
             style = int(rng.integers(2**31))
@@ -369,20 +365,12 @@ def exchanged(
     heads : mapping
         Site of a head -> which rows, bool [row].
     """
-    kept = {}
+    keep, kept = keeping(heads)
     last = max(int(head.split(".")[1]) for head in heads)
     stop = network.number[f"cross.{last}"] + 1
-    keep = Visitors({head: [_keeper(kept, head)] for head in heads})
     network.run(network.embed(inputs, source), source, keep, stop=stop)
     give = Visitors({head: [_giver(kept, head, rows)] for head, rows in heads.items()})
     return network.logits(network.run(network.embed(inputs, base), base, give))
-
-
-def _keeper(kept, site):
-    def keep(values, position):
-        kept[site] = values
-
-    return keep
 
 
 def _giver(kept, site, rows):
@@ -452,6 +440,7 @@ def plant(
     weights = [weight for weight in lm.parameters() if weight.requires_grad]
     optimizers = language.optimizers_of(lm, settings["rates"], device)
     state = training.place(name) / "state.pt"
+    shutil.copytree(taught_by / "text", state.with_name("text"), dirs_exist_ok=True)
     follows = cache.digest(settings, batches, tokens, table, lm.state_dict(), name)
     steps = settings["steps"]
     first = training.resume(state, follows, lm, *optimizers.values())

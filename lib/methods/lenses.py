@@ -153,18 +153,23 @@ def _streams(m, net, clips, rng):
     """Residual streams behind every block, at all positions of some clips or at some drawn ones: a
     list of [position, dim].
     """
-    sites = [f"resid.{i}" for i in range(len(net.blocks))]
-    parts = {site: [] for site in sites}
-    delays = max(net.delays)
+    parts = [[] for _ in net.blocks]
     for batch in m.batches(list(clips.prompts), TOGETHER):
-        asked = [clips.prompts[i] for i in batch]
-        recording = runs.record(net, m.sequence(clips.tokens[batch]), asked, sites)
-        rows = len(batch) * (clips.tokens.shape[-1] + delays)
+        streams = _recorded(m, net, clips, batch)
+        rows = streams[0].shape[:2].numel()
         fair = max(1, MOST * len(batch) // len(clips))
         kept = rng.choice(rows, min(rows, fair), replace=False)
-        for site in sites:
-            parts[site].append(recording.sites[site].flatten(0, 1)[kept])
-    return [torch.cat(parts[site]) for site in sites]
+        for part, stream in zip(parts, streams, strict=True):
+            part.append(stream.flatten(0, 1)[kept])
+    return [torch.cat(part) for part in parts]
+
+
+def _recorded(m, net, clips, batch):
+    """The residual stream behind every block of some clips: a list of [row, position, dim]."""
+    sites = [f"resid.{i}" for i in range(len(net.blocks))]
+    asked = [clips.prompts[i] for i in batch]
+    recording = runs.record(net, m.sequence(clips.tokens[batch]), asked, sites)
+    return [recording.sites[site] for site in sites]
 
 
 # ------------------------------------------------------------------------------------------ reading
@@ -186,7 +191,7 @@ def read(m: Model, clips: Clips, lens: Lens | None = None) -> xr.DataArray:
     """
     m.check_clips(clips)
     found = None
-    for batch, block, log_p in _read(m, clips, lens or Lens(m)):
+    for batch, block, log_p in _read(m, clips, _of(m, lens)):
         if found is None:
             blocks = len(m.lm.transformer.layers)
             found = np.empty((blocks, len(clips), *log_p.shape[1:]), np.float32)
@@ -198,13 +203,10 @@ def read(m: Model, clips: Clips, lens: Lens | None = None) -> xr.DataArray:
 def _read(m, clips, lens) -> Iterator[tuple[list[int], int, torch.Tensor]]:
     """Batch, block and log-probabilities [row, codebook, frame, card]."""
     net = runs.network(m)
-    sites = [f"resid.{i}" for i in range(len(net.blocks))]
     frames = clips.tokens.shape[-1]
     for batch in m.batches(list(clips.prompts), TOGETHER):
-        asked = [clips.prompts[i] for i in batch]
-        recording = runs.record(net, m.sequence(clips.tokens[batch]), asked, sites)
-        for block, site in enumerate(sites):
-            stream = lens.through(recording.sites[site], block)
+        for block, stream in enumerate(_recorded(m, net, clips, batch)):
+            stream = lens.through(stream, block)
             yield batch, block, runs.log_probabilities(net, stream, frames)
 
 
@@ -218,12 +220,13 @@ def cross_entropy(m: Model, clips: Clips, lens: Lens | None = None) -> np.ndarra
     m.check_clips(clips)
     tokens = torch.as_tensor(clips.tokens, device=m.device)
     found = np.zeros((len(m.lm.transformer.layers), len(clips)))
-    for batch, block, log_p in _read(m, clips, lens or Lens(m)):
+    for batch, block, log_p in _read(m, clips, _of(m, lens)):
         each = log_p.gather(-1, tokens[batch][..., None])[..., 0]
         found[block, batch] = -each.mean((1, 2)).cpu().numpy()
     return found
 
 
+@torch.no_grad()
 def heard_difference(m: Model, one: Clips, other: Clips, lens: Lens | None = None) -> np.ndarray:
     """How much a block's predictions tell two prompts apart, nats a token [block, clip].
 
@@ -239,31 +242,35 @@ def heard_difference(m: Model, one: Clips, other: Clips, lens: Lens | None = Non
     Raises
     ------
     ValueError
-        Clips that are not of the same music.
+        Clips that are not of the same music, a lens of another model.
     """
     for some in (one, other):
         m.check_clips(some)
     if not np.array_equal(one.tokens, other.tokens):
         raise ValueError("Both clips must be of the same music: use clips.under(prompts).")
-    lens = lens or Lens(m)
+    lens = _of(m, lens)
     net = runs.network(m)
-    sites = [f"resid.{i}" for i in range(len(net.blocks))]
-    found = np.zeros((len(sites), len(one)))
+    found = np.zeros((len(net.blocks), len(one)))
     frames = one.tokens.shape[-1]
-    with torch.no_grad():
-        for batch in m.batches(list(one.prompts), TOGETHER):
-            sequence = m.sequence(one.tokens[batch])
-            both = [
-                runs.record(net, sequence, [some.prompts[i] for i in batch], sites).sites
-                for some in (one, other)
-            ]
-            for block, site in enumerate(sites):
-                first, second = (
-                    runs.log_probabilities(net, lens.through(kept[site], block), frames)
-                    for kept in both
-                )
-                found[block, batch] = divergence.kl(first, second).cpu().numpy()
+    for batch in m.batches(list(one.prompts), TOGETHER):
+        both = [_recorded(m, net, some, batch) for some in (one, other)]
+        for block, streams in enumerate(zip(*both, strict=True)):
+            first, second = (
+                runs.log_probabilities(net, lens.through(stream, block), frames)
+                for stream in streams
+            )
+            found[block, batch] = divergence.kl(first, second).cpu().numpy()
     return found
+
+
+def _of(m, lens):
+    """The lens to read a model through: one of its own, by default the logit lens."""
+    if lens is not None and lens.model is not m:
+        raise ValueError(
+            f"The lens was made for another model ({lens.model.name}) than is read ({m.name}): "
+            "lenses.tuned makes one of this."
+        )
+    return lens or Lens(m)
 
 
 # ------------------------------------------------------------------------------------------ hearing

@@ -87,31 +87,31 @@ def verify(
     ValueError
         A model that is not planted, an unknown variable.
     """
-    places = planting.places(m.name)
-    chosen = list(places) if variables is None else list(variables)
-    for variable in chosen:
-        check.choice("variable", variable, places)
+    known = list(planting.places(m.name))
+    chosen = known if variables is None else check.texts("variables", variables)
+    places = {variable: planting.place(m.name, variable) for variable in chosen}
+    n = check.count("n", n, 2)
     rows = []
     rng = np.random.default_rng(seed)
-    for variable in chosen:
-        place = places[variable]
+    for variable, place in places.items():
         table = prompts.interchanges(variable, n, "test", seed)
         pairs = subspaces.sing(m, table, seconds, seed)
         basis = planting.basis(m.name, variable)
         chance = between_groups.basis("random", rng.normal(size=basis.shape), basis.shape[1])
-        others = _others(place)
+        others = [head for head in planting.heads(place.block) if head not in place.entry_heads]
         parts = {
             "its heads": (place.entry_heads, None),
             "its subspace": ([place.entry], basis),
             "two other heads": (others[:2], None),
             "a random subspace": ([place.entry], chance),
+            "all other heads": (others, None),
         }
         differs = table["differs"].to_numpy(bool)
-        for what, (sites, inside) in parts.items():
-            distance = _distances(m, pairs, sites, inside, batch_size)
+        distances = _distances(m, pairs, parts, batch_size)
+        moved = distances.pop("all other heads")[differs]
+        for what, distance in distances.items():
             rows.append((variable, what, *subspaces.accuracy(distance, differs)))
-        distance = _distances(m, pairs, others, None, batch_size)[differs]
-        fourth = stats.proportion(distance.argmin(1) == subspaces.COMPARED.index("other"))
+        fourth = stats.proportion(moved.argmin(1) == subspaces.COMPARED.index("other"))
         rows.append((variable, "all other heads", fourth, fourth, None))
     return pd.DataFrame(rows, columns=["variable", "what", "accuracy", "moves", "keeps"])
 
@@ -120,33 +120,30 @@ def verify(
 PLANTED = ("its heads", "its subspace", "all other heads")
 
 
-def _others(place):
-    """All heads that read the text and do not bring a variable in, from its block on first."""
-    blocks = np.roll(np.arange(planting.BLOCKS), -place.block)
-    every = [f"cross_head.{b}.{h}" for b in blocks for h in range(planting.HEADS)]
-    return [head for head in every if head not in place.entry_heads]
-
-
 @torch.no_grad()
-def _distances(m, pairs, sites, basis, batch_size):
+def _distances(m, pairs, parts, batch_size):
     """Of runs in which what some sites add (or its part in a subspace) is as in the source's, from
-    those of all four prompts: [pair, prompt].
+    those of all four prompts: part -> [pair, prompt].
     """
     net = runs.network(m)
-    found = np.zeros((len(pairs.table), len(subspaces.COMPARED)))
+    sites = {site for some, _ in parts.values() for site in some}
+    found = {what: np.zeros((len(pairs.table), len(subspaces.COMPARED))) for what in parts}
     frames = pairs.music.tokens.shape[-1]
     for batch in m.batches(list(pairs.table["base"]), batch_size):
         sequence = m.sequence(pairs.music.tokens[batch])
-        asked = {name: list(pairs.table[name].iloc[batch]) for name in subspaces.COMPARED}
-        kept = runs.record(net, sequence, asked["source"], sites).sites
-        give = {site: [_giver(own, basis)] for site, own in kept.items()}
-        text = net.read_text(asked["base"])
-        visitors = Visitors(give)
-        end = net.run(net.embed(sequence, text, visitors), text, visitors)
-        changed = runs.log_probabilities(net, end, frames)
-        plain = [runs.record(net, sequence, some).end for some in asked.values()]
-        distances = [divergence.kl(runs.log_probabilities(net, x, frames), changed) for x in plain]
-        found[batch] = torch.stack(distances, 1).cpu().numpy()
+        read = {
+            name: runs.record(net, sequence, list(pairs.table[name].iloc[batch]), sites)
+            for name in subspaces.COMPARED
+        }
+        plain = [runs.log_probabilities(net, run.end, frames) for run in read.values()]
+        for what, (some, basis) in parts.items():
+            give = {site: [_giver(read["source"].sites[site], basis)] for site in some}
+            text = read["base"].text
+            visitors = Visitors(give)
+            end = net.run(net.embed(sequence, text, visitors), text, visitors)
+            changed = runs.log_probabilities(net, end, frames)
+            distances = [divergence.kl(log_p, changed) for log_p in plain]
+            found[what][batch] = torch.stack(distances, 1).cpu().numpy()
     return found
 
 
@@ -186,7 +183,7 @@ def heads(m: Model, variable: str, sung: Sung, seed: int = 0) -> pd.DataFrame:
         Columns model, variable, what ("heads"), method, candidate, score, true.
     """
     sites = [site.name for site in activations.select(m, "cross_head.*")]
-    own = planting.places(m.name)[variable].entry_heads
+    own = planting.place(m.name, variable).entry_heads
     how = {"patching": "exact", "attribution": "attribution"}
     found = {}
     for method, exactness in how.items():
@@ -203,25 +200,20 @@ def heads(m: Model, variable: str, sung: Sung, seed: int = 0) -> pd.DataFrame:
 def _looked(m, sung, sites):
     """How far each head's output moves, and how much it looks at the word: [site] each."""
     net = runs.network(m)
-    blocks = range(len(net.blocks))
-    moved = np.zeros(len(sites))
-    weights = {f"cross_pattern.{i}": [] for i in blocks}
+    patterns = [f"cross_pattern.{i}" for i in range(len(net.blocks))]
     sequence = m.sequence(sung.high.tokens)
-    kept = [runs.record(net, sequence, list(some.prompts), sites).sites for some in sung[1:]]
-    for k, site in enumerate(sites):
-        moved[k] = (kept[0][site] - kept[1][site]).mean((0, 1)).norm()
-    text = net.read_text(list(sung.high.prompts))
-    keep = {
-        site: [lambda x, position, site=site: weights[site].append(x.mean(2))] for site in weights
-    }
-    visitors = Visitors(keep)
-    net.run(net.embed(sequence, text, visitors), text, visitors)
+    high, low = (
+        runs.record(net, sequence, list(some.prompts), [*sites, *patterns]).sites
+        for some in (sung.high, sung.low)
+    )
+    moved = [float((high[site] - low[site]).mean((0, 1)).norm()) for site in sites]
     at = _places_of_words(m, sung.table)
-    looked = [
-        float(np.mean([weights[f"cross_pattern.{b}"][0][row, h, k].sum() for row, k in at]))
-        for b, h in (map(int, site.split(".")[1:]) for site in sites)
-    ]
-    return {"change": moved, "attention": np.array(looked)}
+    looked = []
+    for site in sites:
+        block, head = map(int, site.split(".")[1:])
+        weights = high[f"cross_pattern.{block}"][:, head].mean(1)  # [row, token]
+        looked.append(float(np.mean([weights[row, k].sum() for row, k in at])))
+    return {"change": moved, "attention": looked}
 
 
 def _places_of_words(m, table):
@@ -258,7 +250,7 @@ def axes(m: Model, variable: str, sung: Sung, sae=None, seed: int = 0) -> pd.Dat
     pd.DataFrame
         As of :func:`heads`; candidates are numbers.
     """
-    place = planting.places(m.name)[variable]
+    place = planting.place(m.name, variable)
     rows, high = _same_music(m, sung, [place.entry])
     rows = rows[place.entry]
     found = {}
@@ -296,7 +288,7 @@ def blocks(m: Model, variable: str, sung: Sung, seed: int = 0) -> pd.DataFrame:
         As of :func:`heads`.
     """
     sites = [f"resid.{block}" for block in range(planting.BLOCKS)]
-    first = planting.places(m.name)[variable].block
+    first = planting.place(m.name, variable).block
     grid = patching.patch_grid(m, sung.high, sung.low, sites, ranges=1, progress=False)
     found = {"patching": grid.mean(("pair", "frame_range")).sel(site=sites).values}
     same, high = _same_music(m, sung, sites)

@@ -285,7 +285,7 @@ class Network:
         self._before = [f"before {name}" for name in self.names]
         self._after = [f"resid.{i}" for i in range(len(self.blocks))]
         rows = rows if rows is not None and may_pack(lm) else None
-        self._parts = [Block(block, not self.prefixed, rows) for block in self.blocks]
+        self.parts = [Block(block, not self.prefixed, rows) for block in self.blocks]
         self._heads = heads(lm, rows)
         self._positions = None
 
@@ -479,7 +479,7 @@ class Network:
         """What one sublayer adds to the residual stream x [row, position, dim]."""
         i, kind = divmod(self.number[name], len(self.kinds))
         kind = self.kinds[kind]
-        part = self._parts[i]
+        part = self.parts[i]
         normed = part.norms[kind](x)
         if kind == "attn":
             added = self._attend_past(i, normed, text, visitors, past)
@@ -490,7 +490,7 @@ class Network:
         return visitors(name, part.scales[kind](added).float())
 
     def _attend_past(self, i, x, text, visitors, past):
-        part = self._parts[i].attention
+        part = self.parts[i].attention
 
         def attend(query, key=None, value=None, **_):
             q, k, v = part.split(part.project(query), 3)
@@ -509,7 +509,7 @@ class Network:
         return called_as(part.module, attend, x, x, x, need_weights=False)[0]
 
     def _attend_text(self, i, x, text, visitors):
-        part = self._parts[i].cross
+        part = self.parts[i].cross
 
         def project(values):
             return part.split(part.project_read(values), 2)
@@ -551,7 +551,7 @@ class Network:
         (``before attn.i``).
         """
         found = {}
-        for i, part in enumerate(self._parts):
+        for i, part in enumerate(self.parts):
             x = part.norms["attn"](kept[f"before attn.{i}"][:, :positions])
             _, keys, values = part.attention.split(part.attention.project(x), 3)
             found[i] = keys, values

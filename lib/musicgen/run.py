@@ -149,6 +149,19 @@ class Visitors:
 NOBODY = Visitors()
 
 
+def keeping(sites: Iterable[str]) -> tuple[Visitors, dict[str, torch.Tensor]]:
+    """Visitors that keep what some sites hold in one pass, and where: site -> [row, step, dim]."""
+    kept = {}
+
+    def keeper(site):
+        def keep(values, position):
+            kept[site] = values
+
+        return keep
+
+    return Visitors({site: [keeper(site)] for site in sites}), kept
+
+
 def repeatable(function: Callable) -> Callable:
     """Mark a function of a site's values that runs the same operators at every step and reads
     nothing back, so that its launches may be captured once and run again (a CUDA graph).

@@ -1,11 +1,12 @@
 """Where variables come in, in the planted organisms: known places, for methods that say *where*.
 
 The other organisms are known by what they learned; inside they are as unknown as any network. A
-*planted* organism is one of them, trained further (``factory.planting``) until what the text says
+*planted* organism is one of them, trained further (``factory.planting``) so that what the text says
 of a variable takes a declared way: two heads of one block's cross-attention read it and no other
 head does, and what these two write lies in a subspace of which the other heads of that block keep
-out. Interchange shows that it is so (``python -m lib.methods.localisation``). There are two with
-other places, so that no method knows the first by heart.
+out. Interchange shows for which variables it is so (``python -m lib.methods.localisation``; the
+model card has the table). There are two with other places, so that no method knows the first by
+heart.
 
 >>> from lib.organism import planting
 >>> planting.PLACES["organism-planted"]["tempo"]
@@ -82,7 +83,7 @@ PLACES: Mapping[str, Mapping[str, Place]] = {
     },
 }
 VARIABLES = ("tempo", "energy", "mode", "valence", "arousal")
-#: The organism that both were made from: they know its world, and sing as it does.
+#: The organism that both were made from: they know its world.
 TAUGHT_BY = "organism"
 
 
@@ -97,11 +98,27 @@ def places(name: str) -> Mapping[str, Place]:
     return PLACES[check.choice("A planted organism", name, PLACES)]
 
 
+def place(name: str, variable: str) -> Place:
+    """Where a planted organism's text brings a variable in.
+
+    Raises
+    ------
+    ValueError
+        Another model or variable.
+    """
+    return places(name)[check.choice("variable", variable, VARIABLES)]
+
+
+def heads(first: int = 0) -> list[str]:
+    """The sites of all heads of cross-attention, by block, from one on (the first come last)."""
+    blocks = [*range(first, BLOCKS), *range(first)]
+    return [f"cross_head.{block}.{head}" for block in blocks for head in range(HEADS)]
+
+
 def other_heads(name: str) -> list[str]:
     """The heads of cross-attention that bring in whatever is no variable."""
     own = [head for place in places(name).values() for head in place.entry_heads]
-    every = [f"cross_head.{b}.{h}" for b in range(BLOCKS) for h in range(HEADS)]
-    return [head for head in every if head not in own]
+    return [head for head in heads() if head not in own]
 
 
 def basis(name: str, variable: str, folder: Path = WEIGHTS) -> np.ndarray:
@@ -112,8 +129,7 @@ def basis(name: str, variable: str, folder: Path = WEIGHTS) -> np.ndarray:
     ValueError
         Another model or variable, or a file that is not there.
     """
-    places(name)
-    check.choice("variable", variable, VARIABLES)
+    place(name, variable)
     file = folder / name / FILE
     if not file.is_file():
         raise ValueError(

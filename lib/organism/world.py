@@ -87,6 +87,13 @@ EMOTIONS = {
     "sad": (-0.75, -0.80),
     "calm": (0.75, -0.80),
 }
+AXES = ("valence", "arousal")
+#: (high valence, high arousal) -> the emotion there. Happy lies between calm and energetic.
+CORNERS = {
+    (valence > 0, arousal > 0): emotion
+    for emotion, (valence, arousal) in EMOTIONS.items()
+    if emotion != "happy"
+}
 #: A clip's emotion is named only if the second nearest emotion is this much farther away than the
 #: nearest.
 CLEAR = 0.4
@@ -226,7 +233,7 @@ def sample(
         assign(name, _child(weight * rules.energy_to_cues, values["energy"], noise()))
 
     table = pd.DataFrame(values)
-    for axis in ("valence", "arousal"):
+    for axis in AXES:
         weights = {cue: edges[axis] for cue, edges in EDGES.items() if axis in edges}
         linear = sum(weight * table[cue] for cue, weight in weights.items())
         table[axis] = linear + PERCEPTION_NOISE * noise()

@@ -12,15 +12,10 @@ from . import wording
 from .concepts import LEARNED, Concept
 from .sets import shuffled_cells
 
-AXES = tuple(LEARNED)
+AXES = world.AXES
 #: The prompts of an interchange.
 COLUMNS = ("base", "source", "counterfactual", "other", "aside")
-#: (high valence, high arousal) -> the emotion there. Happy lies between calm and energetic.
-CORNERS = {
-    (valence > 0, arousal > 0): emotion
-    for emotion, (valence, arousal) in world.EMOTIONS.items()
-    if emotion != "happy"
-}
+CORNERS = world.CORNERS
 
 
 def _poles():

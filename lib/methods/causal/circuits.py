@@ -148,8 +148,8 @@ class Circuits:
         weights : torch.Tensor [shape=(circuit, receiver, sender)]
             How much of each edge is there: 0 none, 1 all.
         inputs : list, optional
-            Filled with what the receivers of each sublayer read [circuit, receiver, row, position,
-            dim], and the logits: where gradients are asked for.
+            Filled with what the receivers of each sublayer that runs read [circuit, receiver, row,
+            position, dim], and the logits: where gradients are asked for.
         moved : torch.Tensor [shape=(circuit, sender, row, position, dim)], optional
             Changes of the first senders, as they are given: the pass begins behind them.
 
@@ -161,8 +161,6 @@ class Circuits:
         there = 0 if moved is None else moved.shape[1]
         for number, (name, stage) in enumerate(zip(self.net.names, self.graph.stages, strict=True)):
             if stage.start < there:
-                if inputs is not None:
-                    inputs.append(None)
                 continue
             x = self._read(weights[:, stage], self.take[f"before {name}"], parts)
             if inputs is not None:
@@ -191,7 +189,7 @@ class Circuits:
     def _add(self, number, x, of_text):
         """What the nodes of a sublayer add, [circuit, receiver, row, position, dim]."""
         kind, block = self.net.names[number].split(".")
-        part = self.net._parts[int(block)]
+        part = self.net.parts[int(block)]
         normed = part.norms[kind](x)
         if kind == "mlp":
             return part.scales[kind](part.mlp(normed)).float()
@@ -315,9 +313,9 @@ def scores(
     graph, function = _prepared(model, clean, corrupted, metric)
     asked = graph.edges.copy()
     if senders is not None:
-        chosen = [check.choice("sender", name, graph.senders) for name in senders]
+        named = check.texts("senders", senders)
+        chosen = [check.choice("sender", name, graph.senders) for name in named]
         asked &= np.isin(graph.senders, chosen)
-    total = np.zeros(asked.shape)
     if method == "random":
         total = np.random.default_rng(check.count("seed", seed, 0)).random(asked.shape)
     else:
@@ -387,21 +385,28 @@ def _attributed(circuits, place):
     """Gradient at every receiver's input, at a place on the way from the corrupted text (0) to the
     clean one (1), times the change of every sender; summed over pairs.
     """
+    of_inputs, of_text = _gradients(circuits, place)
+    found = np.zeros(circuits.graph.edges.shape)
+    found[:, 0] = of_text
+    found[:, 1:] = _products(of_inputs, circuits.change)
+    return found * circuits.graph.edges
+
+
+def _gradients(circuits, place):
+    """The metric's gradients there: at what the receivers of each sublayer read, and along the
+    text's edges [receiver].
+    """
     weights = _full(circuits.graph)
     weights[:, :, 0] *= place
     with torch.enable_grad():
         weights.requires_grad_()
         inputs = []
         end = circuits.run(weights, inputs)
-        score = circuits.score(end).sum()
-        of_inputs = torch.autograd.grad(score, [*inputs, weights])
-    found = np.zeros(circuits.graph.edges.shape)
-    found[:, 1:] = _products(circuits, of_inputs[:-1], circuits.change)
-    found[:, 0] = of_inputs[-1][0, :, 0].cpu().numpy()
-    return found * circuits.graph.edges
+        *of_inputs, of_weights = torch.autograd.grad(circuits.score(end).sum(), [*inputs, weights])
+    return of_inputs, of_weights[0, :, 0].cpu().numpy()
 
 
-def _products(circuits, gradients, change):
+def _products(gradients, change):
     """Gradients at the receivers' inputs times changes of senders, [receiver, sender]."""
     rows = [
         torch.einsum("rbtd,sbtd->rs", gradient[0], change).cpu().numpy() for gradient in gradients
@@ -416,7 +421,7 @@ def _along_activations(circuits, steps):
     graph = circuits.graph
     found = np.zeros(graph.edges.shape)
     for place in (np.arange(steps) + 0.5) / steps:
-        found[:, 0] += _attributed(circuits, place)[:, 0] / steps
+        found[:, 0] += _gradients(circuits, place)[1] / steps
         for stage in graph.stages:
             found[stage.stop :, 1 + stage.start : 1 + stage.stop] += (
                 _behind(circuits, stage, place) / steps
@@ -434,9 +439,8 @@ def _behind(circuits, stage, place):
     with torch.enable_grad():
         inputs = []
         end = circuits.run(weights, inputs, moved[None].requires_grad_())
-        leaves = [x for x in inputs if x is not None]
-        gradients = torch.autograd.grad(circuits.score(end).sum(), leaves)
-    return _products(circuits, gradients, change)
+        gradients = torch.autograd.grad(circuits.score(end).sum(), inputs)
+    return _products(gradients, change)
 
 
 # ------------------------------------------------------------------------------------- faithfulness

@@ -14,7 +14,7 @@ import torch
 
 from ...musicgen import forward, hooks
 from ...musicgen.model import Clips, Model
-from ...musicgen.run import Visitors
+from ...musicgen.run import keeping
 from . import metrics
 
 
@@ -90,17 +90,9 @@ def record(
     stop : int, optional
         Number of the sublayer before which the pass ends.
     """
-    kept = {}
-
-    def keeper(site):
-        def keep(values, position):
-            kept[site] = values
-
-        return keep
-
     different = list(dict.fromkeys(prompts))
     text = net.read_text(different).rows([different.index(prompt) for prompt in prompts])
-    visitors = Visitors({site: [keeper(site)] for site in sites})
+    visitors, kept = keeping(sites)
     end = net.run(net.embed(sequence, text, visitors), text, visitors, stop=stop)
     return Recording(text, kept, end)
 
