@@ -3,7 +3,8 @@
 Stages: render the corpora, train the codec without and then with its quantizer, tokenize, train the
 language models of every world, finish them, plant two, refine the decoder. What is ready is
 exported at once; every stage goes on from where it was after a kill. ``python -m lib.factory
---finish organism-2`` runs the last round alone, ``--plant organism-planted`` the planting.
+--finish organism-2`` runs the last round alone, ``--plant organism-planted`` the planting, and
+``--plant-on organism-planted`` its second round.
 """
 
 import argparse
@@ -30,11 +31,16 @@ def main(argv=None):
     parser.add_argument(
         "--plant", nargs="+", metavar="MODEL", help="only the planted organisms, from organism"
     )
+    parser.add_argument(
+        "--plant-on", nargs="+", metavar="MODEL", help="only the second round of planted organisms"
+    )
     arguments = parser.parse_args(argv)
     if arguments.finish:
         finish(arguments.out, arguments.finish)
     elif arguments.plant:
         plant(arguments.out, arguments.plant)
+    elif arguments.plant_on:
+        plant(arguments.out, arguments.plant_on, further=True)
     else:
         make(arguments.out)
 
@@ -55,6 +61,7 @@ def make(out: Path) -> None:
             learned = language.finish(model, tokens, table, device, out / model)
             language.export(model, learned, out / model)
     plant(out, places.PLACES)
+    plant(out, places.PLACES, further=True)
     # last, because it changes no token
     codec.export(codec.refine_decoder(shipped, audio, device), out / "codec")
 
@@ -75,13 +82,18 @@ def finish(out: Path, models: Iterable[str]) -> None:
         language.export(model, learned, out / model)
 
 
-def plant(out: Path, models: Iterable[str]) -> None:
-    """Planted organisms, from the exported organism and less music."""
+def plant(out: Path, models: Iterable[str], further: bool = False) -> None:
+    """Planted organisms, from the exported organism (or further, from themselves) and less music."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     shipped = miniature.load_codec(out / "codec", device)
     tokens, table = corpora.tokenize("organism", plan.PLANTING_CLIPS, shipped, device)
     for model in models:
-        planted, writing = planting.plant(model, tokens, table, device, out / places.TAUGHT_BY)
+        settings = plan.PLANTING_ON if further else plan.PLANTING
+        start = out / model if further else None
+        taught_by = out / places.TAUGHT_BY
+        planted, writing = planting.plant(
+            model, tokens, table, device, taught_by, settings, start=start
+        )
         language.export(model, planted, out / model)
         safetensors.numpy.save_file(writing, out / model / places.FILE)
 

@@ -63,8 +63,10 @@ ROUNDS = (Round(2800, 1.0, 0.15), Round(1200, 0.5, 0.15))
 FINISH = (Round(500, 0.7, 0.0, stressed=0.6), Round(400, 0.25, 0.0, stressed=0.6))
 FINISH_BATCHES = (Batch(128, 12), Batch(64, 32), Batch(16, None))
 FINISH_CLIPS = 12_000
-#: Planting, from a finished organism: of what reads the text alone, 20 minutes on a CPU's core.
+#: Planting, of what reads the text alone: from a finished organism, then once more from what that
+#: has exported. Half an hour and an hour on a CPU's core.
 PLANTING = {"steps": 1400, "rates": {"muon": 4e-3, "adamw": 2e-3}, "save_every": 100}
+PLANTING_ON = PLANTING | {"steps": 3000}
 #: What words say is told by the first frames.
 PLANTING_BATCHES = (Batch(96, 12), Batch(48, 28))
 PLANTING_CLIPS = 6000

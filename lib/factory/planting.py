@@ -55,13 +55,18 @@ REST = "rest"
 AROUND = ("register", "brightness", "instrument")
 #: How often what is said is true of the clip, where something is.
 TRUE = 0.6
-#: How often each variable, and the rest, is taken from the source.
-TAKEN = 0.4
+#: How often one thing alone is taken from the source; else each variable, and the rest, so often.
+ALONE, TAKEN = 0.5, 0.4
+#: How often base and source both name what is taken.
+NAMED = 0.75
 #: Share of clips that are read as people speak, or without text, beside those with an interchange.
 PLAIN = 0.25
 #: How much the text's vectors count beside predictions: what changes where nothing may, and what does
 #: not change as the teacher's where it should.
 ASTRAY, LACKING = 3.0, 0.3
+#: Interchanges count as shares of what their words change, or tempo, which changes most, would be
+#: all that is learned; of words that change less than so many nats a token, as of so many.
+NEAR = 0.05
 #: Steps between lines of the log.
 LOG_EVERY = 5
 #: Cues that tell of energy, and the end of each at which there is much.
@@ -75,7 +80,9 @@ READ_BY = 2
 
 
 # ----------------------------------------------------------------------------------------- captions
-def drawn(row: Mapping, rng: np.random.Generator) -> dict[str, list[str]]:
+def drawn(
+    row: Mapping, rng: np.random.Generator, named: Collection[str] = ()
+) -> dict[str, list[str]]:
     """What a caption says, family -> words; some of it true of a clip.
 
     Parameters
@@ -83,10 +90,12 @@ def drawn(row: Mapping, rng: np.random.Generator) -> dict[str, list[str]]:
     row : mapping
         A row of the corpus's table.
     rng : np.random.Generator
+    named : collection of str
+        Families that it does not leave out.
     """
     said = {}
     for family, often in SAID.items():
-        if rng.random() < often:
+        if rng.random() < often or family in named:
             end = _true(row, family, rng) if rng.random() < TRUE else None
             said[family] = _words(family, end or _end(family, rng), rng)
     return said
@@ -185,14 +194,45 @@ _LEVELS = {
 }
 
 
-def taken(base: Mapping, source: Mapping, rng: np.random.Generator) -> set[str]:
-    """What is the source's: at least one thing; an axis alone only where that has a name."""
+def taken(rng: np.random.Generator) -> set[str]:
+    """What is the source's: one thing alone, or several."""
+    names = (*planting.VARIABLES, REST)
+    if rng.random() < ALONE:
+        return {str(rng.choice(names))}
     chosen = set()
     while not chosen:
-        chosen = {name for name in (*planting.VARIABLES, REST) if rng.random() < TAKEN}
-        if len(chosen & set(world.AXES)) == 1 and not may_cross(base, source):
-            chosen -= set(world.AXES)
+        chosen = {name for name in names if rng.random() < TAKEN}
     return chosen
+
+
+def both(
+    rows: Sequence[Mapping], i: int, what: Collection[str], rng: np.random.Generator
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """What base and source say, so that some things can be taken: one axis of an emotion where both
+    name one at a corner of the plane.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        The corpus's table.
+    i : int
+        The clip.
+    what : collection of str
+        From :func:`taken`.
+    rng : np.random.Generator
+    """
+    named = [_FAMILY[name] for name in what if rng.random() < NAMED]
+    base, source = (drawn(rows[k], rng, named) for k in (i, rng.integers(len(rows))))
+    if len(set(what) & set(world.AXES)) == 1:
+        for said in (base, source):
+            corner = str(rng.choice(list(world.CORNERS.values())))
+            said["emotion"] = _words("emotion", corner, rng)
+    return base, source
+
+
+#: What names a variable, or the rest.
+_FAMILY = {name: name for name in ("tempo", "energy", "mode")}
+_FAMILY |= {**dict.fromkeys(world.AXES, "emotion"), REST: "instrument"}
 
 
 # ---------------------------------------------------------------------------------------- structure
@@ -390,8 +430,8 @@ def divergence(network, wanted, logits, sequence) -> torch.Tensor:
         What comes next: where the delay pattern has no token, nothing counts.
     """
     there = sequence[..., 1:] != network.lm.special_token_id
-    log_q = logits.log_softmax(-1)
-    log_p = wanted.log_softmax(-1)
+    log_q = logits.float().log_softmax(-1)
+    log_p = wanted.float().log_softmax(-1)
     each = (log_p.exp() * (log_p - log_q)).sum(-1)
     return (each * there).flatten(1).sum(1) / there.flatten(1).sum(1)
 
@@ -405,6 +445,7 @@ def plant(
     taught_by: Path,
     settings: Mapping = plan.PLANTING,
     batches: Sequence[plan.Batch] = plan.PLANTING_BATCHES,
+    start: Path | None = None,
 ) -> tuple[miniature.LMModel, dict[str, np.ndarray]]:
     """Train a planted organism; it goes on from a state that a kill has left.
 
@@ -417,11 +458,13 @@ def plant(
         From ``corpora.tokenize``.
     device : str
     taught_by : Path
-        The exported organism that it starts as.
+        The exported organism that it learns from.
     settings : dict
         With the keys of ``plan.PLANTING``.
     batches : sequence of Batch
         What steps take in turn.
+    start : Path, optional
+        What an earlier round has exported; by default it starts as its teacher.
 
     Returns
     -------
@@ -431,11 +474,11 @@ def plant(
     """
     planting.places(name)
     teacher = forward.Network(miniature.load_lm(taught_by, device))
-    lm = miniature.load_lm(taught_by, device).train()
+    lm = miniature.load_lm(start or taught_by, device).train()
     language.learn_text_alone(lm)
     rows = table.to_dict("records")[: -plan.HELD_OUT]
     structure = Structure(name, teacher, rows, tokens).to(device)
-    structure.begin(lm)
+    (structure.impose if start else structure.begin)(lm)
     network = forward.Network(lm)
     weights = [weight for weight in lm.parameters() if weight.requires_grad]
     optimizers = language.optimizers_of(lm, settings["rates"], device)
@@ -449,7 +492,7 @@ def plant(
         factor = training.cosine(step, steps, warmup=40)
         for kind, optimizer in optimizers.items():
             training.set_rate(optimizer, settings["rates"][kind] * factor)
-        rng = np.random.default_rng([language.seed_of(name), step])
+        rng = np.random.default_rng([language.seed_of(name), steps, step])
         with language.arithmetic(device):
             batch = batches[step % len(batches)]
             lesson = Lesson(network, teacher, structure, rows, tokens, batch, rng)
@@ -457,7 +500,7 @@ def plant(
             training.descend(sum(losses.values()), weights, *optimizers.values())
             structure.impose(lm)
         if step % LOG_EVERY == 0:
-            losses["apart"] = lesson.apart()
+            losses["apart"] = lesson.apart[lesson.changed].mean()
             values = {key: float(value.detach()) for key, value in losses.items()}
             progress.set_postfix({key: f"{value:.4f}" for key, value in values.items()})
             training.log(state.with_suffix(".jsonl"), step=step + 1, **values)
@@ -479,6 +522,12 @@ class Lesson:
     tokens : np.ndarray [shape=(clip, n_q, frame)]
     batch : plan.Batch
     rng : np.random.Generator
+
+    Attributes
+    ----------
+    apart : torch.Tensor [shape=(clip,)]
+        After :meth:`losses`: how far the teacher's predictions under base and counterfactual are
+        apart, nats a token.
     """
 
     def __init__(self, network, teacher, structure, rows, tokens, batch, rng):
@@ -506,20 +555,19 @@ class Lesson:
         how far changes of the text's vectors are from those that they should be.
         """
         n = len(self.sequence)
-        text = self.network.condition({"input_ids": self.ids, "attention_mask": self.mask})
-        base, source, wanted = (text.rows(slice(k * n, (k + 1) * n)) for k in range(3))
-        logits = exchanged(self.network, self.inputs, base, source, self._heads())
-        each = divergence(self.network, self._taught(2), logits, self.sequence)
+        with training.fast_autocast(self.sequence.device.type):
+            text = self.network.condition({"input_ids": self.ids, "attention_mask": self.mask})
+            base, source, wanted = (text.rows(slice(k * n, (k + 1) * n)) for k in range(3))
+            logits = exchanged(self.network, self.inputs, base, source, self._heads())
+            aim, plain = (self._taught(k) for k in (2, 0))
+        each = divergence(self.network, aim, logits, self.sequence)
+        self.apart = divergence(self.network, aim, plain, self.sequence)
+        weights = self.changed / (self.apart + NEAR)
         return {
             "music": each[~self.changed].mean(),
-            "interchange": each[self.changed].mean(),
-            "text": self._text(base.values - wanted.values),
+            "interchange": (weights * each).sum() / weights.sum(),
+            "text": self._text(base.values.float() - wanted.values.float()),
         }
-
-    def apart(self) -> torch.Tensor:
-        """How far the teacher's predictions under base and counterfactual are apart."""
-        each = divergence(self.network, self._taught(2), self._taught(0), self.sequence)
-        return each[self.changed].mean()
 
     @property
     def inputs(self):
@@ -579,8 +627,8 @@ def _as_people_speak(row, rng):
 
 def _asked(rows, i, rng):
     """Base, source and counterfactual, and what is taken."""
-    base, source = drawn(rows[i], rng), drawn(rows[rng.integers(len(rows))], rng)
-    what = taken(base, source, rng)
+    what = taken(rng)
+    base, source = both(rows, i, what, rng)
     style = int(rng.integers(2**31))
     wanted = mixed(base, source, what, rng)
     return (written(base, style), written(source, style + 1), written(wanted, style)), what
