@@ -133,7 +133,8 @@ show.table(sources, caption) if len(sources) else None
 # [As people do?](22_human_perception) sets the model's hearing beside that of human listeners.
 # [Can methods find the place?](23_planted_places) asks them of organisms in which it is known. [Which
 # few edges carry a word?](24_circuits) takes the network apart into heads and MLPs. [What does each
-# block hear?](25_hear_every_block) makes the inside audible.
+# block hear?](25_hear_every_block) makes the inside audible. [How does a word become a
+# note?](26_from_word_to_note) writes the way from a word to a note down, arrow by arrow.
 #
 # **Phase 3, steering.** [Can we move emotion?](30_steering) pushes along a direction, with the
 # prompt as the yardstick. [Can you play it?](31_emotion_pad) gives you a plane of valence and

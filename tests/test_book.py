@@ -118,6 +118,16 @@ SMALL = {
         "beside": ["organism-shuffled"],
     },
     "25_hear_every_block": {"n": 4, "seconds": 1.0},
+    "26_from_word_to_note": {
+        "clips": 40,
+        "seconds": 1.0,
+        "width": 64,
+        "k": 8,
+        "passes": 2,
+        "songs": 3,
+        "graph_nodes": 60,
+        "shown": 12,
+    },
     "30_steering": {
         "n": 3,
         "n_beside": 3,

@@ -24,6 +24,8 @@ ROW_HEIGHT = 74  # pixels of a criterion
 LANE_HEIGHT = 14  # pixels of each world within it, where they need more
 #: Shapes of models from before.
 HOLLOW = ("diamond-open", "square-open", "triangle-up-open", "circle-open", "star-open")
+#: Shapes of series.
+SYMBOLS = ("circle", "diamond", "square", "triangle-up")
 
 
 class Figure:
@@ -309,6 +311,31 @@ def plane(points: np.ndarray, names, emotions, title: str) -> Figure:
             hovertemplate=f"{emotion}<extra></extra>",
         )
     figure.update_layout(title=title, xaxis_title="valence", yaxis_title="arousal")
+    return Figure(figure, height=420)
+
+
+def scatter(series: dict, title: str, x_title: str, y_title: str) -> Figure:
+    """Points of two measurements in the same unit, and the line on which both agree.
+
+    Parameters
+    ----------
+    series : dict
+        Name -> (x values, y values).
+    title, x_title, y_title : str
+    """
+    figure = go.Figure()
+    ends = []
+    for i, (name, (x, y)) in enumerate(series.items()):
+        x = check.array(f"x of series {name!r}", list(x), ("value",))
+        y = check.array(f"y of series {name!r}", list(y), (len(x),))
+        ends += [*x, *y]
+        shade = color(name, otherwise=PALETTE[i % len(PALETTE)])
+        marker = {"color": shade, "size": 7, "opacity": 0.6, "symbol": SYMBOLS[i % len(SYMBOLS)]}
+        figure.add_scatter(x=x, y=y, name=str(name), mode="markers", marker=marker)
+    ends = [min(ends), max(ends)]
+    line = {"color": MUTED, "dash": "dot"}
+    figure.add_scatter(x=ends, y=ends, mode="lines", line=line, showlegend=False, hoverinfo="skip")
+    figure.update_layout(title=title, xaxis_title=x_title, yaxis_title=y_title)
     return Figure(figure, height=420)
 
 

@@ -8,7 +8,8 @@ works in JupyterLab and in the static book, without a kernel and without a netwo
 from .audio import level, mp3, picture, player, player_grid, spectrogram
 from .colors import COLORS, GRID, INK, MUTED, PALETTE, SHADES
 from .diagrams import causal_graph, site_map, token_map
-from .figures import Figure, curves, estimates, heatmap, histogram, plane, verdicts
+from .figures import Figure, curves, estimates, heatmap, histogram, plane, scatter, verdicts
+from .song_graph import song_graph
 from .sounding import sound_grid, sound_map
 from .tables import table
 
@@ -31,7 +32,9 @@ __all__ = [
     "plane",
     "player",
     "player_grid",
+    "scatter",
     "site_map",
+    "song_graph",
     "sound_grid",
     "sound_map",
     "spectrogram",

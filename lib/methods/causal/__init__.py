@@ -3,6 +3,7 @@
 - ``patching`` (:func:`patch_grid`): what each site is worth at each time. Read its first page.
 - ``path_patching`` (:func:`paths`): by which way it goes from one site to another.
 - ``circuits``: which few edges between heads and MLPs carry what a word does.
+- ``tracing``: one song's attribution graph, from a word through features to a note.
 - ``cells`` (:func:`sing_cells`): patching while the model sings, to be heard.
 - ``subspaces`` (:func:`locate`): which part of a site carries a variable.
 - ``mediation`` (:func:`mediate`): how much of a cause acts through a mediator.

@@ -9,7 +9,7 @@ length 1, so a feature's activation is in the units of the site.
 goes through ``keeping`` (folder, checkpoint, resume). ``evaluation`` splices an SAE into the
 running model, beside ``bases`` to compare it with; ``responses`` says what features respond to,
 ``influence`` what they do. ``placing`` lets an SAE on any device read activations of any device and
-precision. ``sharing`` puts SAEs on the Hugging Face hub and fetches them (:func:`push`,
+precision. ``transcoders`` are such dictionaries of what MLPs do. ``sharing`` puts SAEs on the Hugging Face hub and fetches them (:func:`push`,
 :func:`pull`).
 
 ``sae_lens`` takes seconds to import, and only training and loading need it.
@@ -22,7 +22,7 @@ from .keeping import FOLDER, load
 from .placing import decode, encode
 from .responses import activity, features
 from .sharing import pull, push
-from .training import ARCHITECTURES, best_first, train, trained
+from .training import ARCHITECTURES, best_first, train, trained, transcoder
 
 __all__ = [
     "ARCHITECTURES",
@@ -40,4 +40,5 @@ __all__ = [
     "push",
     "train",
     "trained",
+    "transcoder",
 ]

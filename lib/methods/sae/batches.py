@@ -44,6 +44,9 @@ class Rows:
     acts : xr.DataArray [dims=(clip, frame or token, dim)] or array_like [shape=(row, dim)]
         Rows that are wholly NaN are missing and left out.
     batch_size, seed : int
+    parts : int
+        Of how many vectors of equal length a row is put together, each with a scale of its own:
+        two where one is to be told from the other.
 
     Attributes
     ----------
@@ -52,6 +55,8 @@ class Rows:
     mean : np.ndarray [shape=(dim,)]
     scale : float
         Root mean square of what is left after the mean is taken off.
+    scales : np.ndarray [shape=(dim,)]
+        The same of each part.
     content : str
         A hash of all rows: other activations have another, whatever their shape and scale.
 
@@ -61,7 +66,7 @@ class Rows:
         Neither two nor three axes; no row; infinite or partly missing rows; constant activations.
     """
 
-    def __init__(self, acts, batch_size: int, seed: int):
+    def __init__(self, acts, batch_size: int, seed: int, parts: int = 1):
         self.acts = acts if isinstance(acts, xr.DataArray) else np.asarray(acts)
         if self.acts.ndim not in (2, 3):
             raise ValueError(
@@ -69,6 +74,7 @@ class Rows:
             )
         self.dim = self.acts.shape[-1]
         self.seed = seed
+        self.parts = parts
         size = BLOCK if self.acts.ndim == 3 else ROWS
         self.blocks = [slice(start, start + size) for start in range(0, len(self.acts), size)]
         self._measure()
@@ -92,14 +98,17 @@ class Rows:
         if not self.n:
             raise ValueError("acts holds no activation.")
         self.mean = (total / self.n).astype(np.float32)
-        variance = float(np.mean(square / self.n - (total / self.n) ** 2))
+        each = square / self.n - (total / self.n) ** 2
+        variance = float(each.mean())
         if not np.isfinite(variance):
             raise ValueError(
                 "acts holds NaN or infinite values in rows that are not wholly missing."
             )
-        if variance <= 1e-12 * max(1.0, float(np.mean(square / self.n))):
+        of_parts = each.reshape(self.parts, -1).mean(1)
+        if of_parts.min() <= 1e-12 * max(1.0, float(np.mean(square / self.n))):
             raise ValueError("acts are constant: there is nothing to learn.")
         self.scale = variance**0.5
+        self.scales = np.repeat(of_parts**0.5, self.dim // self.parts).astype(np.float32)
         self.content = cache.digest(hashes)
 
     def read(self, block: slice) -> np.ndarray:
@@ -144,4 +153,4 @@ class Rows:
         """Normalised rows of some blocks, shuffled."""
         rows = np.concatenate([self.read(self.blocks[block]) for block in blocks])
         order = np.random.default_rng([self.seed, number, int(blocks[0])]).permutation(len(rows))
-        return torch.from_numpy(((rows - self.mean) / np.float32(self.scale))[order])
+        return torch.from_numpy(((rows - self.mean) / self.scales)[order])

@@ -168,15 +168,20 @@ def _remove(folders):
 
 
 def _to_raw(sae, rows, plan):
-    """Fold the mean and scale of the activations into an SAE's weights."""
-    mean = torch.from_numpy(rows.mean)
+    """Fold the means and scales of what is read and of what is written into the weights: of an SAE
+    both are the same, a transcoder's rows hold one behind the other.
+    """
+    means = torch.from_numpy(rows.mean).reshape(rows.parts, -1)
+    scales = torch.from_numpy(rows.scales).reshape(rows.parts, -1)[:, 0]
+    read, written = float(scales[0]), float(scales[-1])
     if not sae.cfg.apply_b_dec_to_input:
-        sae.b_enc.data -= mean @ sae.W_enc / rows.scale
-    sae.b_enc.data *= rows.scale
-    sae.b_dec.data = sae.b_dec * rows.scale + mean
+        sae.b_enc.data -= means[0] @ sae.W_enc / read
+    sae.W_enc.data *= written / read
+    sae.b_enc.data *= written
+    sae.b_dec.data = sae.b_dec * written + means[-1]
     if hasattr(sae, "threshold"):
-        sae.threshold.data *= rows.scale
-        if plan["architecture"] in ("batchtopk", "matryoshka"):
+        sae.threshold.data *= written
+        if plan["architecture"] in ("batchtopk", "matryoshka", "transcoder"):
             sae.threshold.data[:] = _threshold(sae, rows, plan["k"])
 
 
@@ -191,6 +196,6 @@ def _threshold(sae, rows, k):
     some = blocks[: 1 + THRESHOLD_POOL // rows_a_block]
     pool = np.concatenate([rows.read(rows.blocks[block]) for block in some])
     drawn = np.random.default_rng(rows.seed).permutation(len(pool))[:THRESHOLD_ROWS]
-    sample = torch.from_numpy(pool[drawn])
+    sample = torch.from_numpy(pool[drawn, : rows.dim // rows.parts])
     hidden = (sae.process_sae_in(sample) @ sae.W_enc + sae.b_enc).relu().flatten()
     return torch.topk(hidden, max(1, int(k * len(sample))), sorted=False).values.min()

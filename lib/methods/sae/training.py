@@ -19,11 +19,13 @@ from tqdm.auto import tqdm
 from ... import cache, check
 from ...musicgen import Model
 from .. import features as selectivity
-from . import batches, keeping
+from . import batches, keeping, transcoders
 from .batches import Rows
 from .responses import activity
 
 ARCHITECTURES = ("standard", "topk", "batchtopk", "jumprelu", "matryoshka")
+#: What rows of two vectors make (:mod:`~.transcoders`).
+TRANSCODER = "transcoder"
 #: Steps between checkpoints.
 SAVE_EVERY = 500
 #: Rows that training needs for every feature.
@@ -51,7 +53,7 @@ class Recipe:
         ValueError, TypeError
             An architecture that there is not, or a number that makes no sense.
         """
-        architecture = check.choice("architecture", self.architecture, ARCHITECTURES)
+        architecture = check.choice("architecture", self.architecture, (*ARCHITECTURES, TRANSCODER))
         width = check.count("width", self.width, 8 if architecture == "matryoshka" else 2)
         least = 1 if architecture == "topk" else 0
         k = check.number("k", self.k, least, width, open_low=not least, open_high=True)
@@ -119,6 +121,7 @@ def train(
         Unknown architecture, width or k that make no sense, too few, constant or infinite
         activations, a folder that holds something else; before training starts.
     """
+    check.choice("architecture", architecture, ARCHITECTURES)
     recipe = Recipe(architecture, width, k, l1, lr, passes, batch_size, seed).checked()
     rows = Rows(acts, recipe.batch_size, recipe.seed)
     folder = None if folder is None else Path(folder)
@@ -144,12 +147,35 @@ def trained(
     it is found again wherever the model lies, and never for other activations.
     """
     recipe = Recipe(width=width, k=k, passes=passes, seed=seed, **recipe).checked()
-    rows = Rows(acts, recipe.batch_size, recipe.seed)
+    parts = 2 if recipe.architecture == TRANSCODER else 1
+    rows = Rows(acts, recipe.batch_size, recipe.seed, parts)
     site = str(acts.name)
     what = {"content": rows.content, "recipe": asdict(recipe), "code": _code()}
     name = f"{site}-{recipe.width}-{recipe.k:g}-{recipe.seed}-{cache.digest(what)[:16]}"
     about = {"model": m.name, "fingerprint": m.fingerprint, "site": site}
     return _train(rows, recipe, keeping.FOLDER / name, about, device, progress)
+
+
+def transcoder(
+    m: Model, acts: xr.DataArray, width: int = 512, k: float = 32, passes: float = 6, **how
+):
+    """The transcoder of one MLP, kept as :func:`trained` keeps an SAE.
+
+    Parameters
+    ----------
+    m : Model
+    acts : xr.DataArray [dims=(clip, position, dim)]
+        From ``transcoders.recorded``.
+    width, k, passes
+        As of :func:`train`.
+    **how
+        seed, lr, batch_size, device, progress.
+
+    Returns
+    -------
+    sae_lens.JumpReLUTranscoder
+    """
+    return trained(m, acts, width, k, passes, architecture=TRANSCODER, **how)
 
 
 def best_first(saes: list, acts: xr.DataArray, labels: pd.DataFrame) -> list:
@@ -167,7 +193,7 @@ def best_first(saes: list, acts: xr.DataArray, labels: pd.DataFrame) -> list:
 
 def _code():
     """The version of what trains."""
-    ours = cache.code(batches, keeping, sys.modules[__name__])
+    ours = cache.code(batches, keeping, transcoders, sys.modules[__name__])
     return f"{ours}, sae-lens {importlib.metadata.version('sae-lens')}"
 
 
@@ -213,7 +239,7 @@ def _trainer(rows, recipe, steps, device):
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(recipe.seed)
-    model = _untrained(recipe, rows.dim, steps).to(device)
+    model = _untrained(recipe, rows.dim // rows.parts, steps).to(device)
     config = SAETrainerConfig(
         total_training_samples=steps * rows.batch_size,
         train_batch_size_samples=rows.batch_size,
@@ -253,7 +279,9 @@ def _untrained(recipe, dim, steps):
             jumprelu_ste_to_input=True,
         )
         return sae_lens.JumpReLUTrainingSAE(config)
-    if recipe.architecture == "batchtopk":
+    if recipe.architecture == TRANSCODER:
+        model = transcoders.untrained(shared, recipe.k)
+    elif recipe.architecture == "batchtopk":
         config = sae_lens.BatchTopKTrainingSAEConfig(**shared, k=recipe.k)
         model = sae_lens.BatchTopKTrainingSAE(config)
     else:
