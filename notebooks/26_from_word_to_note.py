@@ -38,6 +38,7 @@ width = 512  # features of a transcoder
 k = 32  # of these active on average
 passes = 4
 songs = 12  # whose graphs are checked
+first = 4  # frames of music before a token that is explained, at least
 graph_nodes = 400  # features of a graph whose edges are found
 shown = 36  # nodes of the drawing
 beside = ["organism-shuffled"]
@@ -111,15 +112,18 @@ show.estimates(kept, "Predictions left with all MLPs replaced", "share", bar=1)
 # ## One song
 #
 # The token that is explained is the one, of the codebook that decides most about the sound, for which the
-# prompt counts most: whose probability falls furthest when *sad* is exchanged for *happy*. Labels are
-# what a feature tells on half of the clips and, as well, on the other half.
+# prompt counts most: whose probability falls furthest when the sad word is exchanged for a happy one. Of
+# all songs the one is drawn in which most ways begin at words. Labels are what a feature tells on the clips
+# it learned from and, as well, on the others.
 
 
 # %%
 def traced(singer, found, one, other):
     """The graph of the token for which the prompt counts most."""
     song = tracing.Song(singer, found, one)
-    return tracing.graph(song, tracing.most_told(singer, one, other), graph_nodes)
+    return tracing.graph(
+        song, tracing.most_told(singer, one, other, first=first), graph_nodes
+    )
 
 
 def sung(singer):
@@ -142,15 +146,18 @@ named = [
     for each, acts in zip(found, blocks, strict=True)
 ]
 label_of = song_graph.labelled(named, features.SELECTIVE)
-small = tracing.prune(graphs[0], shown)
+shares_of_words = [tracing.begun(graph, "word")[-1] for graph in graphs]
+best = int(np.argmax(shares_of_words))
+small = tracing.prune(graphs[best], shown, 0.95, begins="word")
 without = tracing.intervene(small)[-1]
-print(table["low"][0])
+print(table["low"][best])
 show.song_graph(
     small, without, label_of, [acts[cut:] for acts in blocks], music[cut:]
 )
 
 # %% [markdown]
-# Choose a node, by a click or with the arrow keys: its arrows light up, and beside the drawing stand what
+# Drawn are the nodes that most of the ways from words to the token go through; music and errors are left
+# out here. Choose a node, by a click or with the arrow keys: its arrows light up, and beside the drawing stand what
 # it reads and writes, what happens to the token if it is taken out of the model, and the clips in which
 # it is most active.
 #

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import pytest
+import sae_lens
 import standin
 import torch
 import xarray as xr
@@ -21,8 +22,16 @@ import xarray as xr
 REGISTERED = standin.install()
 
 from lib import prompts  # noqa: E402
-from lib.methods import causal, sae, steering  # noqa: E402
-from lib.methods.causal import mediation, perception, subspaces  # noqa: E402
+from lib.methods import causal, lenses, sae, steering  # noqa: E402
+from lib.methods.causal import (  # noqa: E402
+    circuits,
+    mediation,
+    perception,
+    runs,
+    subspaces,
+    tracing,
+)
+from lib.methods.sae import transcoders  # noqa: E402
 from lib.musicgen import (  # noqa: E402
     Clips,
     Model,
@@ -252,6 +261,45 @@ def _located(s, *methods):
 
 def _tempo_pairs(s):
     return subspaces.sing(s.model, prompts.interchanges("tempo", 4), s.seconds)
+
+
+@call
+def find_circuits(s):
+    found = circuits.scores(s.model, s.happy, s.sad, "eap-ig-inputs", steps=2, progress=False)
+    exact = circuits.scores(s.model, s.happy, s.sad, "exact", senders=["mlp.1"], progress=False)
+    chosen = circuits.best(circuits.scores(s.model, s.happy, s.sad, "random", progress=False), 0.5)
+    return found, exact, circuits.carried(s.model, s.happy, s.sad, [chosen])
+
+
+@call
+def look_through_lenses(s):
+    # not lenses.tuned: what it keeps on disk would be found again on the other device
+    maps = lenses._learned(s.model, runs.network(s.model), s.happy, 2, 0, False)
+    tuned = lenses.Lens(s.model, maps.to(s.model.device))
+    one, other = s.happy, s.happy.under(SAD)
+    return lenses.read(s.model, one, tuned), lenses.heard_difference(s.model, one, other)
+
+
+@call
+def trace(s):
+    recorded = list(transcoders.recorded(s.model, s.happy))
+    found = [_transcoder(s.model.lm.dim, block) for block in range(len(recorded))]
+    song = tracing.Song(s.model, found, s.happy[:1])
+    graph = tracing.graph(song, tracing.Target(0, 2, 3))
+    influence = graph.nodes.groupby("kind")["influence"].sum()
+    cost = tracing.replaced(s.model, found, s.happy)
+    return recorded, influence, tracing.scores(graph), tracing.checked(graph, 3), cost
+
+
+def _transcoder(dim, seed):
+    """One that knows nothing, the same for every device and precision."""
+    size = {"d_in": dim, "d_sae": 8, "d_out": dim}
+    config = sae_lens.JumpReLUTranscoderConfig(**size, apply_b_dec_to_input=False)
+    made = sae_lens.JumpReLUTranscoder(config)
+    generator = torch.Generator().manual_seed(seed)
+    for weight in (made.W_enc, made.W_dec):
+        weight.data = torch.randn(weight.shape, generator=generator) / dim**0.5
+    return made
 
 
 @call

@@ -214,6 +214,17 @@ def test_fewer_nodes_are_those_of_most_influence(song, graph):
     small = tracing.prune(graph, 10)
     assert len(small.nodes) <= 11 and small.nodes["kind"].iloc[-1] == "token"
     assert (small.edges != 0).any(0)[:-1].all()
+    words = tracing.prune(graph, 10, begins="word")
+    assert set(words.nodes["kind"]) <= {"word", "feature", "token"}
+    assert (words.nodes["kind"] == "word").any()
+
+
+def test_ways_begin_somewhere(graph):
+    """At each feature and at the token, ways that begin at words, music and errors are all ways."""
+    parts = [tracing.begun(graph, kind) for kind in ("word", "sung", "error")]
+    assert sum(parts) == pytest.approx(np.ones(len(graph.nodes)), abs=1e-6)
+    of_words = graph.nodes["influence"][graph.nodes["kind"] == "word"].sum()
+    assert parts[0][-1] == pytest.approx(of_words)
 
 
 def test_what_is_foretold_by_direct_ways_alone_is_the_edge(graph):

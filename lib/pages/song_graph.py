@@ -79,6 +79,7 @@ def song_graph(
         "blocks": len(found.song.transcoders),
         "positions": found.song.position(found.target) + 1,
         "rate": song.frame_rate,
+        "prompt": song.prompts[0],
         "song": mp3_text(found.song.model.decode(song.tokens)[0], song.sample_rate),
     }
     return HTML(embed.drawn("song-graph", data, ("elements", "vector", "song_graph")))

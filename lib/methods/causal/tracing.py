@@ -233,7 +233,7 @@ def _cost(m, net, clips, batch, visitors):
     return -log_p.gather(-1, tokens[..., None])[..., 0].mean((1, 2)).cpu().numpy()
 
 
-def most_told(m: Model, clips: Clips, other: str, codebook: int = 0) -> Target:
+def most_told(m: Model, clips: Clips, other: str, codebook: int = 0, first: int = 0) -> Target:
     """The sung token for which the prompt counts most: whose log-probability falls furthest under
     another prompt.
 
@@ -244,9 +244,11 @@ def most_told(m: Model, clips: Clips, other: str, codebook: int = 0) -> Target:
         Of one clip.
     other : str
         The other prompt.
-    codebook : int
+    codebook, first : int
+        Of which codebook, and from which frame on.
     """
     codebook = check.count("codebook", codebook, 0, clips.tokens.shape[1] - 1)
+    first = check.count("first", first, 0, clips.tokens.shape[2] - 1)
     net = runs.network(m)
     sequence = m.sequence(clips.tokens[:1].repeat(2, 0))
     end = runs.record(net, sequence, [clips.prompts[0], other]).end
@@ -254,7 +256,7 @@ def most_told(m: Model, clips: Clips, other: str, codebook: int = 0) -> Target:
         log_p = runs.log_probabilities(net, end, clips.tokens.shape[-1])[:, codebook]
     tokens = torch.as_tensor(clips.tokens[0, codebook], device=m.device)
     own, others = log_p.gather(-1, tokens.expand(2, -1)[..., None])[..., 0]
-    frame = int((own - others).argmax())
+    frame = first + int((own - others)[first:].argmax())
     return Target(codebook, frame, int(tokens[frame]))
 
 
@@ -522,7 +524,26 @@ def scores(found: Graph) -> dict[str, float]:
     }
 
 
-def prune(found: Graph, nodes: int = 40, edges: float = 0.9) -> Graph:
+def begun(found: Graph, kind: str) -> np.ndarray:
+    """Of all ways that end at a node, the share that begins at nodes of one kind [node].
+
+    Parameters
+    ----------
+    kind : str
+        "word", "sung" or "error".
+    """
+    check.choice("kind", kind, ("word", "sung", "error"))
+    shares = _shares(found.edges)
+    own = (found.nodes["kind"] == kind).to_numpy(float)
+    total = own.copy()
+    flow = shares @ own
+    while flow.any():
+        total += flow
+        flow = shares @ flow
+    return total
+
+
+def prune(found: Graph, nodes: int = 40, edges: float = 0.9, begins: str | None = None) -> Graph:
     """The nodes of most influence, and of their edges those that carry most of it.
 
     Parameters
@@ -532,6 +553,9 @@ def prune(found: Graph, nodes: int = 40, edges: float = 0.9) -> Graph:
         How many, beside the token.
     edges : float
         Share of the influence that the kept edges carry.
+    begins : str, optional
+        Count only ways that begin at nodes of one kind, as of :func:`begun`, and keep a quarter of
+        the places for these.
 
     Returns
     -------
@@ -542,18 +566,26 @@ def prune(found: Graph, nodes: int = 40, edges: float = 0.9) -> Graph:
     nodes = check.count("nodes", nodes)
     edges = check.number("edges", edges, 0, 1, open_low=True)
     influence = found.nodes["influence"].to_numpy()
-    kept = np.sort(np.argsort(-influence[:-1], kind="stable")[:nodes])
-    kept = np.append(kept, len(influence) - 1)
+    share = np.ones(len(influence)) if begins is None else begun(found, begins)
+    order = np.argsort(-(influence * share)[:-1], kind="stable")
+    if begins is not None:
+        first = (found.nodes["kind"] == begins).to_numpy()[order]
+        order = np.concatenate([order[first][: max(1, nodes // 4)], order[~first]])
+    kept = np.append(np.sort(order[:nodes]), len(influence) - 1)
     table = found.nodes.iloc[kept].reset_index(drop=True)
-    inside = found.edges[np.ix_(kept, kept)]
-    weight = _shares(found.edges)[np.ix_(kept, kept)] * influence[kept][:, None]
-    order = np.argsort(-weight, axis=None, kind="stable")
-    carried = np.cumsum(weight.ravel()[order])
-    count = int(np.searchsorted(carried, edges * carried[-1])) + 1
-    strong = np.zeros(weight.size, bool)
-    strong[order[:count]] = True
-    inside = np.where(strong.reshape(weight.shape), inside, 0)
+    ways = influence[:, None] * _shares(found.edges) * share
+    inside = _strongest(found.edges[np.ix_(kept, kept)], ways[np.ix_(kept, kept)], edges)
     return _connected(Graph(found.song, found.target, table, inside))
+
+
+def _strongest(edges, weights, share):
+    """The edges that carry a share of all weight; the others are 0."""
+    order = np.argsort(-weights, axis=None, kind="stable")
+    carried = np.cumsum(weights.ravel()[order])
+    count = int(np.searchsorted(carried, share * carried[-1])) + 1
+    strong = np.zeros(weights.size, bool)
+    strong[order[:count]] = True
+    return np.where(strong.reshape(weights.shape), edges, 0)
 
 
 def _connected(found):

@@ -66,12 +66,12 @@ function draw(root, data) {
     const [x2, y2] = place.get(nodes[target]);
     const share = Math.abs(weight) / largest;
     return svg('line', { x1, y1, x2, y2, class: 'edge', 'stroke-width': 0.6 + 4 * share,
-      'stroke-opacity': 0.15 });
+      'stroke-opacity': 0.25 });
   });
 
   const rows = Array.from({ length: blocks + 2 }, (_, i) => {
     const names = ['sung', ...Array.from({ length: blocks }, (unused, k) => `block ${k}`), 'token'];
-    return svg('text', { x: 4, y: height - up * i - up + 14 }, names[i]);
+    return svg('text', { x: 4, y: height - up * i - up + 6 }, names[i]);
   });
   const times = Array.from({ length: data.positions }, (_, position) => svg('text', {
     x: left + across * (position + 0.5), y: height - 3, 'text-anchor': 'middle' },
@@ -112,7 +112,7 @@ function draw(root, data) {
     const heard = node.sounds.length ? [make('h4', {}, 'Clips that excite it most'),
       ...node.sounds.map(player)] : [];
     const own = ['sung', 'token', 'word', 'error'].includes(node.kind)
-      ? [make('h4', {}, 'The song'), player(['', data.song])] : [];
+      ? [make('h4', {}, 'The song'), player([data.prompt, data.song])] : [];
     card.replaceChildren(make('h3', {}, node.name), ...facts.map((fact) => make('p', {}, fact)),
       ...listed('It reads', into), ...listed('It writes to', from), ...heard, ...own);
   }
@@ -122,7 +122,7 @@ function draw(root, data) {
     edges.forEach(([target, source, weight], k) => {
       const on = target === i || source === i;
       if (on) near.add(target).add(source);
-      lines[k].setAttribute('stroke-opacity', on ? 0.9 : 0.1);
+      lines[k].setAttribute('stroke-opacity', on ? 0.9 : 0.25);
       lines[k].classList.toggle('more', on && weight > 0);
       lines[k].classList.toggle('less', on && weight < 0);
     });
