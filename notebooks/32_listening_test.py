@@ -219,4 +219,5 @@ else:
     question = "Does the listening test find known effects of simulated raters?"
     answer = f"{sum(holds)} of {len(holds)} intervals hold them"
     findings.append(results.finding(question, model, answer))
-results.record("32_listening_test", m, findings)
+basis = "measured" if people else "simulated"
+results.record("32_listening_test", m, findings, basis)

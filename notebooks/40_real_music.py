@@ -511,7 +511,8 @@ for axis in AXES:
     find(question, stats.side(further), further)
 
 # %%
-results.record("40_real_music", m, findings)
+basis = "measured" if folder else "simulated"
+results.record("40_real_music", m, findings, basis)
 show.table(
     pd.DataFrame(findings)[["question", "answer", "estimate"]],
     "What was found. Predicted: arousal read better than valence; more gained over plain "

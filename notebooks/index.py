@@ -14,32 +14,52 @@
 # %% [markdown]
 # # Does MusicGen understand emotion?
 #
-# **Do music generation models understand emotion, or do they only correlate patterns?** Ask
-# MusicGen for a sad melody and it plays slowly, softly, in minor. It may hold something like
-# sadness, from which slow, soft and minor follow; or only a habit, that this word goes with those
-# sounds. The two can sound alike. They differ inside, and this book looks there.
-#
-# **What "understand" means here.** Five properties that habit lacks, so that a critic can hold them
-# against us. *Shared*: different words of one emotion lead to one state and one whole profile of
-# cues. *Integrating*: "very", "not" and a tempo beside the word shift the other cues as the emotion
-# asks. *The same from sound as from words*: an emotion is heard in cues that its word does not
-# follow. *Causal*: what one word adds inside moves the whole emotion, where no emotion was asked
-# for. *Specific*: and nothing else. Each is a criterion, written down with its rule before the models
-# were asked ([chapter 35](35_understanding)).
-#
-# The book tries hard not to fool itself, because it ships its own test subjects. The **organisms**
-# are real MusicGens in miniature, trained on music whose emotional causes are known, several on
-# every world. Every method must find what is there in `organism`, find no path from tempo to energy
-# in `organism-decoupled`, which learned a world without it, and stay silent on `organism-shuffled`,
-# whose words never meant anything. `organism-habit` is the correlation itself: each of its emotion
-# words follows one cue of its own, and no emotion is anywhere. What calls that understanding cannot
-# tell the two apart, and is struck. Then the same notebooks run on `facebook/musicgen-*` by changing
-# one parameter. An answer of "no" is worth as much as a "yes".
+# **Listen first.** Two small models sing for the same sad words. Then the same songs again, pushed from
+# inside in the direction of *happy*. One learned its music with true captions, the other with captions of
+# other clips, so that no word means anything to it.
 
 # %% tags=["parameters"]
 model = "organism"
+control = "organism-shuffled"
+seconds = 4.0
+strength = 0.2  # of the push, in mean norms of what the model holds at that place
+learned_from = 12  # pairs of prompts that the direction is found from
+seed = 7
+
+# %%
+from IPython.display import Markdown, display
+
+from lib import activations, prompts, results, show, steering
+from lib.book import chapter, others, rules
+
+models = chapter.models(model, [control])
+
+
+# %%
+def heard(m):
+    """One prompt, sung as it is and pushed; the first that there is, whatever it sounds like."""
+    pairs = prompts.pairs("emotion", learned_from + 1, seed)
+    asked, *learned = pairs["low"]
+    site = activations.at(m, 0.57)
+    how = {"seconds": seconds, "seed": seed}
+    found = steering.direction(m, list(pairs["high"][1:]), learned, site, **how)
+    songs = steering.generate(
+        m, [asked], found, [0.0, strength], progress=False, **how
+    )
+    return {
+        f"“{asked}”": songs[0.0].audio[0],
+        "the same, pushed to happy": songs[strength].audio[0],
+    }
+
+
+for name, m in models.items():
+    display(show.player_grid({name: heard(m)}, m.sample_rate))
 
 # %% [markdown]
+# Ask MusicGen for a sad melody and it plays slowly, softly, in minor. It may hold something like sadness,
+# from which slow, soft and minor follow. Or it holds only a habit: this word goes with those sounds. The two
+# can sound alike. They differ inside, and this book looks there.
+#
 # ## The verdict
 #
 # Filled from what the chapters found when this book was built. One row a criterion, one point a
@@ -48,11 +68,6 @@ model = "organism"
 # were run here, or whose results were imported, stand beside it: hollow, grey, and with their date.
 
 # %%
-from IPython.display import Markdown
-
-from lib import results, show
-from lib.book import others, rules
-
 found = rules.overview(model)
 about = found[found["decides"]]
 show.verdicts(rules.beside(about), "Does it understand?") if len(about) else None
@@ -80,11 +95,38 @@ Markdown(
     f"Models trained on the same world disagree about: {claims(split)}."
 )
 
+# %%
+show.table(others.scope(model), "What these answers rest on, in this build")
+
 # %% [markdown]
 # This is less than earlier editions of the book concluded. They asked one model a world, had none of
 # habit, and let every chapter make its own rule. Features selective for an emotion, agreement with
 # people's weights over cues, and probes that read emotion are found in habit, too, or in random
 # directions, and are not evidence of understanding.
+#
+# **Where to go from here.** *Listen*: [move emotion with one finger](31_emotion_pad), [hear every block of the
+# model](25_hear_every_block), [click through its features](11_feature_explorer). *Check*: [the known
+# answers](01_known_answers), [the rules and what each model said](35_understanding). *Use it on your own
+# model or concept*: [a real MusicGen](41_real_musicgen), [your question](50_your_question).
+#
+# ## What "understand" means here
+#
+# Five properties that habit lacks, so that a critic can hold them against us. *Shared*: different words of
+# one emotion lead to one state and one whole profile of cues. *Integrating*: "very", "not" and a tempo
+# beside the word shift the other cues as the emotion asks. *The same from sound as from words*: an emotion
+# is heard in cues that its word does not follow. *Causal*: what one word adds inside moves the whole emotion,
+# where no emotion was asked for. *Specific*: and nothing else. Each is a criterion, written down with its
+# rule before the models were asked ([chapter 35](35_understanding)).
+#
+# ## How the book tries not to fool itself
+#
+# It ships its own test subjects. The **organisms** are real MusicGens in miniature, trained on music whose
+# emotional causes are known, several on every world. Every method must find what is there in `organism`,
+# find no path from tempo to energy in `organism-decoupled`, which learned a world without it, and stay
+# silent on `organism-shuffled`, whose words never meant anything. `organism-habit` is the correlation
+# itself: each of its emotion words follows one cue of its own, and no emotion is anywhere. What calls that
+# understanding cannot tell the two apart, and is struck. Then the same notebooks run on
+# `facebook/musicgen-*` by changing one parameter. An answer of "no" is worth as much as a "yes".
 #
 # ### What must be there before one can ask
 #

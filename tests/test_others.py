@@ -119,3 +119,21 @@ def test_results_of_different_weights_are_all_named(organism):
     hashed = cache.digest(organism.identity(audio=True))[:8]
     assert row["weights"] == f"commit 11111111, commit 22222222, hash {hashed}"
     assert row["precision"] == "float32" and row["rules and code"] == "as here"
+
+
+def test_the_first_page_says_what_answers_rest_on(organism):
+    def bases():
+        return others.scope("organism").set_index("what")["basis"].to_dict()
+
+    results.record("01_a", organism, [results.finding("Is it?", "organism", True)])
+    people, songs = "people who listen", "songs that people rated"
+    assert bases()["model organisms, whose truth is known"] == "measured"
+    assert {bases()[what] for what in (people, songs, "released MusicGens")} == {"not run"}
+    heard = [results.finding("Do people hear it?", "organism", "cannot tell")]
+    results.record("32_listening_test", organism, heard, "simulated")
+    assert bases()[people] == "simulated" and bases()[songs] == "not run"
+    assert results.evidence("organism")["organism"].tolist() == ["yes", "cannot tell, simulated"]
+    results.record("40_real_music", LARGE, [results.finding("Is it?", LARGE, True)])
+    assert bases()[songs] == "measured" and bases()["released MusicGens"] == f"measured: {LARGE}"
+    with pytest.raises(ValueError, match="basis must be one of"):
+        results.record("01_a", organism, [], "guessed")

@@ -400,3 +400,47 @@ def test_a_plane_of_words_has_every_word_and_the_emotions_places():
     assert {(c.x[0], c.y[0]) for c in crosses} == {(0.9, 0.35), (-0.75, -0.8)}
     with pytest.raises(ValueError, match="names"):
         show.plane(points, ["glad"], ["happy"] * 3, "Words")
+
+
+# ------------------------------------------------------------------------------------ numbers behind
+def _file(page):
+    """The name and the table of the file that a page offers."""
+    name, address = re.search(
+        r'download="([^"]+)" href="data:text/csv[^,]*,([^"]+)"', page
+    ).groups()
+    return name, pd.read_csv(io.BytesIO(base64.b64decode(address)))
+
+
+def test_a_table_is_offered_as_a_file():
+    estimate = stats.Estimate(0.5, 0.25, 0.75, 12)
+    page = show.table(pd.DataFrame({"what": ["a, b"], "found": [estimate]}), "Two; words").data
+    name, table = _file(page)
+    assert name == "two-words.csv"
+    assert table.iloc[0].tolist() == ["a, b", 0.5, 0.25, 0.75, 12]
+
+
+def test_a_figure_is_offered_as_a_file():
+    values = {
+        "happy": stats.Estimate(0.5, 0.25, 0.75, 12),
+        "sad": stats.Estimate(0.1, 0.0, 0.3, 12),
+    }
+    name, table = _file(show.estimates(values, "Two emotions", "share").html())
+    assert name == "two-emotions.csv"
+    table = table.set_index("y").loc[["happy", "sad"], ["x", "low", "high"]]
+    assert table.to_numpy() == pytest.approx(np.array([[0.5, 0.25, 0.75], [0.1, 0.0, 0.3]]))
+    _, cells = _file(show.heatmap(pd.DataFrame({"a": [1.0, 2.0]}, index=["p", "q"]), "", "").html())
+    assert cells.to_dict("list") == {"y": ["p", "q"], "x": ["a", "a"], "z": [1.0, 2.0]}
+    _, points = _file(show.curves({"line": ([0, 1], list(values.values()))}, "", "", "").html())
+    assert points["x"].tolist() == [0, 1] and points["told"].str.contains("0.25").tolist() == [
+        True,
+        False,
+    ]
+
+
+def test_two_measurements_are_drawn_with_the_line_on_which_they_agree():
+    figure = show.scatter({"word": ([0, 2], [1, 3]), "sung": ([-1], [0])}, "t", "x", "y").figure
+    first, second, line = figure.data
+    assert first.marker.symbol != second.marker.symbol
+    assert list(line.x) == list(line.y) == [-1, 3]
+    with pytest.raises(ValueError, match="y of series"):
+        show.scatter({"a": ([0, 1], [1])}, "t", "x", "y")

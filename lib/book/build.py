@@ -7,6 +7,8 @@ import sys
 import webbrowser
 from pathlib import Path
 
+import nbformat
+
 from . import execute
 
 BUILD = execute.ROOT / "_build"
@@ -67,10 +69,27 @@ def _gather(source, out):
     for file in ("_config.yml", "_toc.yml"):
         shutil.copy(execute.ROOT / file, book)
     for name in execute.names():
-        shutil.copy(source / f"{name}.ipynb", book / "notebooks")
+        notebook = nbformat.read(source / f"{name}.ipynb", nbformat.NO_CONVERT)
+        nbformat.write(folded(notebook), book / "notebooks" / f"{name}.ipynb")
     shutil.copytree(execute.NOTEBOOKS / "static", book / "_static")
     shutil.copy(Path(plotly.__file__).parent / "package_data" / "plotly.min.js", book / "_static")
     return book
+
+
+def folded(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A notebook as a page shows it: code is folded, and code that shows nothing is put before the code
+    behind it. A reader opens it with a click.
+    """
+    cells = []
+    for cell in notebook.cells:
+        before = cells[-1] if cells else None
+        if cell.cell_type == "code":
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
+            if before is not None and before.cell_type == "code" and not before.outputs:
+                cell.source = f"{before.source}\n\n\n{cell.source}"
+                cells.pop()
+        cells.append(cell)
+    return nbformat.from_dict({**notebook, "cells": cells})
 
 
 def show(out: Path = BUILD) -> None:

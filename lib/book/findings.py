@@ -11,7 +11,9 @@ One JSON file a model and chapter below ``results`` in the folder of :mod:`lib.c
 import os
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from pydantic import (
@@ -32,6 +34,9 @@ from .criteria import ANSWERS, criteria
 from .provenance import Provenance
 
 _CONFIG = ConfigDict(ser_json_inf_nan="constants")
+#: What an answer rests on: what was asked about, or what stands in for it (raters that are programs,
+#: where the question is about people).
+BASES = ("measured", "simulated")
 
 
 @dataclass(frozen=True, config=_CONFIG)
@@ -48,6 +53,8 @@ class Finding:
     estimate : stats.Estimate, optional
     criterion : str, optional
         The criterion of ``rules.toml`` that gave the answer; a finding without one is exploratory.
+    basis : str
+        One of :data:`BASES`: what the answer rests on.
     """
 
     question: str
@@ -55,6 +62,7 @@ class Finding:
     answer: str
     estimate: Estimate | None = None
     criterion: str | None = None
+    basis: Literal["measured", "simulated"] = "measured"
 
     @field_validator("answer", mode="before")
     @classmethod
@@ -164,7 +172,7 @@ def place(title: str) -> Path:
     return cache.ROOT / "results" / title.replace("/", "--")
 
 
-def record(chapter: str, model, findings: list[Finding]) -> None:
+def record(chapter: str, model, findings: list[Finding], basis: str = "measured") -> None:
     """Keep what a chapter found about a model and its controls, replacing what it found before.
 
     Parameters
@@ -176,13 +184,16 @@ def record(chapter: str, model, findings: list[Finding]) -> None:
         kept with the findings; of its name alone nobody knows them.
     findings : list of Finding
         Or of dictionaries with its fields.
+    basis : str
+        One of :data:`BASES`: what all of them rest on.
 
     Raises
     ------
     ValueError
         A field is missing or cannot be what it says.
     """
-    valid = _FINDINGS.validate_python(findings)
+    check.choice("basis", basis, BASES)
+    valid = [replace(found, basis=basis) for found in _FINDINGS.validate_python(findings)]
     is_name = isinstance(model, str | os.PathLike)
     called = title(model if is_name else model.name)
     loaded = None if is_name else model
@@ -286,7 +297,8 @@ def _decided(found):
 
 
 def _in_full(found):
-    """An answer with its estimate, which no line break may divide."""
+    """An answer with its estimate, which no line break may divide, and a word where it is simulated."""
+    said = "" if found.basis == "measured" else f", {found.basis}"
     if found.estimate is None:
-        return found.answer
-    return found.answer + f" ({found.estimate})".replace(" ", "\u00a0")
+        return found.answer + said
+    return found.answer + f" ({found.estimate})".replace(" ", "\u00a0") + said

@@ -10,12 +10,15 @@ from collections.abc import Mapping
 import pandas as pd
 
 from .. import cache
+from ..organism import world
 from ..pages import embed, figures
 from . import findings as results
 from .criteria import foretold
 
 #: How an output of a notebook holds a plotly figure.
 PLOTLY = "application/vnd.plotly.v1+json"
+#: The chapters that ask about people: of songs that they rated, and of what they hear.
+RATED, LISTENED = "40_real_music", "32_listening_test"
 
 
 def beside(found: pd.DataFrame) -> pd.DataFrame:
@@ -112,6 +115,35 @@ def evidence(model: str) -> pd.DataFrame:
                 rows += [(chapter, found, column) for found in _own(record, title)]
     rows.sort(key=lambda row: row[0])
     return results.tabulated(rows)
+
+
+def scope(model: str) -> pd.DataFrame:
+    """What the answers of a page rest on: measured, simulated or not run.
+
+    Returns
+    -------
+    pd.DataFrame
+        Columns what and basis: of model organisms, released MusicGens, songs that people rated and
+        people who listened.
+    """
+    own = results.title(model)
+    known = [own, *_others(own)]
+    organisms = [title for title in known if world.of(title) is not None]
+    released = [title for title in known if world.of(title) is None]
+    rows = [
+        ("model organisms, whose truth is known", "measured" if organisms else "not run"),
+        ("released MusicGens", f"measured: {', '.join(released)}" if released else "not run"),
+    ]
+    for what, chapter in (("songs that people rated", RATED), ("people who listen", LISTENED)):
+        found = [each for title in known for each in _found(title, chapter)]
+        bases = {each.basis for each in found}
+        rows.append((what, "measured" if "measured" in bases else "".join(bases) or "not run"))
+    return pd.DataFrame(rows, columns=["what", "basis"])
+
+
+def _found(title, chapter):
+    kept = results.records(title).get(chapter)
+    return kept.findings if kept else []
 
 
 def _others(own):

@@ -294,7 +294,7 @@ def overview(model: str) -> pd.DataFrame:
         for found in decided
     ]
     columns = [*_asked(order[0], model), "answer", "value", "low", "high"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).astype({"decides": bool})
 
 
 def rates(found: pd.DataFrame) -> pd.DataFrame:

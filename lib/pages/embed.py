@@ -5,12 +5,15 @@ exported notebook because all that it needs is inside it. Markup (Jinja2 templat
 style sheets are files in ``static``; an output holds only those it uses.
 """
 
+import base64
 import functools
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from IPython.display import HTML
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -41,6 +44,16 @@ def drawn(kind: str, data, scripts: Sequence[str]) -> str:
         Names of scripts, the last of which has a function ``draw(root, data, ask)``.
     """
     return render("drawn.html", kind=kind, place=place(kind), data=plain(data), scripts=scripts)
+
+
+def numbers(frame: pd.DataFrame, title: str) -> dict[str, str]:
+    """A table as a file that a reader may save: its name, and its address in the page."""
+    words = re.findall(r"\w+", title.lower())
+    text = base64.b64encode(frame.to_csv(index=False).encode()).decode()
+    return {
+        "name": f"{'-'.join(words[:8]) or 'numbers'}.csv",
+        "address": f"data:text/csv;charset=utf-8;base64,{text}",
+    }
 
 
 def place(kind: str) -> str:

@@ -70,13 +70,38 @@ class Figure:
         # what a figure was drawn from is for whoever draws it again
         page.update_layout(meta=None)
         data = {"figure": json.loads(page.to_json()), "config": CONFIG, "plotly": plotly_script()}
+        title = self.figure.layout.title.text or ""
         return embed.render(
             "figure.html",
             place=embed.place("figure"),
-            title=self.figure.layout.title.text or "",
+            title=title,
             height=height,
             data=data,
+            file=embed.numbers(numbers(self.figure), title),
         )
+
+
+def numbers(figure: go.Figure) -> pd.DataFrame:
+    """What a figure was drawn from, one row a point: series, x, y, of a heat map z, and intervals
+    (low, high, or in what is told).
+    """
+    parts = []
+    for trace in figure.data:
+        if trace.type == "heatmap":
+            z = pd.DataFrame(trace.z, index=trace.y, columns=trace.x).rename_axis("y")
+            parts.append(z.reset_index().melt("y", var_name="x", value_name="z"))
+            continue
+        if trace.fill:  # a band: the line in it tells its interval
+            continue
+        columns = {"series": trace.name, "x": trace.x, "y": trace.y, "told": trace.text}
+        part = pd.DataFrame({name: value for name, value in columns.items() if value is not None})
+        for axis in ("x", "y"):
+            error = trace[f"error_{axis}"]
+            if error.array is not None:
+                part["low"] = np.asarray(part[axis]) - np.asarray(error.arrayminus)
+                part["high"] = np.asarray(part[axis]) + np.asarray(error.array)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 @functools.cache

@@ -31,7 +31,21 @@ def table(frame: pd.DataFrame, caption: str = "") -> HTML:
     shown = pd.DataFrame(dict(enumerate(columns)))
     shown.columns = heads
     body = shown.to_html(index=False, escape=False, border=0, justify="left")
-    return embed.output("table.html", caption=str(caption), table=Markup(body))
+    file = embed.numbers(_numbers(frame), str(caption))
+    return embed.output("table.html", caption=str(caption), table=Markup(body), file=file)
+
+
+def _numbers(frame):
+    """The same for a file: estimates as four columns."""
+    columns = {}
+    for i, name in enumerate(frame.columns):
+        values = list(frame.iloc[:, i])
+        if any(isinstance(value, stats.Estimate) for value in values):
+            for part in ("value", "low", "high", "n"):
+                columns[f"{name}: {part}"] = [getattr(value, part, None) for value in values]
+        else:
+            columns[str(name)] = values
+    return pd.DataFrame(columns)
 
 
 def _cell(text):
