@@ -402,4 +402,51 @@ def test_the_pad_plays_moves_and_follows_a_path(page, site):
     page.get_by_role("button", name="Follow it").click()
     page.wait_for_timeout(300)
     assert page.locator(".pad .said").inner_text() != there
+    page.get_by_role("button", name="Stop", exact=True).click()
+    said = page.locator(".pad .said").inner_text()
+    page.wait_for_timeout(200)
+    assert page.locator(".pad .said").inner_text() == said and inside("level()") == 0
+    page.get_by_role("button", name="Play", exact=True).dblclick()  # the second stops the first
+    page.wait_for_timeout(500)
+    assert page.get_by_role("button", name="Play", exact=True).count() == 1
+    assert inside("level()") == 0
     assert page.wrong == []
+
+
+def test_one_sound_plays_at_a_time(page, site):
+    page.goto(f"{site}/notebooks/00_meet_the_model.html", wait_until="load")
+    silent = "i => document.querySelectorAll('audio')[i].paused"
+    for i in (0, 1):
+        page.evaluate("i => document.querySelectorAll('audio')[i].play()", i)
+    assert page.evaluate(silent, 0) and not page.evaluate(silent, 1)
+    page.locator(".picture").focus()
+    seeking = "document.querySelector('.picture').parentElement.querySelector('audio').currentTime"
+    there = page.evaluate(seeking)
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(seeking) == pytest.approx(there + 0.25, abs=0.1)
+
+
+def test_the_song_graph_answers(page, site):
+    page.goto(f"{site}/notebooks/26_from_word_to_note.html", wait_until="load")
+    title = page.locator(".song-graph h3")
+    assert title.inner_text().startswith("token")
+    page.locator(".song-graph li button").first.click()
+    first = title.inner_text()
+    assert not first.startswith("token")
+    assert page.locator(".song-graph .node.on").get_attribute("aria-label") == first
+    page.keyboard.press("ArrowRight")
+    assert title.inner_text() != first
+    for node in page.locator(".song-graph .node").all():
+        node.dispatch_event("click")
+        heard = page.locator(".song-graph audio").count()
+        assert heard or title.inner_text().startswith("feature")
+    assert page.wrong == []
+
+
+def test_code_is_folded_and_numbers_are_offered(page, site):
+    page.goto(f"{site}/notebooks/26_from_word_to_note.html", wait_until="load")
+    code = page.locator("div.cell_input").nth(1)
+    assert not code.is_visible()
+    page.locator("details.hide summary").nth(1).click()
+    code.wait_for(state="visible")
+    assert page.locator("a.numbers[download$='.csv']").count() >= 3

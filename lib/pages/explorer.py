@@ -64,7 +64,7 @@ class Explorer(Live):
     """
 
     kind = "explorer"
-    scripts = ("elements", "vector", "follow", "explorer")
+    scripts = ("elements", "vector", "alone", "follow", "explorer")
 
     def __init__(
         self,

@@ -54,7 +54,7 @@ class Pad(Live):
     """
 
     kind = "pad"
-    scripts = ("elements", "vector", "pad")
+    scripts = ("elements", "vector", "alone", "pad")
 
     def __init__(
         self,

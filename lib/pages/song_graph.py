@@ -82,7 +82,7 @@ def song_graph(
         "prompt": song.prompts[0],
         "song": mp3_text(found.song.model.decode(song.tokens)[0], song.sample_rate),
     }
-    return HTML(embed.drawn("song-graph", data, ("elements", "vector", "song_graph")))
+    return HTML(embed.drawn("song-graph", data, ("elements", "vector", "alone", "song_graph")))
 
 
 def _sounds(found, acts, clips):

@@ -118,4 +118,4 @@ def sound_grid(
         "values": [frame.to_numpy().ravel().round(4) for frame in frames.values()],
         "sounds": [mp3_text(audio, sample_rate) for audio in audios],
     }
-    return HTML(embed.drawn("sound-grid", data, ["elements", "sound_grid"]))
+    return HTML(embed.drawn("sound-grid", data, ["elements", "alone", "sound_grid"]))

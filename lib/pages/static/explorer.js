@@ -1,7 +1,8 @@
 // The feature explorer: the same code in the static book and, by anywidget, in JupyterLab.
 // data: what explorer.py gathers; ask(id) -> promise of a feature that is not in data, or null where
-// no kernel is. Needs elements.js, vector.js, follow.js.
+// no kernel is. Needs elements.js, vector.js, alone.js, follow.js.
 function draw(root, data, ask) {
+  const TELLING = 0.2; // an AUROC so far from 0.5 says that a feature goes with a question
   const known = new Map(data.features.map((feature) => [feature.id, feature]));
   const color = (label) => data.colors[label] || '#222222';
   const digits = (value, count = 2) => (value === null ? '–' : value.toFixed(count));
@@ -86,7 +87,8 @@ function draw(root, data, ask) {
   const show = (feature) => {
     const facts = [`active in ${digits(100 * feature.density, 1)} % of frames`, ...feature.facts];
     const area = { low: 0, high: 1, middle: 0.5, unit: 'AUROC' };
-    const near = feature.near.map((id) => make('button', { onclick: () => choose(id) }, name(id)));
+    const near = feature.near.map((id) => (known.has(id) || ask
+      ? make('button', { onclick: () => choose(id, true) }, name(id)) : make('span', {}, name(id))));
     card.replaceChildren(
       make('h3', { style: `color:${color(feature.label)}` },
         `Feature ${feature.id}: ${feature.label || 'no label'}`),
@@ -104,10 +106,14 @@ function draw(root, data, ask) {
     card.replaceChildren(make('h3', {}, `Feature ${id}`), make('p', {}, text));
   };
 
-  async function choose(id) {
+  // where the card lies below the list, a choice brings it into view
+  async function choose(id, seen = false) {
+    if (seen && card.offsetTop > list.offsetTop + list.offsetHeight) card.scrollIntoView();
     for (const [other, point] of points) point.classList.toggle('on', other === id);
     for (const button of list.children) {
-      button.setAttribute('aria-current', button.dataset.id === String(id));
+      const on = button.dataset.id === String(id);
+      button.setAttribute('aria-current', on);
+      button.setAttribute('tabindex', on ? 0 : -1);
     }
     if (!known.has(id)) {
       if (ask === null) {
@@ -137,18 +143,23 @@ function draw(root, data, ask) {
   const card = make('div', { class: 'card', 'aria-live': 'polite' });
 
   const entry = (feature, column) => make('button',
-    { 'data-id': feature.id, onclick: () => choose(feature.id),
+    { 'data-id': feature.id, tabindex: -1, onclick: () => choose(feature.id, true),
       style: `border-left-color:${color(feature.label)}` },
     name(feature.id), make('span', {}, digits(feature.sorts[column])));
 
   const update = () => {
     const text = search.value.trim().toLowerCase();
     const column = data.sorts.indexOf(by.value);
-    const fits = ({ id, label }) => (!only.value || label === only.value) &&
-      (!text || String(id) === text || label.toLowerCase().includes(text));
+    // also features without a label are found by what they go with
+    const goesWith = ({ goes }) => goes.some(([question, area]) => (
+      question.toLowerCase().includes(text) && Math.abs(area - 0.5) >= TELLING));
+    const fits = (feature) => (!only.value || feature.label === only.value) &&
+      (!text || String(feature.id) === text || feature.label.toLowerCase().includes(text) ||
+        goesWith(feature));
     const found = data.features.filter(fits);
     found.sort((a, b) => b.sorts[column] - a.sorts[column]);
     list.replaceChildren(...found.map((feature) => entry(feature, column)));
+    list.firstElementChild?.setAttribute('tabindex', 0);
     if (found.length > 0) return;
     if (/^\d+$/.test(text) && Number(text) < data.map.length) {
       list.append(make('button', { onclick: () => choose(Number(text)) }, `feature ${text}`));
@@ -156,12 +167,20 @@ function draw(root, data, ask) {
       list.append(make('p', {}, 'No feature fits.'));
     }
   };
+  list.addEventListener('keydown', (event) => {
+    const at = document.activeElement;
+    const next = { ArrowDown: at.nextElementSibling, ArrowUp: at.previousElementSibling }[event.key];
+    if (!next) return;
+    next.focus();
+    choose(Number(next.dataset.id));
+    event.preventDefault();
+  });
   for (const input of [search, by, only]) input.addEventListener('input', update);
 
   const points = data.map.map(([x, y], id) => {
     const look = known.has(id) ? { r: 4.5, fill: color(known.get(id).label) }
       : { r: 2.2, fill: '#CCCCCC' };
-    const place = { cx: x, cy: y, onclick: () => choose(id), ...look };
+    const place = { cx: x, cy: y, onclick: () => choose(id, true), ...look };
     return [id, svg('circle', place, svg('title', {}, name(id)))];
   });
   // those that are on the page lie above the others

@@ -1,6 +1,6 @@
 // The emotion pad: the same code in the static book and, by anywidget, in JupyterLab.
 // data: what pad.py gathers; ask({song, path}) -> promise of {sound, heard}, or null where no kernel is.
-// A place is [valence, arousal]. Needs elements.js, vector.js.
+// A place is [valence, arousal]. Needs elements.js, vector.js, alone.js.
 function draw(root, data, ask) {
   const SIZE = 400; // of the plane's drawing
   const EDGE = 26;
@@ -42,7 +42,7 @@ function draw(root, data, ask) {
   };
 
   const fade = () => {
-    if (!playing) return;
+    if (!playing?.gains) return;
     const now = playing.context.currentTime;
     weights(at).forEach((weight, i) => {
       playing.gains[i].gain.setTargetAtTime(Math.sqrt(weight), now, FADE);
@@ -61,24 +61,30 @@ function draw(root, data, ask) {
   };
 
   const stop = () => {
+    clearInterval(following);
+    following = null;
     if (playing) playing.context.close();
     playing = null;
     playButton.textContent = 'Play';
   };
 
+  // what is loading counts as playing: a second click stops it
   async function play() {
     if (playing) {
       stop();
       return;
     }
+    alone(stop);
     const context = new AudioContext();
     const meter = context.createAnalyser();
     meter.connect(context.destination);
+    const mine = { context, gains: null, meter };
+    playing = mine;
     playButton.textContent = 'Loading …';
     const decode = (sound) => context.decodeAudioData(bytes(sound).buffer);
-    const sounds = await Promise.all(data.songs[song].sounds.map(decode));
-    const gains = sounds.map((buffer) => looped(context, buffer, meter));
-    playing = { context, gains, meter };
+    const sounds = await Promise.all(data.songs[song].sounds.map(decode)).catch(() => []);
+    if (playing !== mine) return;
+    mine.gains = sounds.map((buffer) => looped(context, buffer, meter));
     playButton.textContent = 'Stop';
     fade();
   }
@@ -155,6 +161,9 @@ function draw(root, data, ask) {
       moveTo([at[0] + arrow[0], at[1] + arrow[1]]);
     } else if (event.key === ' ') {
       play();
+    } else if (event.key === 'Enter' && drawing) {
+      path.push(at);
+      showPath();
     } else {
       return;
     }
@@ -167,7 +176,8 @@ function draw(root, data, ask) {
   const reach = 2 * data.reach * UNIT;
   const plane = svg('svg', { viewBox: `0 0 ${SIZE} ${SIZE}`, class: 'plane', tabindex: 0,
     role: 'application', onpointerdown: onPointer, onpointermove: onPointer, onkeydown: onKey,
-    'aria-label': 'Emotion pad: valence to the right, arousal upwards. Arrow keys move, the space bar plays.' },
+    'aria-label': 'Emotion pad: valence to the right, arousal upwards. Arrow keys move, the space bar plays; ' +
+      'while a path is drawn, Enter adds a place to it.' },
   svg('line', { x1: EDGE, x2: SIZE - EDGE, y1: HALF, y2: HALF }),
   svg('line', { x1: HALF, x2: HALF, y1: EDGE, y2: SIZE - EDGE }),
   svg('rect', { x: x(-data.reach), y: y(data.reach), width: reach, height: reach, class: 'edge' }),
@@ -200,14 +210,12 @@ function draw(root, data, ask) {
     }
     if (following) return;
     if (!playing) await play();
+    if (!playing?.gains) return;
     const begun = performance.now();
     following = setInterval(() => {
       const share = (performance.now() - begun) / (1000 * data.seconds);
       moveTo(path[Math.min(Math.floor(share * path.length), path.length - 1)]);
-      if (share < 1) return;
-      clearInterval(following);
-      following = null;
-      stop();
+      if (share >= 1) stop();
     }, 40);
   };
 

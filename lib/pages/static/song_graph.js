@@ -1,4 +1,4 @@
-// One song's attribution graph. data: what song_graph.py gathers. Needs elements.js, vector.js.
+// One song's attribution graph. data: what song_graph.py gathers. Needs elements.js, vector.js, alone.js.
 function draw(root, data) {
   const across = 96;
   const up = 74;
@@ -90,13 +90,8 @@ function draw(root, data) {
       make('span', {}, digits(weight))));
     return [make('h4', {}, title), make('ul', {}, ...items)];
   };
-  const alone = (event) => {
-    for (const other of root.querySelectorAll('audio')) {
-      if (other !== event.target) other.pause();
-    }
-  };
   const player = ([caption, sound]) => make('div', {}, make('p', {}, caption || 'no words'),
-    make('audio', { controls: '', preload: 'none', src: mp3(sound), onplay: alone,
+    make('audio', { controls: '', preload: 'none', src: mp3(sound),
       'aria-label': caption || 'clip without words' }));
 
   function show(i) {
