@@ -39,6 +39,7 @@ takes = 2  # clips for each emotion and model
 
 # %%
 import pandas as pd
+from IPython.display import Markdown
 
 from lib import show
 from lib.book import chapter
@@ -144,3 +145,9 @@ show.table(pd.DataFrame(sizes))
 # **What would change our mind.** If the first model's rows did not differ more than the shuffled
 # organism's do, there would be nothing to interpret. That is measured, not heard, in the next
 # chapter.
+
+# %%
+Markdown(
+    f"**Verdict.** Nothing is decided here. {model} sings for every word; whether it answers the word "
+    "is measured in the next chapter."
+)

@@ -41,7 +41,7 @@ seed = 200
 import numpy as np
 import pandas as pd
 import scipy.stats
-from IPython.display import display
+from IPython.display import Markdown, display
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
@@ -419,3 +419,6 @@ sizes.append(
     )
 )
 results.record("03_emotion_geometry", m, [*rules.findings(verdicts), *sizes])
+
+# %%
+Markdown(rules.in_words(verdicts))

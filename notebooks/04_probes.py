@@ -39,6 +39,7 @@ seed = 300
 # %%
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 
 from lib import activations, listeners, probes, prompts, results, show, stats
 from lib.book import chapter, rules
@@ -308,3 +309,6 @@ sizes.append(
     results.finding(question, model, "balanced accuracy", kinds["implied → cues"])
 )
 results.record("04_probes", m, [*rules.findings(verdicts), *sizes])
+
+# %%
+Markdown(rules.in_words(verdicts))

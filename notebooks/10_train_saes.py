@@ -45,6 +45,7 @@ import numpy as np
 import pandas as pd
 import sae_lens
 import torch
+from IPython.display import Markdown
 
 from lib import activations, features, harvest, results, sae, show
 from lib import model as musicgen
@@ -285,3 +286,12 @@ for name, row in subjects.items():
     lost = row["loss_recovered"]
     findings.append(results.finding(question, name, "share", lost))
 results.record("10_train_saes", m, findings)
+
+# %%
+missed = [what for what, _, _, met in bars if not met]
+Markdown(
+    f"**Verdict.** With {l0:.0f} active features of {s.cfg.d_sae}, the SAE explains {explained:.0%} of "
+    f"the variance and keeps {chosen['loss_recovered']} of what {model} knows. Single features "
+    f"tell {len(cues)} of {len(harvest.CUES)} cues and {len(emotions)} emotions better than any "
+    f"neuron or component. Bars missed: {', '.join(missed) or 'none'}."
+)

@@ -39,6 +39,7 @@ seed = 700
 
 # %%
 import pandas as pd
+from IPython.display import Markdown
 
 from lib import activations, features, harvest, prompts, results, sae, show, stats
 from lib.book import chapter, rules
@@ -276,3 +277,6 @@ sizes += [
     for name in models
 ]
 results.record("12_monosemanticity", m, [*rules.findings(verdicts), *sizes])
+
+# %%
+Markdown(rules.in_words(verdicts))

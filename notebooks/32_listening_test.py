@@ -41,6 +41,8 @@ seed = 960
 # %%
 from pathlib import Path
 
+from IPython.display import Markdown
+
 from lib import (
     activations,
     cache,
@@ -221,3 +223,7 @@ else:
     findings.append(results.finding(question, model, answer))
 basis = "measured" if people else "simulated"
 results.record("32_listening_test", m, findings, basis)
+
+# %%
+said = ", ".join(f"{found.question} *{found.answer}*" for found in findings)
+Markdown(f"**Verdict.** Answers of {who}. {said}.")

@@ -46,6 +46,7 @@ null_subjects = 200
 
 # %%
 import pandas as pd
+from IPython.display import Markdown
 
 from lib import results, show
 from lib.book import chapter, rules
@@ -185,3 +186,6 @@ show.table(
 
 # %%
 results.record("35_understanding", models[model], rules.findings(verdicts))
+
+# %%
+Markdown(rules.in_words(verdicts))

@@ -63,7 +63,7 @@ seed = 940
 # %%
 import numpy as np
 import pandas as pd
-from IPython.display import display
+from IPython.display import Markdown, display
 
 from lib import (
     activations,
@@ -518,3 +518,13 @@ show.table(
     "What was found. Predicted: arousal read better than valence; more gained over plain "
     "features in valence; directions that steer",
 )
+
+# %%
+told = []
+for axis in AXES:
+    chosen = (
+        by_block[by_block["input"] == "chosen"].set_index("axis").loc[axis, "ccc"]
+    )
+    gained = gains[f"{axis}: CCC"]
+    told.append(f"{axis} with a CCC of {chosen}, {gained} beyond plain features")
+Markdown(f"**Verdict.** On {kind}, {model} holds ratings: {'; '.join(told)}.")

@@ -39,6 +39,7 @@ import time
 import numpy as np
 import pandas as pd
 import torch
+from IPython.display import Markdown
 from sklearn.metrics.pairwise import cosine_similarity
 
 from lib import activations, prompts, results, show, sizing, stats
@@ -316,3 +317,6 @@ show.table(rules.trust(numbers[model]))
 
 # %%
 results.record("41_real_musicgen", m, rules.findings(verdicts))
+
+# %%
+Markdown(rules.in_words(verdicts))

@@ -37,23 +37,24 @@ models = chapter.models(model, [control])
 
 # %%
 def heard(m):
-    """One prompt, sung as it is and pushed; the first that there is, whatever it sounds like."""
+    """The first prompt that there is, whatever it sounds like: as it is, and pushed."""
     pairs = prompts.pairs("emotion", learned_from + 1, seed)
-    asked, *learned = pairs["low"]
-    site = activations.at(m, 0.57)
+    asked, *sad = pairs["low"]
     how = {"seconds": seconds, "seed": seed}
-    found = steering.direction(m, list(pairs["high"][1:]), learned, site, **how)
-    songs = steering.generate(
+    happy = list(pairs["high"][1:])
+    found = steering.direction(m, happy, sad, activations.at(m, 0.57), **how)
+    return steering.generate(
         m, [asked], found, [0.0, strength], progress=False, **how
     )
-    return {
-        f"“{asked}”": songs[0.0].audio[0],
-        "the same, pushed to happy": songs[strength].audio[0],
-    }
 
 
 for name, m in models.items():
-    display(show.player_grid({name: heard(m)}, m.sample_rate))
+    plain, pushed = heard(m).values()
+    players = {
+        f"“{plain.prompts[0]}”": plain.audio[0],
+        "the same, pushed to happy": pushed.audio[0],
+    }
+    display(show.player_grid({name: players}, m.sample_rate))
 
 # %% [markdown]
 # Ask MusicGen for a sad melody and it plays slowly, softly, in minor. It may hold something like sadness,

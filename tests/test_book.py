@@ -443,6 +443,14 @@ def test_the_song_graph_answers(page, site):
     assert page.wrong == []
 
 
+@pytest.mark.parametrize("name", [name for name in execute.names() if name != "index"])
+def test_a_chapter_begins_with_its_answer(name, pages):
+    text = (pages / "notebooks" / f"{name}.html").read_text()
+    asks, answers = text.index("<strong>Question.</strong>"), text.index("In short")
+    assert asks < answers < text.index("</section>")
+    assert text.count("<strong>Verdict") == 1
+
+
 def test_code_is_folded_and_numbers_are_offered(page, site):
     page.goto(f"{site}/notebooks/26_from_word_to_note.html", wait_until="load")
     code = page.locator("div.cell_input").nth(1)

@@ -112,6 +112,9 @@ def test_what_habit_passes_is_struck():
         for name in ("organism", "organism-habit-2")
     }
     struck = rules.struck(rules.table(verdicts))
+    told = rules.in_words(verdicts)
+    assert told.startswith(f"**Verdict.** In {next(iter(verdicts))}, ")
+    assert ("Struck, because a model passed" in told) == bool(struck)
     assert set(struck) == {name for name, c in CRITERIA.items() if c.decides}
     assert all(models == ["organism-habit-2"] for models in struck.values())
     table = rules.table(verdicts)

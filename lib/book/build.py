@@ -70,15 +70,45 @@ def _gather(source, out):
         shutil.copy(execute.ROOT / file, book)
     for name in execute.names():
         notebook = nbformat.read(source / f"{name}.ipynb", nbformat.NO_CONVERT)
-        nbformat.write(folded(notebook), book / "notebooks" / f"{name}.ipynb")
+        nbformat.write(page_of(notebook), book / "notebooks" / f"{name}.ipynb")
     shutil.copytree(execute.NOTEBOOKS / "static", book / "_static")
     shutil.copy(Path(plotly.__file__).parent / "package_data" / "plotly.min.js", book / "_static")
     return book
 
 
+#: How the output begins that answers a chapter's question, and the paragraph that asks it.
+ANSWER, QUESTION = "**Verdict", "**Question"
+
+
+def page_of(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A notebook as a page shows it: its answer stands behind its question, and code is folded."""
+    return folded(answer_first(notebook))
+
+
+def answer_first(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A notebook whose computed answer stands behind the paragraph that asks the question."""
+    first, *cells = notebook.cells
+    answers = [answer for cell in cells for answer in _answers(cell)]
+    parts = first.source.split("\n\n")
+    asks = [number for number, part in enumerate(parts) if part.startswith(QUESTION)]
+    if not answers or not asks:
+        return notebook
+    box = f":::{{admonition}} In short\n:class: tip\n{answers[-1]}\n:::"
+    parts.insert(asks[0] + 1, box)
+    first = nbformat.from_dict({**first, "source": "\n\n".join(parts)})
+    kept = [cell for cell in cells if not _answers(cell)]
+    return nbformat.from_dict({**notebook, "cells": [first, *kept]})
+
+
+def _answers(cell):
+    """The answers among a cell's outputs."""
+    texts = [output.get("data", {}).get("text/markdown", "") for output in cell.get("outputs", [])]
+    return [text for text in texts if text.startswith(ANSWER)]
+
+
 def folded(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A notebook as a page shows it: code is folded, and code that shows nothing is put before the code
-    behind it. A reader opens it with a click.
+    """Code is folded, and code that shows nothing is put before the code behind it. A reader opens it
+    with a click.
     """
     cells = []
     for cell in notebook.cells:

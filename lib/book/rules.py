@@ -33,6 +33,7 @@ __all__ = [
     "findings",
     "foretold",
     "history",
+    "in_words",
     "interval",
     "overview",
     "rates",
@@ -242,6 +243,31 @@ def table(
         for model, found in verdicts.items()
         for name, verdict in found.items()
     )
+
+
+def in_words(verdicts: Mapping[str, Mapping[str, Verdict]]) -> str:
+    """The answer of a chapter in two sentences, in Markdown: what its model said, and whether a model
+    passed that cannot have what is asked for.
+
+    Parameters
+    ----------
+    verdicts : mapping
+        Model -> criterion -> Verdict; the model that the book asks comes first.
+    """
+    model, own = next(iter(verdicts.items()))
+    found = table(verdicts)
+    told = [
+        f"{criteria()[name].claim.lower()}: *{verdict.answer}* ({verdict.estimate})"
+        for name, verdict in own.items()
+    ]
+    doubts = [
+        f"{criteria()[name].claim.lower()} ({', '.join(wrong)})"
+        for name, wrong in struck(found).items()
+    ]
+    against = "No model passed that cannot"
+    if doubts:
+        against = f"Struck, because a model passed that cannot: {'; '.join(doubts)}"
+    return f"**Verdict.** In {model}, {'; '.join(told)}. {against}."
 
 
 def _asked(name, model, own=None):
