@@ -1,8 +1,9 @@
 """What a page makes of a notebook."""
 
+import jupytext
 import nbformat.v4 as v4
 
-from lib.book import build
+from lib.book import build, execute, glossary
 
 
 def notebook(*cells):
@@ -41,3 +42,42 @@ def test_code_is_folded_and_what_shows_nothing_joins_what_shows():
     code = "a = 1\n\n\nb = 2\n\n\na"
     assert kinds[1:] == [("code", code), ("markdown", "Text."), ("code", "c")]
     assert all("hide-input" in c.metadata.tags for c in page.cells if c.cell_type == "code")
+
+
+# ----------------------------------------------------------------------------------------- glossary
+def test_the_first_use_of_a_term_is_linked_and_nothing_else():
+    text = "# A site\n\nOf `site` and [site](x), a **site**, sites.\n\n```\nsite\n```"
+    found, used = glossary.linked(text, ["site", "head", "attention head"])
+    assert used == ["site"]
+    assert found == text.replace("**site**", "**{term}`site <site>`**")
+    found, used = glossary.linked("Attention heads have a head.", ["head", "attention head"])
+    assert found == "{term}`Attention heads <attention head>` have a {term}`head <head>`."
+
+
+def test_the_glossary_names_the_chapters():
+    text = "# G\n\n```{glossary}\nsite\n  A place.\n\nhead\n  A unit.\n```\n"
+    assert glossary.terms(text) == {"site": "A place.", "head": "A unit."}
+    page = glossary.with_chapters(text, {"site": {"02_a": "What?"}, "head": {}})
+    assert "site\n  A place.\n\n  Used in: [What?](02_a).\n" in page
+    assert "head\n  A unit.\n```" in page
+
+
+def test_every_term_is_used_by_some_chapter():
+    text = (execute.NOTEBOOKS / glossary.FILE).read_text()
+    terms = glossary.terms(text)
+    assert list(terms) == sorted(terms, key=str.lower)
+    chapters = [
+        cell.source
+        for name in execute.names()
+        for cell in jupytext.read(execute.NOTEBOOKS / f"{name}.py").cells
+        if cell.cell_type == "markdown"
+    ]
+    unused = [term for term in terms if not glossary.linked("\n\n".join(chapters), [term])[1]]
+    assert unused == []
+
+
+def test_a_notebook_links_each_term_once():
+    cells = [INTRO, v4.new_markdown_cell("A site."), v4.new_markdown_cell("A site and a probe.")]
+    page, used = build.linked(notebook(*cells), ["site", "probe", "lens"])
+    assert used == ["site", "probe"]
+    assert [c.source.count("{term}") for c in page.cells] == [0, 1, 1]

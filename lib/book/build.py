@@ -5,11 +5,12 @@ import shutil
 import subprocess
 import sys
 import webbrowser
+from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
 
-from . import execute
+from . import execute, glossary
 
 BUILD = execute.ROOT / "_build"
 
@@ -68,12 +69,44 @@ def _gather(source, out):
     (book / "notebooks").mkdir(parents=True)
     for file in ("_config.yml", "_toc.yml"):
         shutil.copy(execute.ROOT / file, book)
-    for name in execute.names():
-        notebook = nbformat.read(source / f"{name}.ipynb", nbformat.NO_CONVERT)
-        nbformat.write(page_of(notebook), book / "notebooks" / f"{name}.ipynb")
+    _write_pages(source, book / "notebooks")
     shutil.copytree(execute.NOTEBOOKS / "static", book / "_static")
     shutil.copy(Path(plotly.__file__).parent / "package_data" / "plotly.min.js", book / "_static")
     return book
+
+
+def _write_pages(source, out):
+    """Every notebook as a page, and the glossary with the pages that use its terms."""
+    text = (execute.NOTEBOOKS / glossary.FILE).read_text(encoding="utf-8")
+    terms = glossary.terms(text)
+    chapters = {term: {} for term in terms}
+    for name in execute.names():
+        notebook = nbformat.read(source / f"{name}.ipynb", nbformat.NO_CONVERT)
+        page, used = linked(page_of(notebook), terms)
+        nbformat.write(page, out / f"{name}.ipynb")
+        for term in used:
+            chapters[term][name] = _title(notebook)
+    (out / glossary.FILE).write_text(glossary.with_chapters(text, chapters), encoding="utf-8")
+
+
+def _title(notebook):
+    return notebook.cells[0].source.splitlines()[0].removeprefix("# ")
+
+
+def linked(
+    notebook: nbformat.NotebookNode, terms: Iterable[str]
+) -> tuple[nbformat.NotebookNode, list[str]]:
+    """A notebook whose first use of each term is linked to the glossary, and the terms it uses."""
+    left = list(terms)
+    cells = []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            source, used = glossary.linked(cell.source, left)
+            left = [term for term in left if term not in used]
+            cell = nbformat.from_dict({**cell, "source": source})
+        cells.append(cell)
+    found = [term for term in terms if term not in left]
+    return nbformat.from_dict({**notebook, "cells": cells}), found
 
 
 #: How the output begins that answers a chapter's question, and the paragraph that asks it.
