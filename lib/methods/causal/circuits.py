@@ -174,6 +174,48 @@ class Circuits:
             inputs.append(x)
         return x[:, 0]
 
+    def without(self, number: int, edges: np.ndarray) -> torch.Tensor:
+        """The last residual streams of the clean run without one edge each.
+
+        Parameters
+        ----------
+        number : int
+            The sublayer that the receivers belong to.
+        edges : np.ndarray of int [shape=(edge, 2)]
+            Number of the receiver in its sublayer, and of the sender.
+
+        Returns
+        -------
+        torch.Tensor [shape=(edge, row, position, dim)]
+        """
+        clean = self.both.recordings["clean"]
+        name = self.net.names[number]
+        nodes = self.graph.nodes(number)
+        receiver, sender = edges.T
+        # one edge to each receiver is run at once: turns of an edge to the same receiver
+        turn = np.array([np.sum(receiver[:k] == r) for k, r in enumerate(receiver)], int)
+        shape = (1 + turn.max(), len(nodes))
+        x = clean.sites[f"before {name}"].expand(*shape, *clean.end.shape).clone()
+        of_text = torch.ones(shape, device=x.device)
+        for place, (node, from_) in enumerate(zip(receiver, sender, strict=True)):
+            if from_ == 0:
+                of_text[turn[place], node] = 0
+            else:
+                x[turn[place], node] -= self.change[from_ - 1]
+        added = self._add(number, x, of_text)[turn, receiver]
+        own = torch.stack([clean.sites[nodes[node]] for node in receiver])
+        streams = self._behind(number) + added - own
+        rows = clean.text.repeat(len(edges))
+        ends = self.net.run(streams.flatten(0, 1), rows, start=number + 1)
+        return ends.unflatten(0, streams.shape[:2])
+
+    def _behind(self, number):
+        """The clean run's stream behind a sublayer."""
+        clean = self.both.recordings["clean"]
+        if number + 1 == len(self.net.names):
+            return clean.end
+        return clean.sites[f"before {self.net.names[number + 1]}"]
+
     @staticmethod
     def _read(weights, stream, parts):
         """What some receivers read, [circuit, receiver, row, position, dim]."""
@@ -362,23 +404,39 @@ def _at_once(circuits):
 
 @torch.no_grad()
 def _exact(circuits, asked):
-    """What the clean run loses without each edge, summed over pairs. What lies before an edge's
-    receiver is as in the clean run, and is not run again.
+    """What the clean run loses without each edge, summed over pairs.
+
+    Where one edge is missing, one receiver reads something else than in the clean run: all before it
+    is as it was and is not run again, and what comes behind it is an ordinary pass.
     """
     found = np.zeros(asked.shape)
     whole = circuits.both.scores["clean"].sum().item()
-    stages = [*circuits.graph.stages, slice(len(asked) - 1, len(asked))]
-    for stage in stages:
+    for number, stage in enumerate(circuits.graph.stages):
         places = np.argwhere(asked[stage])
-        places[:, 0] += stage.start
-        before = circuits.change[: stage.start]
-        for some in sizing.parts(places, _at_once(circuits)):
-            weights = _full(circuits.graph, len(some))
-            weights[np.arange(len(some)), some[:, 0], some[:, 1]] = 0
-            moved = before.expand(len(some), *before.shape) if stage.start else None
-            left = circuits.score(circuits.run(weights, moved=moved)).sum(1)
-            found[tuple(some.T)] = whole - left.cpu().numpy()
+        for some in sizing.parts(_by_receiver(places, stage), _at_once(circuits)):
+            ends = circuits.without(number, some)
+            found[some[:, 0] + stage.start, some[:, 1]] = _lost(circuits, whole, ends)
+    places = np.flatnonzero(asked[-1])
+    for some in sizing.parts(places, _at_once(circuits)):
+        ends = circuits.both.recordings["clean"].end - circuits.change[some - 1]
+        found[-1, some] = _lost(circuits, whole, ends)
     return found
+
+
+def _lost(circuits, whole, ends):
+    return whole - circuits.score(ends).sum(1).cpu().numpy()
+
+
+def _by_receiver(places, stage):
+    """Edges [receiver of the stage, sender] with receivers in turn: those of a stage are run side by
+    side.
+    """
+    order = np.argsort(places[:, 0], kind="stable")
+    turn = np.empty(len(places), int)
+    for receiver in range(stage.stop - stage.start):
+        own = order[places[order, 0] == receiver]
+        turn[own] = np.arange(len(own))
+    return places[np.argsort(turn, kind="stable")]
 
 
 def _attributed(circuits, place):
