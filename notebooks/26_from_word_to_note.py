@@ -32,11 +32,11 @@
 
 # %% tags=["parameters"]
 model = "organism"
-clips = 400  # pieces of music: three quarters to learn from, the rest to judge by
-seconds = 4.0  # of each
+recipe = {}  # what differs from that of chapter 10's music (lib.book.chapter.Recipe)
+clips = 400  # of it: three quarters to learn from, the rest to judge by
 width = 512  # features of a transcoder
 k = 32  # of these active on average
-passes = 4
+passes = 3
 songs = 12  # whose graphs are checked
 first = 4  # frames of music before a token that is explained, at least
 graph_nodes = 400  # features of a graph whose edges are found
@@ -49,7 +49,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from lib import features, harvest, prompts, results, sae, show, stats
+from lib import features, prompts, results, sae, show, stats
 from lib.book import chapter
 from lib.causal import tracing
 from lib.methods.sae import transcoders
@@ -64,7 +64,8 @@ cut = clips * 3 // 4
 # %%
 def learned(singer):
     """Music, its labels, what MLPs do in it, and a transcoder a block."""
-    music, labels = harvest.clips(singer, clips, seconds=seconds, seed=seed)
+    shared = chapter.dictionary(singer, "resid.0", **recipe)
+    music, labels = shared.clips[:clips], shared.labels[:clips]
     found = []
     blocks = []
     for acts in transcoders.recorded(singer, music):

@@ -120,8 +120,8 @@ SMALL = {
     },
     "25_hear_every_block": {"n": 4, "seconds": 1.0},
     "26_from_word_to_note": {
+        "recipe": RECIPE,
         "clips": 40,
-        "seconds": 1.0,
         "width": 64,
         "k": 8,
         "passes": 2,

@@ -104,7 +104,7 @@ class Recipe:
     seconds: float = 4.0
     width: int = 1024
     k: int = 30
-    passes: float = 6
+    passes: float = 3
     seeds: int = 3
 
     def __post_init__(self):
