@@ -1,5 +1,6 @@
 """Scores of features by the field's own measures: near 1 where the truth is planted, chance in noise."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import xarray as xr
 
 from lib import sae
 from lib.hearing import moments
-from lib.methods.sae import benchmark, codes, crosscoding, exporting, scoring
+from lib.methods.sae import batches, benchmark, codes, crosscoding, exporting, scoring
 from lib.musicgen import activations
 
 CLIPS, FRAMES, DIM = 400, 20, 24
@@ -70,7 +71,7 @@ def test_a_clip_excites_a_feature_or_leaves_it_silent():
     sparse = np.array([0, 0, 0, 0, 0, 0, 0, 1, 2, 3.0])
     dense = np.arange(1.0, 11)
     active, silent = scoring.excited(np.stack([sparse, dense, np.zeros(10)], 1))
-    assert active.sum(0).tolist() == [3, 3, 0] and silent.sum(0).tolist() == [7, 4, 10]
+    assert active.sum(0).tolist() == [3, 4, 0] and silent.sum(0).tolist() == [7, 4, 10]
     with pytest.raises(ValueError, match="must not be negative"):
         scoring.excited(-np.ones((3, 1)))
 
@@ -127,9 +128,9 @@ def test_an_intruder_is_found_by_ear_and_a_hard_one_by_what_the_label_does_not_s
     played = scoring.intruder(activity, found, labels, numbers[["tempo", "register"]], trials=200)
     assert played["easy"].min() > 0.55
     assert played["hard"][1] > played["hard"][0] + 0.1
-    deaf = numbers.sample(frac=1, random_state=0)  # measures of other clips
-    null = scoring.intruder(activity, found, labels, deaf, trials=400)
-    assert null.to_numpy() == pytest.approx(0.2, abs=0.07)
+    deaf = [numbers.sample(frac=1, random_state=i) for i in range(12)]  # measures of other clips
+    null = [scoring.intruder(activity, found, labels, some, trials=50) for some in deaf]
+    assert np.mean(null, (0, 1)) == pytest.approx(0.2, abs=0.05)
     rare = np.zeros((CLIPS, 1))
     rare[:3] = 1
     assert scoring.intruder(rare, found[:1], labels, numbers).isna().all(axis=None)
@@ -171,7 +172,7 @@ def test_planted_features_are_taken_out_alone(planted, labels, train):
     cues = labels[list(CUES)]
     found = benchmark.perturbation(x, planted, cues, train, sizes=[1, 2])
     two = found[found["size"] == 2]
-    assert two["intended"].min() > 0.3 and two["unintended"].abs().max() < 0.1
+    assert two["intended"].min() > 0.3 and two["unintended"].abs().max() < 0.05
     assert two["tpp"].to_numpy() == pytest.approx((two["intended"] - two["unintended"]).to_numpy())
     others = benchmark.perturbation(x, mixed(planted), cues, train, sizes=[1])
     assert others["tpp"].mean() < two["tpp"].mean() / 2
@@ -188,7 +189,7 @@ def test_what_a_cue_went_along_with_is_removed(planted, labels, train):
     assert set(found["target"]) == {"tempo high", "register high"}
     assert (found["balanced"] - found["biased"]).min() > 0.05
     share = benchmark.removed_share(found)
-    assert share.value > 0.8 and share.low <= share.value <= share.high
+    assert share.value > 0.6 and share.low <= share.value <= share.high
     noise = codes.Code(np.random.default_rng(0).random((CLIPS, 6)), planted.directions[8:14])
     null = benchmark.removed_share(benchmark.removal(x, noise, cues, train, sizes=[2]))
     assert null.value == pytest.approx(0, abs=0.15)
@@ -244,7 +245,7 @@ def test_what_sounds_is_measured_where_it_sounds():
     assert found.shape == (50, 4) and np.isfinite(found).all()
     assert level[15:45].min() - level[2:10].max() > 15
     assert brightness[30:].min() > brightness[2:22].max() + 2
-    assert register[30:].min() > register[14:22].max() + 2
+    assert register[30:48].min() > register[14:22].max() + 2
     assert abs(int(onset.argmax()) - 12) <= 1 or abs(int(onset.argmax()) - 25) <= 1
     with pytest.raises(ValueError, match="frame_rate must be a divisor"):
         moments.measure(tone[None], rate, 27)
@@ -261,7 +262,7 @@ def two_models():
     """Activations of two models in bases of their own: 12 features of both, 4 of each alone."""
     rng = np.random.default_rng(5)
     n = SHARED + 2 * OWN
-    z = rng.exponential(size=(300, 32, n)) * (rng.random((300, 32, n)) < 0.12)
+    z = rng.exponential(size=(300, 32, n)) * (rng.random((300, 32, n)) < 0.08)
     directions = [rng.normal(size=(n, DIM)) for _ in range(2)]
     directions = [d / np.linalg.norm(d, axis=1, keepdims=True) for d in directions]
     directions[0][SHARED + OWN :] = 0
@@ -278,7 +279,7 @@ def two_models():
 def crosscoder(two_models):
     _, acts = two_models
     learned = [some[:200] for some in acts]
-    how = {"width": 24, "k": 2.5, "passes": 30, "batch_size": 256, "lr": 3e-3}
+    how = {"width": 32, "k": 1.6, "passes": 60, "batch_size": 256, "lr": 1e-2}
     return crosscoding.train(*learned, **how, progress=False)
 
 
@@ -287,48 +288,45 @@ def test_a_crosscoder_says_whose_a_feature_is(crosscoder, two_models):
     held_out = [some[200:] for some in acts]
     flat = z[200:].reshape(-1, z.shape[-1])
     found = crosscoder.codes(*held_out).reshape(len(flat), -1)
+    found = found + 1e-6 * np.random.default_rng(0).normal(size=found.shape)  # some are silent
     matrix = np.corrcoef(flat.T, found.T)[: z.shape[-1], z.shape[-1] :]
-    best = np.nan_to_num(matrix).argmax(1)
-    assert np.nanmax(matrix, 1).min() > 0.8
+    assert matrix.max(1).min() > 0.95
+    best = matrix.argmax(1)
     relative = crosscoder.relative[best]
-    assert relative[:SHARED] == pytest.approx(0.5, abs=0.15)
+    assert relative[:SHARED] == pytest.approx(0.5, abs=0.05)
     assert relative[SHARED : SHARED + OWN].max() < 0.1 and relative[SHARED + OWN :].min() > 0.9
     scaled = crosscoding.scaling(crosscoder, *held_out)
     assert (scaled["alone"].iloc[best[:SHARED]] == "").all()
     assert (scaled["alone"].iloc[best[SHARED : SHARED + OWN]] == "first").all()
     assert (scaled["alone"].iloc[best[SHARED + OWN :]] == "second").all()
-    assert scaled["error"].iloc[best[:SHARED]].min() > 0.6
+    assert scaled["error"].iloc[best[:SHARED]].min() > 0.9
     assert scaled["error"].iloc[best[SHARED:]].max() < 0.1
 
 
 def test_latent_scaling_sees_through_shrinkage(crosscoder, two_models):
     """Directions of shared features in the second model are set to nothing, as a penalty may do:
     by their norms they are the first model's alone, by its activations they are not."""
-    import copy
-
     _, acts = two_models
     held_out = [some[200:] for some in acts]
     before = crosscoding.scaling(crosscoder, *held_out)
-    both = before.index[(before["by_norm"] == "") & (before["error"] > 0.6)][:3].to_numpy()
+    both = before.index[(before["by_norm"] == "") & (before["error"] > 0.9)][:3].to_numpy()
     shrunk = copy.deepcopy(crosscoder.s)
     with torch.no_grad():
         shrunk.W_dec[both, DIM:] *= 0.01
     deceived = crosscoding.Crosscoder(shrunk, crosscoder.means, crosscoder.scales)
     found = crosscoding.scaling(deceived, *held_out).loc[both]
     assert (found["by_norm"] == "first").all() and (found["alone"] == "").all()
-    assert found["error"].min() > 0.5
+    assert found["error"].min() > 0.9
 
 
 def test_a_crosscoder_is_kept_and_refuses_what_is_none(crosscoder, two_models, monkeypatch):
-    from lib.methods.sae import batches
-
     _, acts = two_models
-    how = {"width": 24, "k": 2.5, "passes": 30, "batch_size": 256, "lr": 3e-3}
+    how = {"width": 32, "k": 1.6, "passes": 60, "batch_size": 256, "lr": 1e-2}
     with monkeypatch.context() as patch:
         patch.setattr(batches.Rows, "batches", lambda *_: pytest.fail("trained again"))
         again = crosscoding.train(*[some[:200] for some in acts], **how, progress=False)
     assert torch.equal(again.s.W_dec, crosscoder.s.W_dec)
-    with pytest.raises(ValueError, match="of two models. Got activations of 1"):
+    with pytest.raises(ValueError, match=r"of two models\. Got activations of 1"):
         crosscoding.train(acts[0])
     with pytest.raises(ValueError, match="same clips and frames"):
         crosscoding.train(acts[0], acts[1][:5])
@@ -348,13 +346,13 @@ def exported(organism, tmp_path_factory):
 
 
 def test_batches_have_the_published_schema(exported):
-    s, clips, acts, folder, files = exported
+    s, clips, acts, _, files = exported
     assert [file.name for file in files] == ["batch-0.json", "batch-1.json"]
-    batches_ = [json.loads(file.read_text()) for file in files]
-    for content in batches_:
+    contents = [json.loads(file.read_text()) for file in files]
+    for content in contents:
         jsonschema.validate(content, SCHEMA)
         assert content["model_id"] == "organism" and content["layer"] == 3
-    rows = [row for content in batches_ for row in content["features"]]
+    rows = [row for content in contents for row in content["features"]]
     assert [row["feature_index"] for row in rows] == list(range(32))
     every = codes.frames(s, acts)
     for row in rows:
@@ -379,7 +377,7 @@ def test_logits_are_those_of_the_heads(exported, organism):
     lm = organism.lm
     direction = s.W_dec[0].detach()
     normed = (direction - direction.mean()) * lm.out_norm.weight
-    value = float(lm.linears[codebook].weight[token] @ normed)
+    value = (lm.linears[codebook].weight[token] @ normed).item()
     assert row["pos_values"][0] == pytest.approx(value, abs=2e-3)
     assert row["pos_values"] == sorted(row["pos_values"], reverse=True)
     assert row["neg_values"] == sorted(row["neg_values"])

@@ -45,8 +45,8 @@ CAUTION = 0.1
 def excited(activity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """In which clips every feature is active, and in which it is silent.
 
-    A feature that is silent in many clips is active in all others, but at most in the third with the
-    most of it; a feature that is never silent counts as silent in the third with the least of it.
+    A feature that is silent in many clips is active in all others, or in the third with the most of
+    it (more where clips have equally much); a feature that is never silent counts as silent in the third with the least of it.
 
     Parameters
     ----------
@@ -63,7 +63,8 @@ def excited(activity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             "activity must not be negative: of a basis, take the code that sae.codes makes of it."
         )
     low, high = np.quantile(activity, THIRDS, axis=0)
-    return activity > np.maximum(high, 0), activity <= low
+    active = (activity > 0) & (activity >= high)
+    return active, (activity <= low) & ~active
 
 
 # ---------------------------------------------------------------------------------------- detection
