@@ -208,6 +208,25 @@ def test_each_source_is_given_its_own_feature():
     assert benchmark.correlation(np.ones((500, 1)), copies).tolist() == [0]
 
 
+def test_axes_of_a_subspace_are_those_that_are_used():
+    rng = np.random.default_rng(0)
+    turned = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    rows = rng.normal(size=(900, 6)) * [1.0, 3.0, 0.2, 9.0, 9.0, 9.0] @ turned
+    mixed_up = np.linalg.qr(rng.normal(size=(3, 3)))[0] @ turned[:3]
+    found = benchmark.principal_axes(rows, mixed_up, 2)
+    assert np.abs(found @ turned[[1, 0]].T) == pytest.approx(np.eye(2), abs=0.1)
+    with pytest.raises(ValueError, match="count must be an integer, from 1 to 3"):
+        benchmark.principal_axes(rows, mixed_up, 4)
+
+
+def test_averages_are_over_features_that_have_a_score():
+    scores, learned = [0.9, np.nan, 0.7, 0.1], [0.8, 0.99, 0.9, np.nan]
+    assert scoring.average(scores).n == 3
+    best = scoring.average(scores, learned, 3)
+    assert best.value == pytest.approx(0.8) and best.n == 2
+    assert np.isnan(scoring.average([0.5, np.nan]).value)
+
+
 # -------------------------------------------------------------------------------------------- codes
 @pytest.fixture(scope="module")
 def acts():
@@ -311,12 +330,32 @@ def test_latent_scaling_sees_through_shrinkage(crosscoder, two_models):
     before = crosscoding.scaling(crosscoder, *held_out)
     both = before.index[(before["by_norm"] == "") & (before["error"] > 0.9)][:3].to_numpy()
     shrunk = copy.deepcopy(crosscoder.s)
-    with torch.no_grad():
-        shrunk.W_dec[both, DIM:] *= 0.01
+    shrunk.W_dec.data = shrunk.W_dec.data.clone()
+    shrunk.W_dec.data[both, DIM:] *= 0.01
     deceived = crosscoding.Crosscoder(shrunk, crosscoder.means, crosscoder.scales)
     found = crosscoding.scaling(deceived, *held_out).loc[both]
     assert (found["by_norm"] == "first").all() and (found["alone"] == "").all()
     assert found["error"].min() > 0.9
+
+
+def test_what_one_model_alone_says_is_told_from_what_the_other_says(crosscoder, two_models):
+    """One shared feature is turned up in the first model, another in the second."""
+    z, acts = two_models
+    directions = [
+        np.linalg.lstsq(z.reshape(-1, 20), x.values.reshape(-1, DIM) - 3)[0] for x in acts
+    ]
+    low = [x[200:260] for x in acts]
+    high = [x + 4 * d[i] for x, d, i in zip(low, directions, (2, 5), strict=True)]
+    first, second = crosscoding.moved(crosscoder, low, high)
+    every = crosscoder.codes(*[x[200:] for x in acts]).reshape(-1, 32)
+    noise = 1e-6 * np.random.default_rng(0).normal(size=every.shape)
+    flat = z[200:].reshape(-1, 20)
+    best = np.corrcoef(flat.T, (every + noise).T)[:20, 20:].argmax(1)
+    assert first.mean(0).argmax() == best[2] and second.mean(0).argmax() == best[5]
+    same = crosscoding.alike(first, first)
+    assert same.value == pytest.approx(1) and crosscoding.alike(first, second).high < 0.3
+    with pytest.raises(ValueError, match="other must be an array"):
+        crosscoding.alike(first, second[:3])
 
 
 def test_a_crosscoder_is_kept_and_refuses_what_is_none(crosscoder, two_models, monkeypatch):

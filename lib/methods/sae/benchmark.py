@@ -332,8 +332,15 @@ def removed_share(found: pd.DataFrame) -> stats.Estimate:
     ----------
     found : pd.DataFrame
         Rows of :func:`removal` of one size.
+
+    Returns
+    -------
+    stats.Estimate
+        NaN if fewer than two pairs have a gap.
     """
     known = found.dropna(subset="scr")
+    if len(known) < 2:
+        return stats.Estimate(np.nan, np.nan, np.nan, len(known))
     units = np.stack(
         [known["removed"] - known["biased"], known["balanced"] - known["biased"]], 1
     ).astype(float)
@@ -346,6 +353,29 @@ def removed_share(found: pd.DataFrame) -> stats.Estimate:
 
 
 # ------------------------------------------------------------------------------------- known sources
+def principal_axes(rows: np.ndarray, basis: np.ndarray, count: int) -> np.ndarray:
+    """The directions of a subspace along which some vectors vary most.
+
+    A declared subspace has no axes of its own; what is written in it has.
+
+    Parameters
+    ----------
+    rows : np.ndarray [shape=(row, dim)]
+    basis : np.ndarray [shape=(size, dim)]
+        Orthonormal rows.
+    count : int
+
+    Returns
+    -------
+    np.ndarray [shape=(count, dim)]
+        Orthonormal, the one with the most variance first.
+    """
+    rows = check.array("rows", rows, ("row", basis.shape[1]))
+    count = check.count("count", count, 1, len(basis))
+    inside = rows @ basis.T
+    return np.linalg.eigh(np.cov(inside.T))[1].T[::-1][:count] @ basis
+
+
 def correlation(sources: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Correlation of every true source with its feature, one to one (Hungarian method).
 

@@ -14,8 +14,10 @@ feature's activation be multiplied to explain what the reconstruction leaves of 
 feature's own part put back), and what is reconstructed? The two models' ratio is near 0 only for a
 feature that the other model does not have.
 
-As the features of networks that were trained independently differ anyhow, two models that differ in
-one thing need a control: two that differ in their seed alone.
+A difference between models may also lie in shared features, which they use differently:
+:func:`moved` says how each model moves them, :func:`alike` how much two such changes agree. As
+networks that were trained independently differ anyhow, two models that differ in one thing need a
+control: two that differ in their seed alone.
 
 sae-lens has no crosscoder, but its BatchTopK SAE on activations side by side is one: a feature
 counts for sparsity by the length of both directions together.
@@ -32,7 +34,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ... import cache, check
+from ... import cache, check, stats
 from . import batches, keeping, training
 from .codes import frames
 
@@ -152,6 +154,42 @@ def _check_pair(acts):
 
 def _parts(joined, means):
     return np.split(joined, [len(means[0])], 1)
+
+
+# -------------------------------------------------------------------------------------- differences
+def moved(c: Crosscoder, low: list, high: list) -> list[np.ndarray]:
+    """How every feature's activity changes when one model alone reads something else.
+
+    The other model's part stays as it was, so what changes is what one model says of the features
+    that both share.
+
+    Parameters
+    ----------
+    c : Crosscoder
+    low, high : list of xr.DataArray [dims=(clip, frame, dim)]
+        Of both models, before and after: the same music under two prompts, say.
+
+    Returns
+    -------
+    list of np.ndarray [shape=(clip, feature)]
+        For the first model and for the second: mean over frames, after minus before.
+    """
+    before = c.codes(*low).mean(1)
+    changed = [(high[0], low[1]), (low[0], high[1])]
+    return [c.codes(*acts).mean(1) - before for acts in changed]
+
+
+def alike(one: np.ndarray, other: np.ndarray, n_resamples: int = 500) -> stats.Estimate:
+    """Cosine of two mean changes [clip, feature], with an interval over clips (the same of both)."""
+    check.array("other", other, np.shape(one))
+
+    def cosine(x, y):
+        x = x.mean(-2)
+        y = y.mean(-2)
+        lengths = np.linalg.norm(x, axis=-1) * np.linalg.norm(y, axis=-1)
+        return (x * y).sum(-1) / np.maximum(lengths, 1e-12)
+
+    return stats.bootstrap(cosine, one, other, n_resamples=n_resamples, paired=True, many=True)
 
 
 # ----------------------------------------------------------------------------------- latent scaling

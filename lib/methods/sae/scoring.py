@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from ... import check
+from ... import check, stats
 from .. import features
 
 #: Clips that must excite a feature, and clips in which it must be silent, for it to have a score.
@@ -65,6 +65,33 @@ def excited(activity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     low, high = np.quantile(activity, THIRDS, axis=0)
     active = (activity > 0) & (activity >= high)
     return active, (activity <= low) & ~active
+
+
+def average(scores, learned=None, count: int | None = None) -> stats.Estimate:
+    """Mean of a score over the features that have one, with an interval over features.
+
+    Parameters
+    ----------
+    scores : array_like [shape=(feature,)]
+        NaN where a feature has none.
+    learned : array_like [shape=(feature,)], optional
+        What the features with the most of are taken, so that the choice is not made on ``scores``.
+    count : int, optional
+        How many of these.
+
+    Returns
+    -------
+    stats.Estimate
+        NaN if fewer than two features have a score.
+    """
+    scores = np.asarray(scores, float)
+    if learned is not None:
+        order = np.argsort(-np.nan_to_num(np.asarray(learned, float), nan=-np.inf))
+        scores = scores[order[:count]]
+    known = scores[~np.isnan(scores)]
+    return (
+        stats.mean(known) if len(known) > 1 else stats.Estimate(np.nan, np.nan, np.nan, len(known))
+    )
 
 
 # ---------------------------------------------------------------------------------------- detection
