@@ -27,6 +27,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from scipy.optimize import linear_sum_assignment
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -34,7 +35,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ... import check, stats
 from .. import features
-from .codes import Code
+from .codes import Code, code, frames
 
 #: Sizes of k-sparse probes, and how many features are taken out.
 PROBED = (1, 2, 5)
@@ -374,6 +375,36 @@ def principal_axes(rows: np.ndarray, basis: np.ndarray, count: int) -> np.ndarra
     count = check.count("count", count, 1, len(basis))
     inside = rows @ basis.T
     return np.linalg.eigh(np.cov(inside.T))[1].T[::-1][:count] @ basis
+
+
+def sources(s, acts: xr.DataArray, basis: np.ndarray, count: int) -> dict[str, float]:
+    """How well features find what is written in a subspace.
+
+    Parameters
+    ----------
+    s : sae_lens.SAE or Basis
+    acts : xr.DataArray [dims=(clip, frame, dim)]
+        That it did not learn from.
+    basis : np.ndarray [shape=(size, dim)]
+        Orthonormal rows.
+    count : int
+        Its principal axes that are taken for the true sources.
+
+    Returns
+    -------
+    dict
+        mcc (mean of :func:`correlation` over frames) and cosine (mean cosine of each axis with the
+        direction of its feature, one to one, of either sign).
+    """
+    rows = np.asarray(acts, np.float32).reshape(-1, acts.shape[-1])
+    axes = principal_axes(rows, basis, count)
+    directions = code(s, acts[:1]).directions
+    codes = frames(s, acts).reshape(len(rows), -1)
+    matched = features.matched(axes, np.concatenate([directions, -directions]))
+    return {
+        "mcc": float(correlation(rows @ axes.T, codes).mean()),
+        "cosine": float(matched.mean()),
+    }
 
 
 def correlation(sources: np.ndarray, codes: np.ndarray) -> np.ndarray:
