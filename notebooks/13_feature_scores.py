@@ -153,6 +153,7 @@ def fuzzed(s):
     }
 
 
+# %%
 fuzzing = {name: fuzzed(s) for name, s in kinds.items()}
 show.estimates(
     {
@@ -181,6 +182,8 @@ intruders = {
     for name, c in code.items()
     for what, ear in (("own sound", measured), ("other clips", deaf))
 }
+
+# %%
 rows = [
     {
         "features": name,
@@ -246,6 +249,8 @@ taken = pd.concat(
 mended = {
     name: benchmark.removal(mean, c, cues, found.train) for name, c in code.items()
 }
+
+# %%
 rows = [
     {
         "features": name,
@@ -273,14 +278,13 @@ show.table(use, "Loss of accuracy beyond others' loss; share of the fault mended
 # %%
 def found_in(name, variable):
     """How well each kind of features finds the sources of a variable, and of no variable."""
-    singer = chapter.models(name, [])[name]
-    entry = planting.place(name, variable).entry
-    there = chapter.dictionary(singer, entry, seeds=1, **small)
-    held_out = there.acts[entry][there.cut :]
     own = planting.basis(name, variable)
     drawn = np.random.default_rng(seed).normal(size=own.shape[::-1])
     spaces = {"planted": own, "random": np.linalg.qr(drawn)[0].T}
-    return rows_of(there, held_out, spaces)
+    entry = planting.place(name, variable).entry
+    singer = chapter.models(name, [])[name]
+    there = chapter.dictionary(singer, entry, seeds=1, **small)
+    return rows_of(there, there.acts[entry][there.cut :], spaces)
 
 
 def rows_of(there, held_out, spaces):
@@ -293,6 +297,7 @@ def rows_of(there, held_out, spaces):
             yield {"features": kind, "subspace": space, **scores}
 
 
+# %%
 confirmed = []
 for name, singer in chapter.models(planted[0], planted[1:]).items():
     verified = localisation.verify(singer, n_verify, seed=seed)
@@ -353,7 +358,7 @@ def crosscoder(names):
     """The crosscoder of two models."""
     learned = [read[name][:learn] for name in names]
     label = "-".join(["cross", where, *names])
-    return crosscoding.train(*learned, seed=0, name=label, **shared)
+    return crosscoding.train(*learned, name=label, **shared)
 
 
 pairs = {"worlds differ": pair, "seeds differ": control}
@@ -362,6 +367,8 @@ scaled = {
     what: crosscoding.scaling(cross[what], *[read[name][learn:] for name in names])
     for what, names in pairs.items()
 }
+
+# %%
 rows = [
     {
         "pair": f"{' and '.join(pairs[what])} ({what})",
@@ -383,18 +390,17 @@ show.table(pd.DataFrame(rows), "Whose are the features?")
 
 
 # %%
+def stream(name, songs):
+    """A model's residual stream over some songs."""
+    return activations.capture(singers[name], songs, where, progress=False)[where]
+
+
 def streams(names, word):
-    """Both models' streams over the same music under the low and the high word."""
+    """Both models' streams over the same music, under the low word and the high one."""
     table = prompts.pairs(word, n, seed)
     songs = music[list(learn + np.arange(n) % (len(music) - learn))]
     ends = [songs.under(list(table[end])) for end in ("low", "high")]
-    return [
-        [
-            activations.capture(singers[s], end, where, progress=False)[where]
-            for s in names
-        ]
-        for end in ends
-    ]
+    return [[stream(name, end) for name in names] for end in ends]
 
 
 words = ("tempo", "energy", "mode")
@@ -481,6 +487,7 @@ truths = matched[matched["subspace"] == "planted"].set_index("features")["cosine
 cosines = truths.map(lambda e: e.value)
 
 
+# %%
 def against(values):
     """The SAE's number, and the best of the others with its name."""
     others = {name: value for name, value in dict(values).items() if name != "SAE"}

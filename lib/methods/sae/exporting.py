@@ -118,8 +118,8 @@ def export(
             }
             for i in chosen[start : start + batch]
         ]
-        content = {"model_id": m.name, "layer": layer, "sae_set": name, "features": rows}
-        text = json.dumps(content, allow_nan=False)
+        about = {"model_id": m.name, "layer": layer, "sae_set": name, "sae_id_suffix": None}
+        text = json.dumps({**about, "features": rows}, allow_nan=False)
         files.append(cache.write(folder / f"batch-{number}.json", text))
     return files
 
