@@ -28,6 +28,7 @@ Lindsey et al. 2024, Sparse crosscoders for cross-layer features and model diffi
 2025, Overcoming sparsity artifacts in crosscoders to interpret chat-tuning.
 """
 
+import importlib.metadata
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,11 +84,6 @@ class Crosscoder:
         return _parts(self.s.W_dec.detach().numpy(), self.means)
 
     @property
-    def readers(self) -> list[np.ndarray]:
-        """What each model's part of the encoder reads, [feature, dim] each, scaled."""
-        return _parts(self.s.W_enc.detach().numpy().T, self.means)
-
-    @property
     def relative(self) -> np.ndarray:
         """The second model's share of the lengths of both directions, [feature], 0 to 1."""
         first, second = (np.linalg.norm(d, axis=1) for d in self.directions)
@@ -133,11 +129,8 @@ def train(
     empty = Crosscoder(None, means, scales)
     how = {"width": width, "k": k, "passes": passes, "seed": seed, **recipe}
     rows = empty.joined(*acts)
-    what = {
-        "rows": rows.values,
-        "recipe": how,
-        "code": cache.code(batches, keeping, training, _check_pair),
-    }
+    code = [cache.code(batches, keeping, training), importlib.metadata.version("sae-lens")]
+    what = {"rows": rows.values, "recipe": how, "code": code}
     folder = keeping.FOLDER / f"{name}-{cache.digest(what)[:16]}"
     return Crosscoder(training.train(rows, folder=folder, progress=progress, **how), means, scales)
 
