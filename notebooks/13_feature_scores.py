@@ -316,8 +316,8 @@ matched = pd.DataFrame(
         {
             "features": kind,
             "subspace": space,
-            "MCC": stats.mean(some["mcc"]),
-            "cosine": stats.mean(some["cosine"]),
+            "MCC": scoring.average(some["mcc"]),
+            "cosine": scoring.average(some["cosine"]),
         }
         for (kind, space), some in by_kind
     ]
