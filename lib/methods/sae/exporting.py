@@ -100,6 +100,7 @@ def export(
         "n_tokens_in_prompt": codes.shape[1],
         "dataset": "",
         "decoder_weights_dist": [],
+        "vector": [],
     }
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
