@@ -169,7 +169,8 @@ show.table(sources, caption) if len(sources) else None
 # **Phase 1, features.** [Which features does the model use?](10_train_saes) trains sparse
 # autoencoders and checks them against the known causes. [What does each feature respond
 # to?](11_feature_explorer) lets you hear it. [Are features about one thing?](12_monosemanticity)
-# asks whether that thing is emotion: the word, the sound, or both.
+# asks whether that thing is emotion: the word, the sound, or both. [How good are they by the field's
+# own scores?](13_feature_scores) holds them against directions that nobody trained.
 #
 # **Phase 2, causes.** [Where does emotion enter?](20_patching) exchanges activations between a
 # happy and a sad run. [Is there a path?](21_tempo_energy_emotion) holds energy while tempo changes.

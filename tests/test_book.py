@@ -78,6 +78,18 @@ SMALL = {
         "null_subjects": 5,
         "beside": ["organism-shuffled"],
     },
+    "13_feature_scores": {
+        "recipe": RECIPE,
+        "heard": 40,
+        "strongest": 20,
+        "planted": ["organism-planted"],
+        "n_verify": 4,
+        "least": 0.0,
+        "small": {"clips": 40, "seconds": 2.0, "width": 64, "k": 12, "passes": 2},
+        "shared": {"width": 64, "k": 12, "passes": 2},
+        "shared_clips": 24,
+        "n": 6,
+    },
     "20_patching": {
         "n": 3,
         "seconds": 1.0,

@@ -563,7 +563,7 @@ def name(activity: np.ndarray, labels: pd.DataFrame, train: np.ndarray) -> pd.Da
     held_out = outside[rows, best]
     rises = learned >= 0.5
     risen = np.array(list(questions))
-    fallen = np.array([_opposite(question) for question in questions])
+    fallen = np.array([opposite(question) for question in questions])
     return pd.DataFrame(
         {
             "label": np.where(rises, risen[best], fallen[best]),
@@ -573,7 +573,7 @@ def name(activity: np.ndarray, labels: pd.DataFrame, train: np.ndarray) -> pd.Da
     )
 
 
-def _opposite(question):
+def opposite(question: str) -> str:
     """What a feature answers to that falls silent where the question is answered with yes."""
     if question.endswith(" high"):
         return question.removesuffix("high") + "low"

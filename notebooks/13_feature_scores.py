@@ -1,0 +1,508 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # How good are the features by the field's own scores?
+#
+# **Question.** The chapters before this one judge features by this book's measures. How do they fare by
+# those on which the field compares sparse autoencoders (SAEs)? And what are the scores worth, asked of
+# directions that nobody trained?
+#
+# **Method.** *Labels*, after Delphi (Paulo et al. 2024), but without a language model, as here the
+# answers are known. *Usefulness*, after SAEBench (Karvonen et al. 2025): probes of a few features, and
+# features taken out. *Truth*: in the planted organisms it is known which directions are written, and of
+# two models it is known in what their worlds differ. Every choice is made on clips that the SAE learned
+# from, and judged on others.
+#
+# **Hypothesis.** The SAE is ahead of neurons, principal components and a random basis in every score.
+# **Controls.** These three, kept as sparse as the SAE (the largest coordinates of each frame, of either
+# sign); labels and sounds of other clips; random subspaces; two models that differ in their seed alone.
+
+# %% tags=["parameters"]
+model = "organism"
+depth = 0.57  # where to look: 0 is the first block, 1 the last
+recipe = {}  # what differs from that of chapter 10's SAE (lib.book.chapter.Recipe)
+heard = 300  # held-out clips that are listened to
+strongest = 100  # features whose labels are best on the learning clips
+planted = ["organism-planted", "organism-planted-2"]
+n_verify = 16  # pairs of prompts to verify the planting by, and the least accuracy
+least = 0.9
+small = {"clips": 600, "seconds": 2.0, "width": 256, "k": 16, "passes": 12}
+axes_each = 3  # true sources: the axes of a planted subspace that are used most
+pair = ["organism", "organism-decoupled"]  # their worlds differ: tempo moves energy
+control = ["organism", "organism-2"]  # only their seeds differ
+shared = {"width": 512, "k": 30, "passes": 8}  # their crosscoder
+shared_clips = 480
+n = 48  # pairs of prompts a word
+seed = 1300
+
+# %%
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+
+from lib import (
+    activations,
+    cache,
+    harvest,
+    prompts,
+    results,
+    sae,
+    show,
+    stats,
+)
+from lib.book import chapter
+from lib.hearing import acoustics, moments
+from lib.methods import localisation
+from lib.organism import planting
+from lib.sae import benchmark, codes, crosscoding, scoring
+
+# %%
+m = chapter.models(model, [])[model]
+site = activations.at(m, depth)
+found = chapter.dictionary(m, site, **recipe)
+labels = found.labels
+acts = found.acts[site]
+
+# %%
+kinds = {"SAE": found.sae}
+for kind in ("neurons", "pca", "random"):
+    kinds[kind] = sae.Basis(found.learned, kind, found.recipe.k)
+code = {name: codes.code(s, acts) for name, s in kinds.items()}
+mean = acts.mean("frame").values.astype(np.float32)
+
+# %% [markdown]
+# ## Do labels say when a feature is active?
+#
+# **Detection.** A feature's label is the question about clips ("tempo high") that tells, on the learning
+# clips, those that excite it from those that leave it silent. Its score is the balanced accuracy on other
+# clips. With labels of other clips, 0.5 is what comes out.
+
+# %%
+told = {
+    name: scoring.detection(c.activity, labels, found.train)
+    for name, c in code.items()
+}
+wrong = labels.sample(frac=1, random_state=seed).reset_index(drop=True)
+astray = {
+    name: scoring.detection(c.activity, wrong, found.train)
+    for name, c in code.items()
+}
+
+
+# %%
+def averages(tables, column, what):
+    """The mean over all features, and over those with the best labels."""
+    rows = {
+        f"{name}: {what}, all": scoring.average(t[column]) for name, t in tables
+    }
+    for name, t in tables:
+        best = scoring.average(t[column], told[name]["learned"], strongest)
+        rows[f"{name}: {what}, best labels"] = best
+    return rows
+
+
+right = averages(told.items(), "held_out", "own clips")
+null = averages(astray.items(), "held_out", "other clips")
+show.estimates(
+    {**right, **{label: e for label, e in null.items() if label.startswith("SAE")}},
+    "Detection: does the label tell which clips excite the feature? (dotted: guessing)",
+    "balanced accuracy",
+    bar=0.5,
+)
+
+# %% [markdown]
+# **Fuzzing.** Within one clip no cue of the clip helps. What sounds in a frame (its level, onset,
+# brightness and lowest pitch, and those of the frame before, which is the last that the model has read)
+# must tell frames in which the feature is active from others of the same clip. Measure and sign are
+# chosen on half of the clips. Two controls: the sound of another clip, and the mere *position* of the
+# frame, as some features follow the time since the beginning.
+
+# %%
+some = np.arange(found.cut, len(acts))[:heard]
+audio = m.decode(found.clips.tokens[some])
+sound = moments.measure(audio, m.sample_rate, found.clips.frame_rate)
+sound = sound[:, : acts.shape[1]]
+before = np.concatenate([sound[:, :1], sound[:, :-1]], 1)
+heard_as = [
+    f"{name}, {when}" for when in ("before", "now") for name in moments.MEASURES
+]
+sound = np.concatenate([before, sound], 2)
+half = np.arange(len(some)) < len(some) // 2
+place = np.broadcast_to(np.arange(sound.shape[1])[:, None], (*sound.shape[:2], 1))
+
+
+# %%
+def fuzzed(s):
+    """Scores by the sound, by that of other clips, and by position."""
+    z = codes.frames(s, acts[some])
+    return {
+        "own sound": scoring.fuzzing(z, sound, heard_as, half),
+        "other clips": scoring.fuzzing(z, np.roll(sound, 1, 0), heard_as, half),
+        "position": scoring.fuzzing(z, place.astype(float), ["position"], half),
+    }
+
+
+# %%
+fuzzing = {name: fuzzed(s) for name, s in kinds.items()}
+show.estimates(
+    {
+        f"{name}: {what}": scoring.average(t["held_out"])
+        for name, tables in fuzzing.items()
+        for what, t in tables.items()
+    },
+    "Fuzzing: which frames of a clip excite the feature? (dotted: guessing)",
+    "AUROC within a clip",
+    bar=0.5,
+)
+
+# %% [markdown]
+# **Intruders.** Four clips that excite a feature, and one that does not. A judge who is told nothing, and
+# sees seven measures of the sound of each, looks for the odd one. A *hard* intruder has the same level of
+# the labelled cue, so what is found is heard beyond the label.
+
+# %%
+measured = acoustics.measure_all(audio, m.sample_rate)
+deaf = measured.sample(frac=1, random_state=seed).reset_index(drop=True)
+known = labels.iloc[some].reset_index(drop=True)
+intruders = {
+    (name, what): scoring.intruder(
+        c.activity[some], told[name], known, ear, seed=seed
+    )
+    for name, c in code.items()
+    for what, ear in (("own sound", measured), ("other clips", deaf))
+}
+
+# %%
+rows = [
+    {
+        "features": name,
+        "measures of": what,
+        **{
+            kind: scoring.average(t[kind], told[name]["learned"], strongest)
+            for kind in ("easy", "hard")
+        },
+    }
+    for (name, what), t in intruders.items()
+]
+show.table(pd.DataFrame(rows), "Intruders found, best labels (0.20 by guessing)")
+
+# %% [markdown]
+# ## Are a few features enough?
+#
+# **k-sparse probing** (Gurnee et al. 2023). For each question about a clip, the one, two or five features
+# that differ most are chosen on the learning clips, and a logistic regression of them is judged on the
+# others. The dotted line is the probe of all dimensions.
+
+# %%
+sparse = {name: c.activity for name, c in code.items()}
+probed = benchmark.k_sparse(sparse, mean, labels, found.train)
+dense = stats.mean([e.value for e in probed[probed["k"] == 1]["dense"]])
+accuracy = {
+    name: (
+        list(benchmark.PROBED),
+        [
+            stats.mean([e.value for e in some[name]])
+            for _, some in probed.groupby("k")
+        ],
+    )
+    for name in code
+}
+show.curves(
+    accuracy,
+    "Probes of k features, mean over questions (dotted: all dimensions)",
+    "k",
+    "balanced accuracy",
+    bar=dense.value,
+)
+
+# %%
+one = probed[probed["k"] == 1].drop(columns="k")
+show.table(one, "One feature a question, on unseen clips")
+
+# %% [markdown]
+# ## Can something be taken out, and nothing else?
+#
+# **Targeted perturbation** (TPP): features that belong to one question are taken out of every frame. How
+# much more does its probe lose than the others'? **Spurious correlation removal** (SCR): a probe learned
+# one cue from clips in which another always went along. What share of its fault is mended when the
+# features of the other are taken out?
+
+# %%
+cues = labels[list(harvest.CUES)]
+asked = {"cues": cues, "emotions": labels[["emotion"]]}
+taken = pd.concat(
+    benchmark.perturbation(mean, c, table, found.train).assign(features=name, of=of)
+    for name, c in code.items()
+    for of, table in asked.items()
+)
+mended = {
+    name: benchmark.removal(mean, c, cues, found.train) for name, c in code.items()
+}
+
+# %%
+rows = [
+    {
+        "features": name,
+        "taken out": size,
+        **{
+            f"TPP, {of}": stats.mean(part["tpp"]) for of, part in some.groupby("of")
+        },
+        "SCR": benchmark.removed_share(mended[name][mended[name]["size"] == size]),
+    }
+    for (name, size), some in taken.groupby(["features", "size"], sort=False)
+]
+use = pd.DataFrame(rows)
+show.table(use, "Loss of accuracy beyond others' loss; share of the fault mended")
+
+# %% [markdown]
+# ## Does a planted direction have a feature of its own?
+#
+# In the planted organisms it is known in which subspace of what a sublayer adds a variable is written.
+# Only places that interchange confirms are asked about (chapter *Can methods find the place?*). The axes
+# along which most is written there are the true sources. Each gets one feature, one to one. The
+# **mean correlation coefficient** (MCC) is the mean correlation of a source with its feature; beside it
+# stands the mean cosine of directions. Both are also taken of a random subspace, which nobody planted.
+
+
+# %%
+def found_in(name, variable):
+    """How well each kind of features finds the sources of a variable, and of no variable."""
+    own = planting.basis(name, variable)
+    drawn = np.random.default_rng(seed).normal(size=own.shape[::-1])
+    spaces = {"planted": own, "random": np.linalg.qr(drawn)[0].T}
+    entry = planting.place(name, variable).entry
+    singer = chapter.models(name, [])[name]
+    there = chapter.dictionary(singer, entry, seeds=1, **small)
+    return rows_of(there, there.acts[entry][there.cut :], spaces)
+
+
+def rows_of(there, held_out, spaces):
+    """One row for each kind of features and each subspace."""
+    for kind in kinds:
+        k = there.recipe.k
+        s = there.sae if kind == "SAE" else sae.Basis(there.learned, kind, k)
+        for space, basis in spaces.items():
+            scores = benchmark.sources(s, held_out, basis, axes_each)
+            yield {"features": kind, "subspace": space, **scores}
+
+
+# %%
+confirmed = []
+for name, singer in chapter.models(planted[0], planted[1:]).items():
+    verified = localisation.verify(singer, n_verify, seed=seed)
+    verified = verified[verified["what"].isin(localisation.PLANTED)]
+    right_by = (
+        verified["accuracy"].map(lambda e: e.value).groupby(verified["variable"])
+    )
+    confirmed += [(name, what) for what, e in right_by.min().items() if e >= least]
+truth = pd.DataFrame(row for place in confirmed for row in found_in(*place))
+print(", ".join(f"{what} of {name}" for name, what in confirmed))
+
+# %%
+by_kind = truth.groupby(["features", "subspace"], sort=False)
+matched = pd.DataFrame(
+    [
+        {
+            "features": kind,
+            "subspace": space,
+            "MCC": scoring.average(some["mcc"]),
+            "cosine": scoring.average(some["cosine"]),
+        }
+        for (kind, space), some in by_kind
+    ]
+)
+show.table(matched, "Sources and their features, over the confirmed variables")
+
+# %% [markdown]
+# ## What have two models in common?
+#
+# A **crosscoder** (Lindsey et al. 2024) is one dictionary for two models: each feature has one activation
+# and a direction in each. In the world of `organism` tempo raises energy, in that of `organism-decoupled`
+# it does not; all else is the same. `organism` and `organism-2` differ in nothing but their seed. Both
+# models of a pair read the same music, half of it from either world, under the same captions.
+#
+# A feature seems to be one model's alone if its direction in the other is short (a *relative norm* below
+# 0.1 or above 0.9). As this can be an artefact, *latent scaling* (Minder et al. 2025) asks how strongly
+# each model's activations have the feature: a ratio of 1 says that both have it alike.
+
+# %%
+singers = chapter.models(pair[0], [*pair[1:], *control])
+where = activations.at(singers[pair[0]], depth)
+each = shared_clips // 2
+parts = [harvest.clips(singers[name], each, seed)[0] for name in pair]
+mixed = np.arange(2 * each).reshape(2, each).T.ravel()  # one of each world in turn
+tokens = np.concatenate([part.tokens for part in parts])[mixed]
+captions = [*parts[0].prompts, *parts[1].prompts]
+captions = [captions[i] for i in mixed]
+music = singers[pair[0]].clips(tokens, captions, decode=False)
+learn = 2 * len(music) // 3
+read = {
+    name: harvest.acts(singer, music, where)[where]
+    for name, singer in singers.items()
+}
+
+
+# %%
+def crosscoder(names):
+    """The crosscoder of two models."""
+    learned = [read[name][:learn] for name in names]
+    label = "-".join(["cross", where, *names])
+    return crosscoding.train(*learned, name=label, **shared)
+
+
+pairs = {"worlds differ": pair, "seeds differ": control}
+cross = {what: crosscoder(names) for what, names in pairs.items()}
+scaled = {
+    what: crosscoding.scaling(cross[what], *[read[name][learn:] for name in names])
+    for what, names in pairs.items()
+}
+
+# %%
+rows = [
+    {
+        "pair": f"{' and '.join(pairs[what])} ({what})",
+        "features": len(t),
+        "alone, by norms": int((t["by_norm"] != "").sum()),
+        "alone, after scaling": int((t["alone"] != "").sum()),
+        "spread of relative norms": float(t["relative"].std()),
+        "ratio, error": scoring.average(t["error"]),
+        "ratio, reconstruction": scoring.average(t["reconstruction"]),
+    }
+    for what, t in scaled.items()
+]
+show.table(pd.DataFrame(rows), "Whose are the features?")
+
+# %% [markdown]
+# The difference need not be in a feature that one model lacks. Let one model alone read the other word of
+# a pair ("fast" for "slow") over the same music, and see which shared features move. In a world where
+# tempo raises energy, a word for tempo should move what a word for energy moves.
+
+
+# %%
+def stream(name, songs):
+    """A model's residual stream over some songs."""
+    return activations.capture(singers[name], songs, where, progress=False)[where]
+
+
+def streams(names, word):
+    """Both models' streams over the same music, under the low word and the high one."""
+    table = prompts.pairs(word, n, seed)
+    songs = music[list(learn + np.arange(n) % (len(music) - learn))]
+    ends = [songs.under(list(table[end])) for end in ("low", "high")]
+    return [[stream(name, end) for name in names] for end in ends]
+
+
+words = ("tempo", "energy", "mode")
+moves = {
+    (what, word): crosscoding.moved(cross[what], *streams(names, word))
+    for what, names in pairs.items()
+    for word in words
+}
+
+# %%
+within = {}
+for what, names in pairs.items():
+    for k, name in enumerate(names):
+        both = moves[what, "tempo"][k], moves[what, "energy"][k]
+        within[f"{name} ({what})"] = crosscoding.alike(*both)
+between = {
+    f"{word}, {what}": crosscoding.alike(*moves[what, word])
+    for word in words
+    for what in pairs
+}
+show.estimates(
+    {
+        **{f"{name}: tempo as energy": e for name, e in within.items()},
+        **{f"both models, {name}": e for name, e in between.items()},
+    },
+    "How alike are the moves of two words in a model, and of one word in two models?",
+    "cosine over shared features",
+    bar=0,
+)
+
+# %% [markdown]
+# ## For others
+#
+# The features whose labels are best, as [Neuronpedia](https://neuronpedia.org) reads them: one file a
+# batch, with their most active clips, histograms and the tokens whose logits they raise, beside the SAE
+# that SAELens reads. A text token is here a codec frame.
+
+# %%
+order = np.argsort(-told["SAE"]["learned"].fillna(0).to_numpy())[:strongest]
+folder = cache.ROOT / "neuronpedia" / f"{cache.digest(m.name, site, recipe)[:16]}"
+clips = found.clips[list(some)]
+files = sae.export(
+    found.sae, m, site, clips, acts[some], folder, "res-book", which=order
+)
+size = sum(file.stat().st_size for file in files) / 2**20
+print(f"{len(order)} features in {len(files)} files, {size:.1f} MiB")
+
+# %% [markdown]
+# ## What it means
+#
+# A score that a random basis reaches as well is a score of the site, not of the features. A label can be
+# right for a feature and say little of it: then hard intruders are found. Where probes of one or two
+# features come near to that of all dimensions, and taking features out hurts one question alone, the
+# dictionary has cut the site at its joints. Two networks may share all their features and still differ in
+# what moves them.
+#
+# **What would change our mind.** Scores that do not fall when labels, sounds or sources are another's; a
+# crosscoder that finds as much between two seeds as between two worlds.
+
+# %%
+question = "How well do labels tell which unseen clips excite a feature?"
+sizes = [
+    results.finding(question, f"{model}: {name}", "balanced accuracy", e)
+    for name, e in right.items()
+    if name.endswith("best labels")
+]
+question = "How well does one feature answer a question (k-sparse probe)?"
+sizes += [
+    results.finding(question, f"{model}: {name}", "balanced accuracy", values[0])
+    for name, (_, values) in accuracy.items()
+]
+question = "How alike are the moves of tempo's and energy's words (crosscoder)?"
+sizes += [
+    results.finding(question, name, "cosine", e) for name, e in within.items()
+]
+results.record("13_feature_scores", m, sizes)
+
+# %%
+labelled = {name: right[f"{name}: own clips, best labels"].value for name in code}
+first = {name: accuracy[name][1][0].value for name in code}
+five = use[use["taken out"] == benchmark.REMOVED[1]].set_index("features")
+tpp = five["TPP, cues"].map(lambda e: e.value)
+truths = matched[matched["subspace"] == "planted"].set_index("features")["cosine"]
+cosines = truths.map(lambda e: e.value)
+
+
+# %%
+def against(values):
+    """The SAE's number, and the best of the others with its name."""
+    others = {name: value for name, value in dict(values).items() if name != "SAE"}
+    best = max(others, key=others.get)
+    return f"{values['SAE']:.2f} ({best}: {others[best]:.2f})"
+
+
+apart = [between[f"tempo, {what}"].value for what in pairs]
+own = [f"{e.value:.2f} in {name.split(' ')[0]}" for name, e in within.items()]
+Markdown(
+    f"**Verdict.** In {model}, the SAE against the best of neurons, components and a "
+    f"random basis: detection of the best labels {against(labelled)}, one-feature "
+    f"probes {against(first)} (all dimensions {dense.value:.2f}), targeted perturbation "
+    f"by five features {against(tpp)}, cosine with planted sources {against(cosines)}. "
+    f"Words for tempo move shared features as words for energy do by {own[0]}, "
+    f"{own[1]} and {own[3]} (cosine); they move them alike in two worlds by "
+    f"{apart[0]:.2f}, in two seeds by {apart[1]:.2f}."
+)
