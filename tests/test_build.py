@@ -1,9 +1,11 @@
 """What a page makes of a notebook."""
 
+import re
+
 import jupytext
 import nbformat.v4 as v4
 
-from lib.book import build, execute, glossary
+from lib.book import build, citations, execute, glossary
 
 
 def notebook(*cells):
@@ -81,3 +83,35 @@ def test_a_notebook_links_each_term_once():
     page, used = build.linked(notebook(*cells), ["site", "probe", "lens"])
     assert used == ["site", "probe"]
     assert [c.source.count("{term}") for c in page.cells] == [0, 1, 1]
+
+
+# ---------------------------------------------------------------------------------------- citations
+#: Names and a year, as in a citation.
+CITED = re.compile(
+    r"((?:van der )?[A-Z][\w'-]+(?:(?:, [A-Z][\w'-]+)* and [A-Z][\w'-]+| et al\.)?),? \(?((?:19|20)\d\d)\b"
+)
+
+
+def test_citations_are_linked_in_every_form():
+    known = {"a2019": ["Hewitt and Liang"], "b2024": ["Bussmann et al."], "c1980": ["Russell"]}
+    text = "As (Hewitt and\nLiang 2019), Bussmann et al. (2024) and `Russell 1980`; Russell (1980)."
+    found = citations.linked(text, known)
+    assert found == ("As ({cite:t}`a2019`), {cite:t}`b2024` and `Russell 1980`; {cite:t}`c1980`.")
+
+
+def test_chapters_cite_what_is_among_the_references_and_nothing_else():
+    known = citations.sources()
+    used = set()
+    missing = set()
+    for name in execute.names():
+        for cell in jupytext.read(execute.NOTEBOOKS / f"{name}.py").cells:
+            if cell.cell_type == "markdown":
+                found = citations.linked(cell.source, known)
+                used |= set(re.findall(r"\{cite:t\}`(\w+)`", found))
+                missing |= {" ".join(some) for some in CITED.findall(" ".join(found.split()))}
+    assert missing <= NOT_CITED
+    assert used == set(known)
+
+
+#: What looks like a citation and is none.
+NOT_CITED = set()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 
-from . import execute, glossary
+from . import citations, execute, glossary
 
 BUILD = execute.ROOT / "_build"
 
@@ -79,18 +79,32 @@ def _write_pages(source, out):
     """Every notebook as a page, and the glossary with the pages that use its terms."""
     text = (execute.NOTEBOOKS / glossary.FILE).read_text(encoding="utf-8")
     terms = glossary.terms(text)
+    known = citations.sources()
     chapters = {term: {} for term in terms}
     for name in execute.names():
         notebook = nbformat.read(source / f"{name}.ipynb", nbformat.NO_CONVERT)
-        page, used = linked(page_of(notebook), terms)
+        page, used = linked(cited(page_of(notebook), known), terms)
         nbformat.write(page, out / f"{name}.ipynb")
         for term in used:
             chapters[term][name] = _title(notebook)
+    for file in (citations.FILE, "references.md"):
+        shutil.copy(execute.NOTEBOOKS / file, out)
     (out / glossary.FILE).write_text(glossary.with_chapters(text, chapters), encoding="utf-8")
 
 
 def _title(notebook):
     return notebook.cells[0].source.splitlines()[0].removeprefix("# ")
+
+
+def cited(notebook: nbformat.NotebookNode, known) -> nbformat.NotebookNode:
+    """A notebook whose citations are linked to the references (``citations.sources``)."""
+    cells = [
+        nbformat.from_dict({**cell, "source": citations.linked(cell.source, known)})
+        if cell.cell_type == "markdown"
+        else cell
+        for cell in notebook.cells
+    ]
+    return nbformat.from_dict({**notebook, "cells": cells})
 
 
 def linked(

@@ -64,6 +64,9 @@ PLAIN = 0.25
 #: How much the text's vectors count beside predictions: what changes where nothing may, and what does
 #: not change as the teacher's where it should.
 ASTRAY, LACKING = 3.0, 0.3
+#: How much it counts that heads change to which nothing of what changes belongs. Without it a trace of
+#: a word that others' heads still see is amplified until it does the work.
+SILENT = 3.0
 #: Interchanges count as shares of what their words change, or tempo, which changes most, would be
 #: all that is learned; of words that change less than so many nats a token, as of so many.
 NEAR = 0.05
@@ -567,7 +570,42 @@ class Lesson:
             "music": each[~self.changed].mean(),
             "interchange": (weights * each).sum() / weights.sum(),
             "text": self._text(base.values.float() - wanted.values.float()),
+            "silent": SILENT * self._silent(base, wanted),
         }
+
+    def _silent(self, base, wanted):
+        """How far the heads of what is not taken change from base to counterfactual, as a share of what
+        the teacher's heads change in all. Of captions with equally many words.
+        """
+        same = self._same()
+        rest = self._moved(self.network, base, wanted, same)
+        with torch.no_grad():
+            ends = [self._teachers_text(k) for k in (0, 2)]
+            whole = self._moved(self.teacher, *ends, same)
+        outside = {head: ~rows[same] for head, rows in self._heads().items()}
+        astray = sum((rest[head] * outside[head]).sum() for head in rest)
+        return astray / sum(each.sum() for each in whole.values()).clamp(min=1e-6)
+
+    def _moved(self, network, one, other, rows):
+        """Squared change of each head's output from one text to another: head -> [row]."""
+        ends = []
+        with training.fast_autocast(self.sequence.device.type):
+            for text in (one, other):
+                keep, kept = keeping(planting.heads())
+                text = text.rows(rows)
+                x = network.embed(self.inputs[rows], text)
+                network.run(x, text, keep, stop=network.number[f"cross.{planting.BLOCKS - 1}"] + 1)
+                ends.append(kept)
+        first, second = ends
+        return {
+            head: (first[head] - second[head]).float().square().mean(1).sum(1) for head in first
+        }
+
+    def _same(self):
+        """Which clips' base and counterfactual differ, and have equally many words."""
+        n = len(self.sequence)
+        lengths = self.mask.sum(1)
+        return (lengths[:n] == lengths[2 * n :]) & self.changed
 
     @property
     def inputs(self):
@@ -589,9 +627,7 @@ class Lesson:
         the teacher's inside. (Without the second, vectors were unlearned.) Of captions with equally
         many words.
         """
-        n = len(self.sequence)
-        lengths = self.mask.sum(1)
-        same = (lengths[:n] == lengths[2 * n :]) & self.changed
+        same = self._same()
         reading = self.structure.reading
         nothing = torch.zeros_like(reading[REST])
         allowed = torch.stack(
