@@ -16,16 +16,19 @@ The inverse Fourier transform at the end of the codec is written as products wit
 because runtimes in browsers know no complex numbers.
 """
 
+import importlib.metadata
 import io
 import math
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from . import forward, miniature
+from .. import cache
+from . import forward, hooks, miniature, products, run
 from .forward import Network, Text
 from .run import STREAMS, Visitors
 
@@ -35,6 +38,11 @@ MOST = 30_000_000
 OPSET = 18
 #: Names of the graphs.
 GRAPHS = ("text", "step", "codec")
+#: Where they are kept, below ``cache.ROOT``.
+FOLDER = "browser"
+#: What they are traced from and by.
+SOURCES = (forward, hooks, miniature, products, run)
+WRITERS = ("torch", "onnx", "onnxscript", "transformers")
 
 
 @dataclass(frozen=True)
@@ -181,6 +189,24 @@ def export(model) -> dict[str, bytes]:
             _Sound(_codec(model)), {"tokens": tokens}, ["sound"], {"tokens": {2: frame}}
         ),
     }
+
+
+def files(model) -> Path:
+    """The folder that holds a model's graphs, ``text.onnx`` and so on; written once and kept."""
+    check(model)
+    what = {
+        "model": model.identity(audio=True),
+        "seconds": model.max_seconds,
+        "code": cache.code(*SOURCES, Path(__file__)),
+        "versions": [importlib.metadata.version(name) for name in WRITERS],
+    }
+    folder = cache.place(FOLDER, what)
+    if not folder.exists():
+        graphs = export(model)
+        with cache.replace_folder(folder) as new:
+            for name, content in graphs.items():
+                (new / f"{name}.onnx").write_bytes(content)
+    return folder
 
 
 def _codec(model):
