@@ -110,9 +110,11 @@ class Alive:
     model : Model
         An organism (``browser.check``).
     axes : mapping
-        "valence" and "arousal" -> steering.Vector at one block of the residual stream: where the
-        song is read to be, -1 where prompts of one kind lie on average and +1 where those of the
-        other do, and where it may be steered to.
+        "valence" and "arousal" -> steering.Vector at one block of the residual stream, along which
+        songs are read: at -1 where those of one kind lie on average, at +1 those of the other.
+    pushes : mapping
+        Name -> steering.Vector along which a slider pushes, in the same units as elsewhere (mean
+        norms of the site).
     features : list of Feature
         Shown while it sings, and sliders to turn them up.
     places : mapping
@@ -134,12 +136,12 @@ class Alive:
         self,
         model: Model,
         axes: Mapping[str, steering.Vector],
+        pushes: Mapping[str, steering.Vector],
         features: Sequence[Feature] = (),
         places: Mapping[str, Sequence[float]] | None = None,
     ):
         browser.check(model)
         read = [_axis(model, name, vector) for name, vector in axes.items()]
-        norm = float(np.mean([_only(vector.norms) for vector in axes.values()]))
         shape = browser.shape(model)
         self.graphs = browser.files(model)
         self.data = {
@@ -149,7 +151,7 @@ class Alive:
             "words": words(model),
             "axes": read,
             "features": [asdict(feature) for feature in features],
-            "levers": _levers(axes, features, norm),
+            "levers": _levers(model, pushes, features),
             "places": dict(places or {}),
             "colors": COLORS,
             "most": MOST,
@@ -269,15 +271,23 @@ def _axis(model, name, vector):
     return {"name": name, "block": _block(site), **read}
 
 
-def _levers(axes, features, norm):
+def _levers(model, pushes, features):
     """What sliders add at strength 1: one mean norm of the site."""
     found = []
-    for name, vector in axes.items():
+    norms = {}
+    for name, vector in pushes.items():
+        steering.vectors.check_vector(model, vector)
         site = _site(vector)
+        norms[_block(site)] = vector.norms[site]
         push = vector.units[site] * vector.norms[site]
         found.append({"name": name, "block": _block(site), "push": push.tolist()})
     for feature in features:
-        push = np.multiply(feature.direction, norm)
+        if feature.block not in norms:
+            raise ValueError(
+                f"{feature.name} lies in block {feature.block}, where nothing else pushes: its "
+                f"strength would have no unit. Blocks with a direction: {sorted(norms)}."
+            )
+        push = np.multiply(feature.direction, norms[feature.block])
         found.append({"name": feature.name, "block": feature.block, "push": push.tolist()})
     return found
 
@@ -286,10 +296,6 @@ def _site(vector):
     if len(vector.units) != 1:
         raise ValueError(f"An axis lies at one site. Got {sorted(vector.units)}.")
     return next(iter(vector.units))
-
-
-def _only(values):
-    return next(iter(values.values()))
 
 
 def _block(site):
