@@ -77,6 +77,12 @@ SMALL = {
         "null_subjects": 5,
         "beside": ["organism-shuffled"],
     },
+    "13_play_the_organism": {
+        "recipe": RECIPE,
+        "n": 11,
+        "compared": 2,
+        "seconds": 1.0,
+    },
     "20_patching": {
         "n": 3,
         "seconds": 1.0,

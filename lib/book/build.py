@@ -8,8 +8,8 @@ import subprocess
 import sys
 import webbrowser
 from pathlib import Path
+from typing import ClassVar
 
-from ..pages import alive
 from . import execute
 
 BUILD = execute.ROOT / "_build"
@@ -59,6 +59,8 @@ def pages(source: Path = execute.NOTEBOOKS, out: Path = BUILD) -> Path:
     command = [tool, "build", str(book), "--path-output", str(out), "-W", "--keep-going", "-q"]
     if subprocess.run(command, cwd=out).returncode:
         raise RuntimeError("The book did not build without warnings: see the messages above.")
+    from ..pages import alive  # importing it takes seconds, which opening the book does not
+
     alive.copy(front(out).parent)
     return front(out).parent
 
@@ -116,7 +118,7 @@ def server(out: Path = BUILD, port: int = PORT) -> http.server.ThreadingHTTPServ
 class _Files(http.server.SimpleHTTPRequestHandler):
     """Files with the types that browsers ask for, whatever this machine calls them; no log."""
 
-    extensions_map = {
+    extensions_map: ClassVar = {
         **http.server.SimpleHTTPRequestHandler.extensions_map,
         ".js": "text/javascript",
         ".mjs": "text/javascript",

@@ -209,6 +209,66 @@ def files(model) -> Path:
     return folder
 
 
+def tokens(model, prompts, seconds: float, push=None, heads=None) -> np.ndarray:
+    """What a model's graphs sing, taking the likeliest token at every step: int64 [prompt, codebook,
+    frame].
+
+    The page does the same in JavaScript; here onnxruntime runs the graphs, one song after the other.
+
+    Parameters
+    ----------
+    model : Model
+    prompts : list of str
+    seconds : float
+    push : np.ndarray [shape=(block, row, width)], optional
+    heads : np.ndarray [shape=(2, block, head)], optional
+        As the graph takes them (:func:`export`).
+    """
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = 1  # steps are too small to share
+    folder = files(model)
+    read, step = (
+        onnxruntime.InferenceSession(str(folder / f"{name}.onnx"), settings)
+        for name in ("text", "step")
+    )
+    about = shape(model)
+    tokenizer = model.lm.condition_provider.conditioners["description"].t5_tokenizer
+    given = {
+        "push": np.zeros((about.blocks, len(STREAMS), about.width)) if push is None else push,
+        "heads": np.ones((2, about.blocks, about.heads)) if heads is None else heads,
+    }
+    given = {name: np.asarray(values, np.float32) for name, values in given.items()}
+    songs = []
+    for prompt in prompts:
+        ids = np.array([tokenizer(prompt)["input_ids"]], np.int32)
+        said = np.array([bool(prompt)], np.float32)
+        (text,) = read.run(None, {"ids": ids, "said": said})
+        song = _sung(step, about, {"text": text, **given}, model.frames(seconds), model.defaults)
+        songs.append(song)
+    return np.stack(songs)
+
+
+def _sung(step, about, given, frames, defaults):
+    """The likeliest tokens of one song, [codebook, frame]."""
+    size = about.width // about.heads
+    past = np.zeros((about.blocks, 2, len(STREAMS), about.heads, about.positions, size), np.float32)
+    song = np.zeros((about.codebooks, frames), np.int64)
+    books = np.arange(about.codebooks)
+    latest = np.full(about.codebooks, about.card, np.int32)
+    for position in range(frames + max(about.delays)):
+        now = {"tokens": latest[None, :, None], "position": np.array([position], np.int32)}
+        (cond, uncond), new, _ = step.run(None, {**now, "past": past, **given})
+        past[..., position, :] = new[..., 0, :]
+        likeliest = (uncond + (cond - uncond) * np.float32(defaults["cfg"])).argmax(-1)
+        frame = position - np.array(about.delays)
+        there = (frame >= 0) & (frame < frames)
+        latest = np.where(there, likeliest, about.card).astype(np.int32)
+        song[books[there], frame[there]] = likeliest[there]
+    return song
+
+
 def _codec(model):
     """The codec itself, where something is wrapped around it."""
     return getattr(model.codec, "model", model.codec)
@@ -341,9 +401,7 @@ class _Sound(nn.Module):
         hop = self.decoder.hop
         count = self.decoder.n_fft // hop
         parts = frames.unflatten(1, (count, hop)).unbind(1)
-        added = [
-            nn.functional.pad(part, (0, 0, k, count - 1 - k)) for k, part in enumerate(parts)
-        ]
+        added = [nn.functional.pad(part, (0, 0, k, count - 1 - k)) for k, part in enumerate(parts)]
         return sum(added).flatten()
 
 

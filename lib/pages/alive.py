@@ -141,7 +141,8 @@ class Alive:
         places: Mapping[str, Sequence[float]] | None = None,
     ):
         browser.check(model)
-        read = [_axis(model, name, vector) for name, vector in axes.items()]
+        for vector in (*axes.values(), *pushes.values()):
+            steering.vectors.check_vector(model, vector)
         shape = browser.shape(model)
         self.graphs = browser.files(model)
         self.data = {
@@ -149,9 +150,9 @@ class Alive:
             "shape": {_in_script(name): value for name, value in asdict(shape).items()},
             "tokenizer": vocabulary(model),
             "words": words(model),
-            "axes": read,
+            "axes": [{"name": name, **_axis(vector)} for name, vector in axes.items()],
             "features": [asdict(feature) for feature in features],
-            "levers": _levers(model, pushes, features),
+            "levers": _levers(pushes, features),
             "places": dict(places or {}),
             "colors": COLORS,
             "most": MOST,
@@ -175,6 +176,13 @@ class Alive:
 
     def _repr_html_(self):
         return self.html()
+
+
+def along(vector: steering.Vector, x) -> np.ndarray:
+    """Where vectors [..., dim] are read along an axis, [...]: -1 and +1 where songs of either kind
+    lie on average."""
+    axis = _axis(vector)
+    return (np.asarray(x) @ np.array(axis["unit"]) - axis["middle"]) / axis["half"]
 
 
 def size(graphs: Path) -> int:
@@ -260,23 +268,23 @@ def words(model: Model) -> dict[str, str]:
     return {word: said.get(word, "") for word in learned}
 
 
-def _axis(model, name, vector):
+def _axis(vector):
     """An axis as a page reads it."""
-    steering.vectors.check_vector(model, vector)
     site = _site(vector)
-    half = abs(vector.gaps[site]) * vector.norms[site] / 2
-    unit = vector.units[site] * np.sign(vector.gaps[site])
-    middle = vector.middles[site] * np.sign(vector.gaps[site])
-    read = {"unit": unit.tolist(), "middle": float(middle), "half": float(half)}
-    return {"name": name, "block": _block(site), **read}
+    sign = np.sign(vector.gaps[site])
+    return {
+        "block": _block(site),
+        "unit": (vector.units[site] * sign).tolist(),
+        "middle": float(vector.middles[site] * sign),
+        "half": float(abs(vector.gaps[site]) * vector.norms[site] / 2),
+    }
 
 
-def _levers(model, pushes, features):
+def _levers(pushes, features):
     """What sliders add at strength 1: one mean norm of the site."""
     found = []
     norms = {}
     for name, vector in pushes.items():
-        steering.vectors.check_vector(model, vector)
         site = _site(vector)
         norms[_block(site)] = vector.norms[site]
         push = vector.units[site] * vector.norms[site]
