@@ -110,9 +110,17 @@ def server(out: Path = BUILD, port: int = PORT) -> http.server.ThreadingHTTPServ
     """A server of the built book's files, on the loopback address: nobody else reaches it."""
     handler = functools.partial(_Files, directory=str(front(out).parent))
     try:
-        return http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+        return _Server(("127.0.0.1", port), handler)
     except OSError:
-        return http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        return _Server(("127.0.0.1", 0), handler)
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    """One that says nothing of a browser which has gone before it was answered."""
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Files(http.server.SimpleHTTPRequestHandler):

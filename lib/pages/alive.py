@@ -85,7 +85,7 @@ def features(s, site: str, named: Mapping[int, str], peaks: Sequence[float]) -> 
     if s.cfg.apply_b_dec_to_input:
         bias = bias - s.b_dec.detach().cpu().double().numpy() @ encoder
     decoder = s.W_dec.detach().cpu().double().numpy()
-    thresholds = getattr(s, "threshold", None)
+    cuts = s.threshold.detach().cpu().tolist() if hasattr(s, "threshold") else [0.0] * len(decoder)
     found = []
     for number, name in named.items():
         found.append(
@@ -94,7 +94,7 @@ def features(s, site: str, named: Mapping[int, str], peaks: Sequence[float]) -> 
                 block=_block(site),
                 weight=encoder[:, number].tolist(),
                 bias=float(bias[number]),
-                threshold=0.0 if thresholds is None else float(thresholds[number]),
+                threshold=cuts[number],
                 direction=(decoder[number] / np.linalg.norm(decoder[number])).tolist(),
                 peak=float(peaks[number]),
             )
@@ -205,10 +205,17 @@ def copy(pages: Path) -> None:
         A page was executed where its graphs are no longer kept.
     """
     texts = [file.read_text(encoding="utf-8") for file in sorted(pages.rglob("*.html"))]
-    wanted = {name for text in texts for name in NAMED.findall(text)}
+    wanted = sorted({name for text in texts for name in NAMED.findall(text)})
+    graphs = [cache.ROOT / browser.FOLDER / name for name in wanted]
+    for folder in graphs:
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"A page sings with {folder}, which is not there: delete the executed copy of its "
+                "notebook and run 'make notebooks' again."
+            )
     target = pages / FOLDER
     shutil.rmtree(target, ignore_errors=True)
-    if not wanted:
+    if not graphs:
         return
     shutil.copytree(SCRIPTS, target)
     shared = embed.script("elements", "vector", "exported")
@@ -216,14 +223,8 @@ def copy(pages: Path) -> None:
     (target / "runtime").mkdir()
     for file in runtime.files():
         shutil.copy(file, target / "runtime")
-    for name in sorted(wanted):
-        graphs = cache.ROOT / browser.FOLDER / name
-        if not graphs.is_dir():
-            raise FileNotFoundError(
-                f"A page sings with {graphs}, which is not there: delete the executed copy of its "
-                "notebook and run 'make notebooks' again."
-            )
-        shutil.copytree(graphs, target / name)
+    for folder in graphs:
+        shutil.copytree(folder, target / folder.name)
 
 
 # ---------------------------------------------------------------------------------- what a page holds

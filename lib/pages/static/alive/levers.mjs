@@ -11,7 +11,7 @@ export function levers(data, onchange) {
       value: 0, id: `lever-${k}-${name.replace(/\W+/g, '-')}`, oninput: () => { show(); onchange(); } });
     return input;
   });
-  const outputs = inputs.map((input) => make('output', { for: input.id }, '0'));
+  const outputs = inputs.map(() => make('span', { class: 'told', 'aria-hidden': 'true' }, '0'));
   const show = () => inputs.forEach((input, k) => {
     const value = Number(input.value);
     outputs[k].textContent = Math.abs(value) < 1e-9 ? '0' : signed(value * 100).replace(/\.0$/, '') + ' %';

@@ -52,7 +52,8 @@ function open(root) {
       if (song !== making?.song) return;
       const { take } = making;
       take.sound.set(sound, first * shape.sampleRate / shape.frameRate);
-      for (const { place, active } of readings) {
+      for (const { place, active, steered } of readings) {
+        take.steered ||= steered;
         const before = take.places.at(-1) ?? place;
         take.places.push(place.map((value, k) => before[k] + SMOOTH * (value - before[k])));
         take.active.push(active);
@@ -83,7 +84,7 @@ function open(root) {
 
   // Ask for a take; it is heard while it is made if there is a stream.
   const ask = (prompt, how, changes, stream, then) => {
-    const take = { prompt, how, places: [], active: [],
+    const take = { prompt, how, steered: false, places: [], active: [],
       sound: new Float32Array(how.frames * shape.sampleRate / shape.frameRate) };
     count += 1;
     making = { song: count, take, stream, then };
@@ -102,7 +103,6 @@ function open(root) {
       topK: settings.topK };
     const stream = player.stream(frames / shape.frameRate);
     takes = [ask(field.text, how, asked(), stream)];
-    takes[0].steered = isSteered();
     heard = 0;
     say(`Singing “${field.text || 'nothing in particular'}” …`);
     enable();
@@ -145,7 +145,6 @@ function open(root) {
 
   const onchange = () => {
     if (making?.stream) {
-      making.take.steered ||= isSteered();
       worker.postMessage({ ask: 'change', changes: asked() });
     }
     enable();
@@ -235,7 +234,7 @@ function open(root) {
   const gates = heads(shape, onchange);
   const guide = make('input', { type: 'range', id: `${id}-guidance`, min: 1, max: 6, step: 0.5,
     value: settings.guidance, oninput: () => { told.textContent = guide.value; onchange(); } });
-  const told = make('output', { for: guide.id }, `${settings.guidance}`);
+  const told = make('span', { class: 'told', 'aria-hidden': 'true' }, `${settings.guidance}`);
   const seed = make('input', { type: 'number', id: `${id}-seed`, min: 0, max: 999999, step: 1, value: 1 });
   const how = make('fieldset', {}, make('legend', {}, 'How it sings'),
     make('div', { class: 'lever' }, make('label', { for: guide.id }, 'guidance by the words'), guide, told),

@@ -19,9 +19,9 @@ export function changed({ strengths, gates, guidance }, { levers, shape }) {
   return { push, gates: Float32Array.from(gates), guidance };
 }
 
-// Where the stream lies on each axis, and how active each feature is: of the row that reads the prompt,
-// and without what is added at this very step, so that a slider does not read itself.
-export function readings(streams, { push }, { axes, features, shape }) {
+// Where the stream lies on each axis, how active each feature is, and whether anything was changed at this
+// step: of the row that reads the prompt, and without what is added at this very step, so that a slider does not read itself.
+export function readings(streams, { push, gates }, { axes, features, shape }) {
   const held = (block) => {
     const from = block * 2 * shape.width;
     return Array.from({ length: shape.width }, (_, i) => streams[from + i] - push[from + i]);
@@ -29,6 +29,7 @@ export function readings(streams, { push }, { axes, features, shape }) {
   const blocks = new Map([...axes, ...features].map(({ block }) => [block, null]));
   for (const block of blocks.keys()) blocks.set(block, held(block));
   return {
+    steered: push.some(Boolean) || gates.includes(0),
     place: axes.map(({ block, unit, middle, half }) => (dot(unit, blocks.get(block)) - middle) / half),
     active: features.map(({ block, weight, bias, threshold }) => {
       const before = dot(weight, blocks.get(block)) + bias;
