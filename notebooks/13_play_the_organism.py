@@ -50,6 +50,7 @@ from lib.musicgen import browser
 from lib.pages import alive
 
 
+# %%
 def singer(name):
     """The model, or the first organism in its place where a page cannot hold it."""
     try:
@@ -81,6 +82,7 @@ is_learned = table["family"].isin(learned_words)
 learn, test = table[is_learned], table[~is_learned]
 
 
+# %%
 def axis(singer, ends, method):
     """A direction between the words of both ends, from words to learn from."""
     both = [list(learn["prompt"][learn["emotion"].isin(end)]) for end in ends]
@@ -185,7 +187,8 @@ for label, estimate in trust.items():
     name, of = label.split(": ")
     answer = stats.side(estimate, 0.5)
     findings.append(results.finding(question.format(of), name, answer, estimate))
-results.record("13_play_the_organism", model, findings)
+if not why:
+    results.record("13_play_the_organism", m, findings)
 
 # %%
 right = [of for of in AXES if trust[f"{m.name}: {of}"].low > 0.5]
