@@ -4,6 +4,7 @@ import threading
 from urllib.request import urlopen
 
 import numpy as np
+import psutil
 import pytest
 import sae_lens
 import torch
@@ -19,6 +20,8 @@ SITE = "resid.3"
 ODD = ["", "Ein trauriges Lied, bitte!", "sad,sad ,  VERY\tsad", "über-fast", "x" * 101 + " song"]
 SONGS = 20
 SECONDS = 2.0
+#: Milliseconds that a loaded machine may take for what takes an idle one a second.
+PATIENCE = 120_000
 
 # What a page does, without the page: one worker, and songs as they come.
 SING = """async ([songs, data]) => {
@@ -116,6 +119,7 @@ def page(request, browser, site):
         viewport={"width": width, "height": height}, reduced_motion=motion(width)
     )
     page = context.new_page()
+    page.set_default_timeout(PATIENCE)
     page.wrong, page.loaded = [], []
     page.on("console", lambda m: page.wrong.append(m.text) if m.type != "log" else None)
     page.on("pageerror", lambda e: page.wrong.append(str(e)))
@@ -126,6 +130,14 @@ def page(request, browser, site):
     outside = [url for url in page.loaded if not url.startswith((site, "data:", "blob:"))]
     context.close()
     assert page.wrong == [] and outside == []
+
+
+def busy():
+    """Seconds that the browser's processes have computed so far: what a song takes on an idle machine,
+    however loaded this one is."""
+    every = psutil.Process().children(recursive=True)
+    times = [process.cpu_times() for process in every if "chrom" in process.name()]
+    return sum(time.user + time.system for time in times)
 
 
 def motion(width):
@@ -288,32 +300,35 @@ def test_a_reader_plays_it(page, panel):
     assert page.locator(".alive .note").inner_text() == ""
     page.get_by_role("button", name="Load the organism").press("Enter")
     sing = page.get_by_role("button", name="Sing", exact=False).first
-    sing.wait_for(state="visible", timeout=30_000)
+    sing.wait_for(state="visible", timeout=PATIENCE)
     assert int(page.locator(".alive").get_attribute("data-bytes")) < 45e6
     loaded = {url.rsplit("/", 1)[-1] for url in page.loaded if "/alive/" in url}
     assert {"text.onnx", "step.onnx", "codec.onnx"} <= loaded
     page.get_by_role("slider", name="valence").press("End")
+    before = busy()
     sing.press("Enter")
     state = "document.querySelector('.alive').alive"
-    page.wait_for_function(f"{state}.level > 0.001", timeout=20_000)
+    page.wait_for_function(f"{state}.level > 0.001", timeout=PATIENCE)
     page.get_by_role("slider", name="arousal").press("Home")
     page.locator(".alive summary").press("Enter")
     page.get_by_role("button", name="self-attention, block 1, head 2").press("Enter")
-    page.wait_for_function(f"{state}.takes[0].seconds", timeout=20_000)
-    assert page.evaluate(f"{state}.takes[0].seconds") < within
+    page.wait_for_function(f"{state}.takes[0].seconds", timeout=PATIENCE)
+    assert 0.1 < busy() - before < within
     assert page.locator(".alive .dot").get_attribute("visibility") == "visible"
     told = page.get_by_role("status")
     page.wait_for_function(
-        "document.querySelector('.alive .said').textContent.startsWith('Sung')", timeout=20_000
+        "document.querySelector('.alive .said').textContent.startsWith('Sung')", timeout=PATIENCE
     )
     assert "valence" in told.inner_text()
     page.get_by_role("button", name="Again, unsteered").press("Enter")
-    page.wait_for_function(f"{state}.takes.length === 2 && {state}.position > 0.3", timeout=20_000)
+    page.wait_for_function(
+        f"{state}.takes.length === 2 && {state}.position > 0.3", timeout=PATIENCE
+    )
     before = page.evaluate(f"[{state}.heard, {state}.position]")
     page.get_by_role("button", name="as sung").press("Enter")
     page.wait_for_timeout(200)
     after = page.evaluate(f"[{state}.heard, {state}.position]")
-    assert (before[0], after[0]) == (1, 0) and 0 < after[1] - before[1] < 2
+    assert (before[0], after[0]) == (1, 0) and before[1] != after[1] > 0
     first, second = page.evaluate(f"{state}.takes.map(({{ tokens }}) => tokens)")
     assert not np.array_equal(first, second)
     page.get_by_role("button", name="Stop").press("Enter")

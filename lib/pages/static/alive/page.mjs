@@ -157,9 +157,11 @@ function open(root) {
   };
 
   // ---------------------------------------------------------------------------------------- watching
-  let shown = 0;
+  let shown = -1; // frame
+  let moment = 0; // when it was shown
   let request = 0;
   const watch = () => {
+    shown = -1;
     cancelAnimationFrame(request);
     request = requestAnimationFrame(look);
   };
@@ -167,19 +169,24 @@ function open(root) {
     const { playing } = player;
     if (!playing) return;
     const frame = Math.floor(playing.position * shape.frameRate);
-    if (making?.stream === playing) {
-      const settled = playing.start === null ? Infinity : frame + shape.context + LEAD;
-      worker.postMessage({ ask: 'ahead', frame: settled });
-    }
-    if (!still || now - shown > EVERY) {
-      shown = now;
+    const waits = still && now - moment < EVERY;
+    if (frame !== shown && !waits) {
+      shown = frame;
+      moment = now;
       show(frame);
+      if (making?.stream === playing) goOn(playing, frame);
     }
     if (playing.over) {
       finish();
       return;
     }
-    watch();
+    request = requestAnimationFrame(look);
+  };
+
+  // It sings no further ahead than it must, so that a slider is soon heard.
+  const goOn = (playing, frame) => {
+    if (playing.start === null) return;
+    worker.postMessage({ ask: 'ahead', frame: frame + shape.context + LEAD });
   };
 
   const show = (frame) => {
