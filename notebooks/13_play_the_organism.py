@@ -38,7 +38,7 @@ seconds = 4.0
 beside = ["organism-shuffled"]
 seed = 1300
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
@@ -50,7 +50,7 @@ from lib.musicgen import browser
 from lib.pages import alive
 
 
-# %%
+# %% tags=["hide-input"]
 def singer(name):
     """The model, or the first organism in its place where a page cannot hold it."""
     try:
@@ -70,7 +70,7 @@ Markdown(why)
 # Songs are sung for words that imply an emotion ("gloomy", "thrilling") and never for its name. Half
 # of each emotion's words make the axes; songs for the other half say whether these can be trusted.
 
-# %%
+# %% tags=["hide-input"]
 AXES = {
     "valence": (("happy", "calm"), ("tense", "sad")),
     "arousal": (("happy", "tense"), ("calm", "sad")),
@@ -82,7 +82,7 @@ is_learned = table["family"].isin(learned_words)
 learn, test = table[is_learned], table[~is_learned]
 
 
-# %%
+# %% tags=["hide-input"]
 def axis(singer, ends, method):
     """A direction between the words of both ends, from words to learn from."""
     both = [list(learn["prompt"][learn["emotion"].isin(end)]) for end in ends]
@@ -96,7 +96,7 @@ def axes(singer, method):
     return {name: axis(singer, ends, method) for name, ends in AXES.items()}
 
 
-# %%
+# %% tags=["hide-input"]
 read = {name: axes(singer, "songs") for name, singer in singers.items()}
 pushes = axes(m, "diffmeans")
 site = activations.at(m, depth)
@@ -119,7 +119,7 @@ marks = marks.groupby(test["emotion"].to_numpy()).mean()
 # Features come from the sparse autoencoder of [chapter 10](10_train_saes): those whose labels hold
 # best on clips that had no part in choosing them, one for each label.
 
-# %%
+# %% tags=["hide-input"]
 dictionary = chapter.dictionary(m, site, **recipe)
 activity, statistics = sae.activity(dictionary.sae, dictionary.acts[site])
 named = features.name(activity, dictionary.labels, dictionary.train)

@@ -89,7 +89,7 @@ def autoencoder(organism):
 
 @pytest.fixture(scope="module")
 def panel(organism, axes, autoencoder):
-    some = alive.features(autoencoder, SITE, {2: "fast", 5: "sad"}, np.full(8, 40.0))
+    some = alive.features(autoencoder, SITE, {2: "tempo high", 5: "sad"}, np.full(8, 40.0))
     return alive.Alive(organism, axes, axes, some, {"sad": [-1.0, -0.8], "happy": [0.9, 0.4]})
 
 
@@ -346,6 +346,11 @@ def test_the_book_is_served_to_this_machine_alone(site):
         with urlopen(f"{site}/alive/{file}") as answer:
             assert answer.headers["Content-Type"] == kind
     assert site.startswith("http://127.0.0.1:")
+
+
+def test_features_are_called_as_one_says_it(panel):
+    names = [feature["name"] for feature in panel.data["features"]]
+    assert names == ["fast (feature 2)", "sad (feature 5)"]
 
 
 def test_a_page_from_disk_says_how_to_serve_it(panel):

@@ -23,7 +23,7 @@ import numpy as np
 from .. import cache, check
 from ..methods import steering
 from ..musicgen import Model, browser
-from ..organism import captions
+from ..organism import captions, world
 from . import embed, runtime
 from .colors import COLORS
 
@@ -76,7 +76,7 @@ def features(s, site: str, named: Mapping[int, str], peaks: Sequence[float]) -> 
     site : str
         ``resid.i``.
     named : mapping
-        Number of a feature -> its label.
+        Number of a feature -> its label, as ``features.name`` gives it ("tempo high").
     peaks : sequence of float
         The largest activation of each feature [feature] (``sae.activity``).
     """
@@ -90,7 +90,7 @@ def features(s, site: str, named: Mapping[int, str], peaks: Sequence[float]) -> 
     for number, name in named.items():
         found.append(
             Feature(
-                name=f"{name} (feature {number})",
+                name=f"{in_words(name)} (feature {number})",
                 block=_block(site),
                 weight=encoder[:, number].tolist(),
                 bias=float(bias[number]),
@@ -100,6 +100,14 @@ def features(s, site: str, named: Mapping[int, str], peaks: Sequence[float]) -> 
             )
         )
     return found
+
+
+def in_words(label: str) -> str:
+    """A label as one says it: "fast" for "tempo high"; any other as it is."""
+    cue, _, end = label.rpartition(" ")
+    if cue in world.CUES and end in ("low", "high"):
+        return getattr(world.CUES[cue], end)
+    return label
 
 
 class Alive:
