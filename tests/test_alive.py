@@ -1,6 +1,8 @@
 """The organism in the page: its graphs are the network, its scripts the library, and it sings."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.request import urlopen
 
 import numpy as np
@@ -23,34 +25,8 @@ SECONDS = 2.0
 #: Milliseconds that a loaded machine may take for what takes an idle one a second.
 PATIENCE = 120_000
 
-# What a page does, without the page: one worker, and songs as they come.
-SING = """async ([songs, data]) => {
-  const at = new URL('/alive/', location).href;
-  const worker = new Worker(`${at}worker.mjs`, { type: 'module' });
-  const until = (wanted, each = () => {}) => new Promise((resolve, reject) => {
-    worker.onmessage = ({ data: said }) => {
-      each(said);
-      if (said.say === wanted) resolve(said);
-      if (said.say === 'failed') reject(new Error(said.error));
-    };
-  });
-  worker.postMessage({ ask: 'open', data, at });
-  await until('ready');
-  const found = [];
-  for (const [song, { prompt, how, changes }] of songs.entries()) {
-    const sound = [];
-    const places = [];
-    worker.postMessage({ ask: 'sing', song, prompt, how, changes });
-    const { tokens, seconds } = await until('over', (said) => {
-      if (said.say !== 'part') return;
-      sound.push(...said.sound);
-      places.push(...said.readings.map(({ place }) => place));
-    });
-    found.push({ tokens, seconds, sound, places });
-  }
-  worker.terminate();
-  return found;
-}"""
+#: What a page does, without the page.
+SING = (Path(__file__).parent / "sing.js").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -346,6 +322,29 @@ def test_the_book_is_served_to_this_machine_alone(site):
         with urlopen(f"{site}/alive/{file}") as answer:
             assert answer.headers["Content-Type"] == kind
     assert site.startswith("http://127.0.0.1:")
+
+
+def test_opening_the_book_serves_it(tmp_path, monkeypatch, capsys):
+    opened = []
+
+    def serve(server):
+        fetched = ThreadPoolExecutor(1).submit(lambda: urlopen(opened[0]).read())
+        server.handle_request()
+        opened.append(fetched.result())
+        raise KeyboardInterrupt
+
+    build.front(tmp_path).parent.mkdir(parents=True)
+    build.front(tmp_path).write_text("the book")
+    monkeypatch.setattr(build.webbrowser, "open", opened.append)
+    monkeypatch.setattr(build._Server, "serve_forever", serve)
+    monkeypatch.setenv("CI", "1")
+    build.show(tmp_path)
+    assert opened == []
+    monkeypatch.delenv("CI")
+    build.show(tmp_path)
+    address, answer = opened
+    assert answer == b"the book" and address.startswith("http://127.0.0.1:")
+    assert address in capsys.readouterr().out
 
 
 def test_features_are_called_as_one_says_it(panel):

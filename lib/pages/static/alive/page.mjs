@@ -30,6 +30,7 @@ function open(root) {
     loadButton.disabled = true;
     bar.hidden = false;
     say('Loading the organism …');
+    worker?.terminate(); // one that failed
     worker = new Worker(new URL('worker.mjs', at), { type: 'module' });
     worker.addEventListener('message', (event) => SAID[event.data.say](event.data));
     worker.addEventListener('error', () => SAID.failed({ error: 'its script could not be started' }));
