@@ -13,7 +13,7 @@ import torch
 
 from lib import activations, sae, steering
 from lib.book import build
-from lib.musicgen import browser, noise
+from lib.musicgen import browser, load, noise
 from lib.organism import corpus
 from lib.pages import alive
 
@@ -180,6 +180,8 @@ def test_part_of_a_song_sounds_as_it_does_in_the_whole(organism):
 def test_other_models_are_refused_and_told_why(miniature, organism, monkeypatch):
     with pytest.raises(ValueError, match="another codec than the organisms'"):
         browser.check(miniature)
+    with pytest.raises(ValueError, match="dtype='float32'"):
+        browser.check(load("organism", "cpu", "bfloat16"))
     monkeypatch.setattr(browser, "MOST", 1e6)
     with pytest.raises(ValueError, match=r"too large for a page: \d+ million weights are \d+ MB"):
         alive.Alive(organism, {}, {})

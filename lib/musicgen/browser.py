@@ -16,6 +16,7 @@ The inverse Fourier transform at the end of the codec is written as products wit
 because runtimes in browsers know no complex numbers.
 """
 
+import copy
 import importlib.metadata
 import io
 import logging
@@ -99,6 +100,11 @@ def check(model) -> None:
             f"{model.name} turns tokens into sound with another codec than the organisms' "
             "(miniature.build_codec), which alone is written for browsers."
         )
+    if any(p.dtype != torch.float32 for p in (*model.lm.parameters(), *model.codec.parameters())):
+        raise ValueError(
+            f"{model.name} is loaded in half precision, in which browsers do not compute: load it "
+            "with dtype='float32'."
+        )
     if forward.prefixed(model.lm):
         raise ValueError(
             f"{model.name} reads text in front of the music. Only models that read it by "
@@ -172,7 +178,7 @@ def export(model) -> dict[str, bytes]:
         "heads": torch.ones(2, about.blocks, about.heads),
     }
     tokens = torch.zeros(1, about.codebooks, 9, dtype=torch.int32)
-    lm = model.lm
+    lm, codec = (copy.deepcopy(part).to("cpu") for part in (model.lm, _codec(model)))
     return {
         "text": _graph(
             _Reading(lm),
@@ -186,9 +192,7 @@ def export(model) -> dict[str, bytes]:
             ["logits", "new", "streams"],
             {**dict.fromkeys(step), "text": {4: token}},
         ),
-        "codec": _graph(
-            _Sound(_codec(model)), {"tokens": tokens}, ["sound"], {"tokens": {2: frame}}
-        ),
+        "codec": _graph(_Sound(codec), {"tokens": tokens}, ["sound"], {"tokens": {2: frame}}),
     }
 
 
@@ -283,7 +287,7 @@ class _Reading(nn.Module):
         super().__init__()
         self.lm = lm
         self.conditioner = lm.condition_provider.conditioners["description"]
-        self.t5 = self.conditioner.t5
+        self.t5 = self.conditioner.t5.to("cpu")  # it is no part of some models' own
 
     def forward(self, ids, said):
         ids = ids.long()

@@ -51,7 +51,10 @@ export function levers(data, onchange) {
   };
 }
 
-const KINDS = [['self-attention (reads the music so far)', 'self'], ['cross-attention (reads the words)', 'cross']];
+const KINDS = [
+  ['self-attention (reads the music so far)', 'self'],
+  ['cross-attention (reads the words)', 'cross'],
+];
 
 // One switch a head, of self- and of cross-attention.
 export function heads({ blocks, heads: count }, onchange) {

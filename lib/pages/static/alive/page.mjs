@@ -224,7 +224,8 @@ function open(root) {
   const stopButton = button('■ Stop', stop);
   const listenButton = button('↻ Listen again', () => listen(heard));
   const againButton = button('Again, unsteered', again);
-  const choice = ['as sung', 'unsteered'].map((name, k) => button(name, () => hear(k), { 'aria-pressed': 'false' }));
+  const choice = ['as sung', 'unsteered'].map((name, k) => (
+    button(name, () => hear(k), { 'aria-pressed': 'false' })));
   const both = make('span', { class: 'choice', role: 'group', 'aria-label': 'Which is heard' }, ...choice);
   const restButton = button('All back to rest', rest);
   const enable = () => {

@@ -19,8 +19,9 @@ export function changed({ strengths, gates, guidance }, { levers, shape }) {
   return { push, gates: Float32Array.from(gates), guidance };
 }
 
-// Where the stream lies on each axis, how active each feature is, and whether anything was changed at this
-// step: of the row that reads the prompt, and without what is added at this very step, so that a slider does not read itself.
+// Where the stream lies on each axis, how active each feature is, and whether anything was changed at
+// this step: of the row that reads the prompt, and without what is added at this very step, so that a
+// slider does not read itself.
 export function readings(streams, { push, gates }, { axes, features, shape }) {
   const held = (block) => {
     const from = block * 2 * shape.width;

@@ -27,7 +27,8 @@ export function wave() {
   return {
     node: make('div', { class: 'wave' }, picture),
     draw(sounds) {
-      const loudest = sounds.reduce((most, sound) => sound.reduce((a, b) => Math.max(a, Math.abs(b)), most), 1e-3);
+      const louder = (most, value) => Math.max(most, Math.abs(value));
+      const loudest = sounds.reduce((most, sound) => sound.reduce(louder, most), 1e-3);
       const half = HEIGHT / sounds.length / 2;
       shapes.replaceChildren(...sounds.map((sound, k) => svg('polygon', { class: `take-${k}`,
         points: outline(sound, loudest, (2 * k + 1) * half, 0.92 * half) })));
