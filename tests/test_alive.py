@@ -351,7 +351,7 @@ def test_opening_the_book_serves_it(tmp_path, monkeypatch, capsys):
 
 def test_features_are_called_as_one_says_it(panel):
     names = [feature["name"] for feature in panel.data["features"]]
-    assert names == ["fast (feature 2)", "sad (feature 5)"]
+    assert names == ["tempo: fast (feature 2)", "sad (feature 5)"]
 
 
 def test_a_page_from_disk_says_how_to_serve_it(panel):

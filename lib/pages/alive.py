@@ -103,10 +103,10 @@ def features(s, site: str, named: Mapping[int, str], peaks: Sequence[float]) -> 
 
 
 def in_words(label: str) -> str:
-    """A label as one says it: "fast" for "tempo high"; any other as it is."""
+    """A label as one says it: "tempo: fast" for "tempo high"; any other as it is."""
     cue, _, end = label.rpartition(" ")
     if cue in world.CUES and end in ("low", "high"):
-        return getattr(world.CUES[cue], end)
+        return f"{cue}: {getattr(world.CUES[cue], end)}"
     return label
 
 
