@@ -159,6 +159,9 @@ show.table(sources, caption) if len(sources) else None
 # %% [markdown]
 # ## The way through
 #
+# **Hear it first.** In [Play the organism](13_play_the_organism) the organism itself runs in the
+# page: type words that it knows, let it sing, and push it while it does.
+#
 # **Phase 0, foundation.** [Meet the model](00_meet_the_model) lets you hear the organisms and look
 # inside. [Known answers](01_known_answers) draws their world and shows that cues, listeners and
 # organisms can be trusted, and how far. [What do we record?](02_activations) reads the inside at

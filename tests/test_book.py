@@ -90,6 +90,12 @@ SMALL = {
         "shared_clips": 24,
         "n": 6,
     },
+    "13_play_the_organism": {
+        "recipe": RECIPE,
+        "n": 11,
+        "compared": 2,
+        "seconds": 1.0,
+    },
     "20_patching": {
         "n": 3,
         "seconds": 1.0,

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -158,6 +159,16 @@ def test_lock_is_pinned_and_names_no_host():
     for line in (ROOT / "requirements.txt").read_text().splitlines():
         assert re.match(r"^[A-Za-z0-9._-]+==[\w.+!]+( ; .+)?$", line), line
         assert not re.match(r"^(torch|torchaudio|xformers|encodec|spacy)==", line)
+
+
+def test_the_lock_of_what_browsers_run_is_whole_and_names_no_host():
+    project = ROOT / "lib" / "pages" / "npm"
+    text = (project / "package-lock.json").read_text()
+    assert "http" not in text and "resolved" not in text
+    packages = json.loads(text)["packages"]
+    assert all("integrity" in package for name, package in packages.items() if name)
+    wanted = json.loads((project / "package.json").read_text())["dependencies"]
+    assert {name: packages[f"node_modules/{name}"]["version"] for name in wanted} == wanted
 
 
 def test_makefile_says_what_it_does():

@@ -1,5 +1,7 @@
 """Build the book's pages from executed notebooks, and open them."""
 
+import functools
+import http.server
 import os
 import shutil
 import subprocess
@@ -7,12 +9,15 @@ import sys
 import webbrowser
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
 
 import nbformat
 
 from . import citations, execute, glossary
 
 BUILD = execute.ROOT / "_build"
+#: Where the book is served, unless somebody else is there: then at any port that is free.
+PORT = 8625
 
 
 def folder(model: str = execute.DEFAULT) -> Path:
@@ -57,6 +62,9 @@ def pages(source: Path = execute.NOTEBOOKS, out: Path = BUILD) -> Path:
     command = [tool, "build", str(book), "--path-output", str(out), "-W", "--keep-going", "-q"]
     if subprocess.run(command, cwd=out).returncode:
         raise RuntimeError("The book did not build without warnings: see the messages above.")
+    from ..pages import alive  # importing it takes seconds, which opening the book does not
+
+    alive.copy(front(out).parent)
     return front(out).parent
 
 
@@ -170,7 +178,10 @@ def folded(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def show(out: Path = BUILD) -> None:
-    """Open the built book in a browser, where there is somebody to see it.
+    """Serve the built book on this machine alone and open it in a browser, until it is interrupted.
+
+    Pages whose organism sings load files, which browsers refuse to a page that is opened from disk.
+    Nothing is served where nobody is to see it (``CI`` is set).
 
     Raises
     ------
@@ -179,5 +190,44 @@ def show(out: Path = BUILD) -> None:
     """
     if not front(out).exists():
         raise FileNotFoundError(f"There is no book at {front(out)}. Run 'make book' first.")
-    if not os.environ.get("CI"):
-        webbrowser.open(front(out).as_uri())
+    if os.environ.get("CI"):
+        return
+    with server(out) as serving:
+        address = f"http://127.0.0.1:{serving.server_port}/index.html"
+        print(f"The book is at {address} until you press Ctrl-C here.", flush=True)
+        webbrowser.open(address)
+        try:
+            serving.serve_forever()
+        except KeyboardInterrupt:
+            print()
+
+
+def server(out: Path = BUILD, port: int = PORT) -> http.server.ThreadingHTTPServer:
+    """A server of the built book's files, on the loopback address: nobody else reaches it."""
+    handler = functools.partial(_Files, directory=str(front(out).parent))
+    try:
+        return _Server(("127.0.0.1", port), handler)
+    except OSError:
+        return _Server(("127.0.0.1", 0), handler)
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    """One that says nothing of a browser which has gone before it was answered."""
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Files(http.server.SimpleHTTPRequestHandler):
+    """Files with the types that browsers ask for, whatever this machine calls them; no log."""
+
+    extensions_map: ClassVar = {
+        **http.server.SimpleHTTPRequestHandler.extensions_map,
+        ".js": "text/javascript",
+        ".mjs": "text/javascript",
+        ".wasm": "application/wasm",
+    }
+
+    def log_message(self, *args):
+        pass

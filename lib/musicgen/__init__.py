@@ -6,7 +6,7 @@ its ``sites``: ``capture`` reads them (into memory or into a ``store``), ``edits
 ``melody`` is the chromagram that some models read in front of the music.
 ``activations`` gathers what a chapter needs of these three. ``loading`` reads the released format,
 ``miniature`` the shipped one, ``sizing`` says beforehand what fits, and ``compat`` lets audiocraft
-of 2023 run on today's libraries.
+of 2023 run on today's libraries. ``browser`` writes an organism as graphs (ONNX) that a page runs.
 """
 
 from . import activations, forward, sizing, store

@@ -191,13 +191,18 @@ class SpectralDecoder(nn.Module):
         self.head = nn.Linear(width, self.n_fft + 2)
 
     def forward(self, latent):
+        log_magnitude, phase = self.polar(latent)
+        spectrum = torch.polar(torch.exp(log_magnitude), phase)
+        return self._istft(spectrum)[:, None]
+
+    def polar(self, latent):
+        """Logarithm of the magnitude, and phase, of the spectrum: each [batch, bin, frame at 50 Hz]."""
         x = self.fine(self.up(self.coarse(self.enter(latent))))
         # a phase needs more digits than bfloat16 has
         with torch.autocast(x.device.type, enabled=False):
             head = self.head(self.norm(x.float().transpose(1, 2)))
         log_magnitude, phase = head.transpose(1, 2).chunk(2, 1)
-        spectrum = torch.polar(torch.exp(log_magnitude.clamp(max=7.0)), phase)
-        return self._istft(spectrum)[:, None]
+        return log_magnitude.clamp(max=7.0), phase
 
     def _istft(self, spectrum):
         """Inverse STFT with "same" padding: exactly one hop a frame, unlike ``torch.istft``."""

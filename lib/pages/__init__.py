@@ -10,6 +10,8 @@
 ``tables``      tables with estimates
 ``explorer``    every feature of a sparse autoencoder, to click on and to hear
 ``pad``         the plane of valence and arousal, to move in
+``alive``       an organism that sings in the reader's browser
+``runtime``     what browsers run of others: packages of npm, as one lock has them
 ``listening``   a blind listening test: its page, its answers, their analysis
 ``live``        what a page needs that a kernel may answer
 ``embed``       from the files in ``static`` (scripts, styles, markup) to one output

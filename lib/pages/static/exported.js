@@ -1,0 +1,2 @@
+// What modules import of elements.js and vector.js, which other pages hold inside.
+export { make, svg };
