@@ -159,7 +159,7 @@ show.table(sources, caption) if len(sources) else None
 # %% [markdown]
 # ## The way through
 #
-# **Hear it first.** In [Play the organism](13_play_the_organism) the organism itself runs in the
+# **Hear it first.** In [Play the organism](14_play_the_organism) the organism itself runs in the
 # page: type words that it knows, let it sing, and push it while it does.
 #
 # **Phase 0, foundation.** [Meet the model](00_meet_the_model) lets you hear the organisms and look

@@ -90,7 +90,7 @@ SMALL = {
         "shared_clips": 24,
         "n": 6,
     },
-    "13_play_the_organism": {
+    "14_play_the_organism": {
         "recipe": RECIPE,
         "n": 11,
         "compared": 2,

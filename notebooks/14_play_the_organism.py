@@ -196,7 +196,7 @@ for label, estimate in trust.items():
     answer = stats.side(estimate, 0.5)
     findings.append(results.finding(question.format(of), name, answer, estimate))
 if not why:
-    results.record("13_play_the_organism", m, findings)
+    results.record("14_play_the_organism", m, findings)
 
 # %%
 right = [of for of in AXES if trust[f"{m.name}: {of}"].low > 0.5]

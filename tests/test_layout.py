@@ -5,7 +5,7 @@ import re
 import jupytext
 import nbformat.v4 as v4
 
-from lib.book import build, citations, execute, glossary
+from lib.book import citations, execute, glossary, layout
 
 
 def notebook(*cells):
@@ -22,7 +22,7 @@ INTRO = v4.new_markdown_cell("# Title\n\n**Question.** Is it?\n\n**Method.** Loo
 
 def test_the_answer_stands_behind_the_question():
     last = shown("Markdown(told)", "**Verdict.** It is.")
-    page = build.answer_first(notebook(INTRO, v4.new_code_cell("look()"), last))
+    page = layout.answer_first(notebook(INTRO, v4.new_code_cell("look()"), last))
     title, question, box, method = page.cells[0].source.split("\n\n")
     assert box == ":::{admonition} In short\n:class: tip\n**Verdict.** It is.\n:::"
     assert (title, question, method) == ("# Title", "**Question.** Is it?", "**Method.** Look.")
@@ -32,14 +32,14 @@ def test_the_answer_stands_behind_the_question():
 
 def test_without_an_answer_or_a_question_nothing_moves():
     plain = notebook(INTRO, shown("Markdown(told)", "No verdict."))
-    assert build.answer_first(plain) == plain
+    assert layout.answer_first(plain) == plain
     plain = notebook(v4.new_markdown_cell("# Title"), shown("told", "**Verdict.** It is."))
-    assert build.answer_first(plain) == plain
+    assert layout.answer_first(plain) == plain
 
 
 def test_code_is_folded_and_what_shows_nothing_joins_what_shows():
     cells = [INTRO, v4.new_code_cell("a = 1"), v4.new_code_cell("b = 2"), shown("a", "1")]
-    page = build.folded(notebook(*cells, v4.new_markdown_cell("Text."), v4.new_code_cell("c")))
+    page = layout.folded(notebook(*cells, v4.new_markdown_cell("Text."), v4.new_code_cell("c")))
     kinds = [(cell.cell_type, cell.source) for cell in page.cells]
     code = "a = 1\n\n\nb = 2\n\n\na"
     assert kinds[1:] == [("code", code), ("markdown", "Text."), ("code", "c")]
@@ -80,7 +80,7 @@ def test_every_term_is_used_by_some_chapter():
 
 def test_a_notebook_links_each_term_once():
     cells = [INTRO, v4.new_markdown_cell("A site."), v4.new_markdown_cell("A site and a probe.")]
-    page, used = build.linked(notebook(*cells), ["site", "probe", "lens"])
+    page, used = layout.linked(notebook(*cells), ["site", "probe", "lens"])
     assert used == ["site", "probe"]
     assert [c.source.count("{term}") for c in page.cells] == [0, 1, 1]
 
