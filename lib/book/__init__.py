@@ -9,7 +9,10 @@ others     what other models gave, beside the one that a page is about
 packs      results as one file that travels: exported here, imported elsewhere
 execute    run the notebooks that changed
 kernels    their kernels, forked from one process that has imported everything
-build      from executed notebooks to HTML pages
+layout     from a notebook to a page: answer first, code folded, terms and citations linked
+glossary   the terms, linked where a page uses them first, and back
+citations  the references, linked where a page cites them
+build      from executed notebooks to HTML pages, and a server for them
 ========== =========================================================================================
 
 ``python -m lib.book run | build | open | times | where | export | import`` does the last three from
