@@ -21,10 +21,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.stats
 
 from ... import check, stats
 from ...musicgen import activations, load
@@ -112,7 +113,8 @@ class Design:
         return tuple(check.number("strength", each, 0, open_low=True) for each in given)
 
 
-class Job(NamedTuple):
+@dataclass(frozen=True)
+class Job:
     """Songs that are to be sung, one a row.
 
     Attributes
@@ -130,7 +132,7 @@ class Job(NamedTuple):
     task: tasks.Task
     rows: pd.DataFrame
     strength: float = 0.0
-    about: dict = {}
+    about: dict = field(default_factory=dict)
 
 
 def job(lever, task, rows, strength=0.0, **about) -> Job:
@@ -214,7 +216,9 @@ def _edits(model, parts):
     """The edits of a batch: what is added at a site is one edit for all of its clips."""
     found = []
     for site in dict.fromkeys(site for part in parts for site in part.adds):
-        values = [np.atleast_2d(part.adds[site][0]) if site in part.adds else None for part in parts]
+        values = [
+            np.atleast_2d(part.adds[site][0]) if site in part.adds else None for part in parts
+        ]
         shapes = np.array([some.shape for some in values if some is not None])
         added = np.zeros((len(parts), *shapes.max(0)), np.float32)
         for row, some in zip(added, values, strict=True):
@@ -473,6 +477,16 @@ def numbers(reported: pd.DataFrame, method: str) -> dict[str, np.ndarray]:
     }
 
 
+def dealt(reported: pd.DataFrame, method: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """:func:`numbers` (benched alone) of a subject whose method is as good as any draw of its
+    control: which song counts as steered is dealt anew for every prompt.
+    """
+    some = reported[reported["method"] == method]
+    songs = some.pivot(index=["concept", "aim", "row"], columns="draw", values="score")
+    mixed = rng.permuted(songs.to_numpy(), axis=1)
+    return {"benched": mixed[:, 0] - mixed[:, 1:].mean(1)}
+
+
 def table(
     reported: pd.DataFrame, detected: pd.DataFrame, by: Sequence[str] = ("method", "aim")
 ) -> pd.DataFrame:
@@ -517,14 +531,17 @@ def passing(reported: pd.DataFrame) -> pd.DataFrame:
         Columns method, above (Estimate over prompts of tasks), p (t test of nothing, after Holm's
         correction over methods) and better (whether p is below 0.05 and it lies above 0).
     """
-    import scipy.stats
-
     names = [name for name in dict.fromkeys(reported["method"]) if name]
     values = [against_control(reported, name) for name in names]
     p = [1.0 if np.std(v) == 0 else float(scipy.stats.ttest_1samp(v, 0).pvalue) for v in values]
     corrected = stats.correct(p)
     rows = [
-        {"method": n, "above": stats.mean(v), "p": float(q), "better": bool(q < 0.05 and v.mean() > 0)}
+        {
+            "method": n,
+            "above": stats.mean(v),
+            "p": float(q),
+            "better": bool(q < 0.05 and v.mean() > 0),
+        }
         for n, v, q in zip(names, values, corrected, strict=True)
     ]
     return pd.DataFrame(rows)

@@ -248,9 +248,7 @@ def _between(method, site=None, own=False, name=None, **how) -> Callable:
             ends[place] = given.own(place) if own else given.paired(place)
             both = np.concatenate(ends[place])
             high = np.repeat([False, True], [len(some) for some in ends[place]])
-            raw[place] = between_groups.between(
-                both, high, method, paired=not own, seed=given.seed
-            )
+            raw[place] = between_groups.between(both, high, method, paired=not own, seed=given.seed)
         return _push(given, name or method, raw, ends, **how)
 
     return find

@@ -17,7 +17,7 @@ is refused by every other model (``keeping``).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,8 @@ KINDS = ("prompt", "guidance", "negative")
 TOGETHER = 4
 
 
-class Steered(NamedTuple):
+@dataclass(frozen=True)
+class Steered:
     """What a lever makes of some rows.
 
     Attributes
@@ -52,9 +53,9 @@ class Steered(NamedTuple):
     """
 
     prompts: list[str]
-    adds: dict[str, np.ndarray] = {}
-    gates: dict[str, tuple] = {}
-    settings: dict[str, Any] = {}
+    adds: dict[str, np.ndarray] = field(default_factory=dict)
+    gates: dict[str, tuple] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
     weights: tuple | None = None
 
 

@@ -167,7 +167,9 @@ def train(
     """
     check.same_length(music=music, neutral=neutral, high=high, low=low)
     if model.edits:
-        raise ValueError("A slider is not trained inside activations.edit: leave the context first.")
+        raise ValueError(
+            "A slider is not trained inside activations.edit: leave the context first."
+        )
     steps = check.count("steps", steps)
     modules = dict(model.lm.named_modules())
     generator = torch.Generator().manual_seed(check.count("seed", seed, 0))

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ... import check, prompts
+from ... import check
 from ...organism import captions, world
 from ...prompts import concepts, wording
 
@@ -87,9 +87,7 @@ def tasks(names) -> list[Task]:
     return [Task(name, aim) for name in names for aim in AIMS]
 
 
-def words(
-    concept: str, part: str, language: str = "organism"
-) -> tuple[list[str], list[str]]:
+def words(concept: str, part: str, language: str = "organism") -> tuple[list[str], list[str]]:
     """The words of a part for a concept, and those for its contrary.
 
     Returns
