@@ -400,3 +400,11 @@ def test_a_plane_of_words_has_every_word_and_the_emotions_places():
     assert {(c.x[0], c.y[0]) for c in crosses} == {(0.9, 0.35), (-0.75, -0.8)}
     with pytest.raises(ValueError, match="names"):
         show.plane(points, ["glad"], ["happy"] * 3, "Words")
+
+
+def test_songs_that_stand_in_for_one_another():
+    songs = {"induce happy": {"unsteered": sine(0.1), "steered": sine(0.1)}}
+    html = show.switch_players(songs, RATE).data
+    assert "induce happy" in html and html.count('"sound":') == 2 and "currentTime" in html
+    with pytest.raises(ValueError, match="equally long"):
+        show.switch_players({"a": {"b": sine(0.1), "c": sine(0.1, 2)}}, RATE)

@@ -92,7 +92,7 @@ class Design:
     draws: int = 2
     seconds: float = 3.0
     learned_seconds: float = 2.0
-    steps: int = 60
+    steps: int = 40
     depth: float = finding.DEPTH
     language: str = "organism"
     doses: Mapping[str, Sequence[float]] = field(default_factory=dict)
