@@ -257,10 +257,9 @@ def test_a_direction_planted_by_hand_is_found(method, least, planted):
     assert finding.find(method, given).vector.units[SITE] @ unit > least
 
 
-def test_controls_do_not_find_it(planted):
+def test_a_random_direction_does_not_find_it(planted):
     given, unit = planted
-    for method in ("random", "shuffled"):
-        assert abs(finding.find(method, given).vector.units[SITE] @ unit) < 0.3
+    assert abs(finding.find("random", given).vector.units[SITE] @ unit) < 0.25
 
 
 def test_a_slider_says_what_the_words_say(organism, given):

@@ -92,8 +92,9 @@ class Push:
     @property
     def family(self) -> str:
         """Pushes of one family and strength have the same matched control."""
-        sites = self.any_sites or sorted(self.vector.units)
-        lengths = [f"{np.linalg.norm(unit):.3g}" for unit in self.vector.units.values()]
+        units = self.vector.units
+        sites = self.any_sites or sorted(units)
+        lengths = [f"{np.linalg.norm(units[site]):.3g}" for site in sorted(units)]
         parts = (*sites, *lengths, self.where, "monitored" if self.monitored else "")
         return " ".join(parts)
 

@@ -58,7 +58,7 @@ class Slider:
     @property
     def family(self) -> str:
         """As of ``levers.Push``."""
-        sizes = [f"{self.size(name):.3g}" for name in self.down]
+        sizes = [f"{self.size(name):.3g}" for name in sorted(self.down)]
         return " ".join(["slider", *sizes])
 
     def size(self, name: str) -> float:
