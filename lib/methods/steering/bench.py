@@ -40,13 +40,13 @@ from .levers import Push, Steered
 #: Strengths that are tried. Where several sites share a strength, it must be larger.
 DOSES = {
     "prompt": (1.0,),
-    "guidance": (1.5, 2.0, 3.0),
-    "negative": (1.0, 1.5, 2.0),
-    "text": (0.5, 1.0, 2.0),
-    "word": (0.5, 1.0, 2.0),
-    "cross": (0.5, 1.0, 2.0),
-    "heads": (1.0, 2.0, 4.0),
-    "slider": (0.5, 1.0, 2.0),
+    "guidance": (2.0, 4.0),
+    "negative": (1.0, 2.0),
+    "text": (0.25, 0.5, 1.0),
+    "word": (1.0, 2.0, 4.0),
+    "cross": (1.0, 2.0, 4.0),
+    "heads": (4.0, 8.0, 16.0),
+    "slider": (2.0, 4.0),
 }
 #: Of methods that are not there: those of a residual stream.
 STREAM_DOSES = (0.1, 0.2, 0.4)
