@@ -266,11 +266,12 @@ wrong = {name: list(t.index[t["better"]]) for name, t in passed.items()}
 beaten = "; ".join(
     f"{name}: {', '.join(some) or 'none'}" for name, some in wrong.items()
 )
+control = own[best] - numbers[model]["benched"].mean()
+told = {name: verdict.answer for name, verdict in verdicts[model].items()}
 Markdown(
-    f"**Verdict.** Of the methods that push activations *{best}* was chosen. It scores "
-    f"{own[best]:.2f}, its control {own[best] - numbers[model]['benched'].mean():.2f}, asking "
-    f"{own['prompt']:.2f}, not steering {own['']:.2f}. Better than its control: "
-    f"*{verdicts[model]['benched'].answer}*; as good as asking: "
-    f"*{verdicts[model]['as_asked'].answer}*; the instrument kept: "
-    f"*{verdicts[model]['kept'].answer}*. Methods above their control: {beaten}."
+    f"**Verdict.** Of the methods that push activations *{best}* was chosen. It "
+    f"scores {own[best]:.2f}, its control {control:.2f}, asking {own['prompt']:.2f}, "
+    f"not steering {own['']:.2f}. Better than its control: *{told['benched']}*; as "
+    f"good as asking: *{told['as_asked']}*; the instrument kept: *{told['kept']}*. "
+    f"Methods above their control: {beaten}."
 )
