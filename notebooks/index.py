@@ -186,7 +186,8 @@ show.table(sources, caption) if len(sources) else None
 # **Phase 3, steering.** [Can we move emotion?](30_steering) pushes along a direction, with the
 # prompt as the yardstick. [Can you play it?](31_emotion_pad) gives you a plane of valence and
 # arousal to move in, and shows where songs really land. [Can people hear it?](32_listening_test)
-# hands out a blind test and analyses what comes back.
+# hands out a blind test and analyses what comes back. [Which way is best?](33_steering_bench) holds
+# every way of steering to one standard, each beside its own control.
 #
 # **The question itself.** [Does it understand, or is it habit?](35_understanding) asks every model of
 # every world, by rules that were written beforehand.

@@ -169,6 +169,16 @@ SMALL = {
         "judging": {"ears": ["corpus"], **JUDGING},
     },
     "32_listening_test": {"items": 2, "learned_from": 2, "seconds": 1.0, "raters": 4},
+    "33_steering_bench": {
+        "concepts": ["happy"],
+        "methods": ["prompt", "diffmeans", "slider", "random"],
+        "design": {"learned_from": 2, "learned_seconds": 0.6, "steps": 2, "seconds": 1.0},
+        "n": 3,
+        "judging": JUDGING,
+        "dictionary": {"clips": 20, "seconds": 1.0, "width": 32, "k": 4, "passes": 1},
+        "null_subjects": 5,
+        "beside": ["organism-shuffled"],
+    },
     "35_understanding": {
         "models_each": 1,
         "design": WORDS,

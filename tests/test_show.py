@@ -444,3 +444,11 @@ def test_two_measurements_are_drawn_with_the_line_on_which_they_agree():
     assert list(line.x) == list(line.y) == [-1, 3]
     with pytest.raises(ValueError, match="y of series"):
         show.scatter({"a": ([0, 1], [1])}, "t", "x", "y")
+
+
+def test_songs_that_stand_in_for_one_another():
+    songs = {"induce happy": {"unsteered": sine(0.1), "steered": sine(0.1)}}
+    html = show.switch_players(songs, RATE).data
+    assert "induce happy" in html and html.count('"sound":') == 2 and "currentTime" in html
+    with pytest.raises(ValueError, match="equally long"):
+        show.switch_players({"a": {"b": sine(0.1), "c": sine(0.1, 2)}}, RATE)

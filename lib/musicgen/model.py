@@ -8,6 +8,7 @@
 """
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -694,6 +695,16 @@ class Model:
     def text_lengths(self, prompts: list[str]) -> list[int]:
         """Number of text tokens of each prompt."""
         return sampling.text_lengths(self.lm, prompts)
+
+    def tokens_of(self, prompt: str, word: str) -> list[int]:
+        """Numbers of the text tokens of a word, or of several side by side, where a prompt first has
+        it; none where it has not.
+        """
+        found = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", prompt)
+        if found is None:
+            return []
+        spans = self._tokenizer(prompt, return_offsets_mapping=True)["offset_mapping"]
+        return [k for k, (a, b) in enumerate(spans) if a < found.end() and b > found.start()]
 
     def unread(self, texts: list[str]) -> list[str]:
         """Words of some texts that the text encoder cannot have learned.

@@ -104,6 +104,37 @@ def player_grid(clips: dict[str, dict[str, np.ndarray]], sample_rate: int) -> HT
     return embed.output("player_grid.html", rows=rows)
 
 
+def switch_players(clips: dict[str, dict[str, np.ndarray]], sample_rate: int) -> HTML:
+    """Songs that stand in for one another: while one plays, a button puts another in its place at
+    the same moment, so that nothing differs but what was done to it.
+
+    Parameters
+    ----------
+    clips : dict
+        {row: {kind: audio [shape=(sample,) or (2, sample)]}}; the first kind is there at first.
+    sample_rate : int
+        Hz.
+
+    Raises
+    ------
+    ValueError
+        A row of songs that are not equally long.
+    """
+    for name, kinds in clips.items():
+        check.same_length(**{f"{name}, {kind}": np.asarray(a).T for kind, a in kinds.items()})
+    rows = [
+        {
+            "name": str(name),
+            "kinds": [
+                {"name": str(kind), "sound": mp3_text(audio, sample_rate)}
+                for kind, audio in kinds.items()
+            ],
+        }
+        for name, kinds in clips.items()
+    ]
+    return HTML(embed.drawn("switch-players", {"rows": rows}, ["elements", "switch_players"]))
+
+
 def spectrogram(audio: np.ndarray, sample_rate: int, title: str = "clip") -> HTML:
     """A log-frequency spectrogram over its player.
 

@@ -5,7 +5,7 @@ language: one colour an emotion, one shade an organism, intervals drawn. Everyth
 works in JupyterLab and in the static book, without a kernel and without a network.
 """
 
-from .audio import level, mp3, picture, player, player_grid, spectrogram
+from .audio import level, mp3, picture, player, player_grid, spectrogram, switch_players
 from .colors import COLORS, GRID, INK, MUTED, PALETTE, SHADES
 from .diagrams import causal_graph, site_map, token_map
 from .figures import Figure, curves, estimates, heatmap, histogram, plane, scatter, verdicts
@@ -38,6 +38,7 @@ __all__ = [
     "sound_grid",
     "sound_map",
     "spectrogram",
+    "switch_players",
     "table",
     "token_map",
     "verdicts",

@@ -11,6 +11,15 @@
   :func:`together`, :func:`numbers`, :func:`dealt`, :func:`compare`).
 - ``plane``: two directions at once, as a plane of valence and arousal (:func:`calibrate`,
   :func:`sing`, :func:`landing`).
+
+Every way of steering, held to one standard:
+
+- ``tasks``: concepts to induce or suppress, with prompts in three parts that share nothing.
+- ``levers``: all that steers, behind one interface; ``sliders``: adapters of the weights among them;
+  ``keeping``: both on disk, with their cards.
+- ``finding``: every way of finding one; ``rank_one``: those that train a direction.
+- ``scores``: heard as wanted, the prompt kept, still music.
+- ``bench``: the protocol (``python -m lib.methods.steering.bench``).
 """
 
 from .applying import edits, generate, push

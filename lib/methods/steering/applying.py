@@ -85,7 +85,7 @@ def edits(
             found.append(Edit(site, add=add, scale=curve[None], stream=stream))
             continue
         for strength in np.unique(strengths[strengths != 0]):
-            change = _changed(model, vector, site, strength, keep_norm, monitored)
+            change = changed(model, vector, site, strength, keep_norm, monitored)
             clips = np.flatnonzero(strengths == strength)
             found.append(Edit(site, apply=change, scale=curve[None], clips=clips, stream=stream))
     return found
@@ -199,30 +199,24 @@ def _warn_of_blow_up(vector, strengths):
         )
 
 
-def _changed(model, vector, site, strength, keep_norm, monitored) -> Callable:
+def changed(
+    model: Model, vector: Vector, site: str, strength: float, keep_norm: bool, monitored: bool
+) -> Callable:
     """The change of a site, [row, step, dim], by one strength.
 
     The tensors are put on the model's device once; sums and norms are float32 whatever the site's
     precision, because squares of half-precision activations overflow.
     """
-
-    def tensor(values):
-        return torch.as_tensor(np.asarray(values, np.float32), device=model.device)
-
-    push = tensor(strength * pushes(vector)[site])
-    unit = tensor(vector.units[site])
-    middle = vector.middles[site]
-    spread = max(abs(vector.gaps[site]) * vector.norms[site], 1e-9)
-    sign = float(np.sign(strength))
+    push = _tensor(model, strength * pushes(vector)[site])
+    gate = gated(model, *monitor(vector, site, strength))
 
     @activations.repeatable
     def change(x):
         stream = x.float()
-        added = push
         if monitored:
-            along = (stream @ unit - middle) / spread * sign
-            added = push * torch.sigmoid(-STEEPNESS * along)[..., None]
-        steered = stream + added
+            steered = gate(stream)
+        else:
+            steered = stream + push
         if keep_norm:
             own = stream.norm(dim=-1, keepdim=True)
             now = steered.norm(dim=-1, keepdim=True).clamp_min(1e-12)
@@ -230,3 +224,39 @@ def _changed(model, vector, site, strength, keep_norm, monitored) -> Callable:
         return steered.to(x.dtype)
 
     return change
+
+
+def monitor(vector: Vector, site: str, strength: float) -> tuple:
+    """What a monitored push of a site needs: what is added [dim], the way there that is one unit of
+    progress [dim], and how much of it the middle between both kinds has.
+    """
+    spread = max(abs(vector.gaps[site]) * vector.norms[site], 1e-9)
+    way = np.sign(strength) * vector.units[site] / spread
+    return strength * pushes(vector)[site], way, np.sign(strength) * vector.middles[site] / spread
+
+
+def gated(model: Model, push, way, middle) -> Callable:
+    """The change of a site by a push whose strength falls off as the stream gets there.
+
+    Parameters
+    ----------
+    model : Model
+    push, way : array_like [shape=(dim,) or (row, dim)]
+        From :func:`monitor`, the same for all rows or one each.
+    middle : float or array_like [shape=(row,)]
+    """
+    push, way, middle = (_tensor(model, some) for some in (push, way, middle))
+    if push.ndim == 2:
+        push, way, middle = push[:, None], way[:, None], middle[:, None]
+
+    @activations.repeatable
+    def change(x):
+        stream = x.float()
+        along = (stream * way).sum(-1) - middle
+        return (stream + push * torch.sigmoid(-STEEPNESS * along)[..., None]).to(x.dtype)
+
+    return change
+
+
+def _tensor(model, values):
+    return torch.as_tensor(np.asarray(values, np.float32), device=model.device)

@@ -56,7 +56,7 @@ def evaluate(
         )
     songs = {**clips, "prompt": reference}
     answers = {strength: judge.hear(some) for strength, some in songs.items()}
-    spectra = {strength: _mel_frames(some) for strength, some in songs.items()}
+    spectra = {strength: mel_frames(some) for strength, some in songs.items()}
     scales = judge.scales(answers[0.0])
     plane = list(scales.values())
     asked = (answers["prompt"][plane] - answers[0.0][plane]).mean().to_numpy()
@@ -89,7 +89,7 @@ def _shifts(answer, plain, scales, asked):
 def _quality(answer, spectra, plain):
     """What steering may break."""
     found = {
-        "distance": _frechet(plain, spectra),
+        "distance": frechet(plain, spectra),
         "diversity": _spread(spectra) / _spread(plain),
         "silent": float((answer["loud"] < SILENT).mean()),
         "clipped": float(answer["clipped"].mean()),
@@ -99,7 +99,7 @@ def _quality(answer, spectra, plain):
     return found
 
 
-def _mel_frames(clips):
+def mel_frames(clips):
     """Mel-spectrograms in dB, [clip, frame, mel]."""
     found = []
     for audio in clips.mono:
@@ -110,7 +110,7 @@ def _mel_frames(clips):
     return np.stack(found)
 
 
-def _frechet(one, other):
+def frechet(one, other):
     """Fréchet distance between normal distributions fitted to frames [clip, frame, mel].
 
     The measure of FID and FAD, here on plain spectra (Dowson and Landau 1982, equation 4).

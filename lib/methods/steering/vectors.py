@@ -316,7 +316,7 @@ def check_vector(model: Model, vector: Vector) -> None:
             f"The vector was made for {vector.model} ({vector.weights}), not for {model.name} "
             f"({fingerprint})."
         )
-    there = activations.sites(model)
+    there = activations.sites(model, heads=True)
     for site, unit in vector.units.items():
         if site not in there or unit.shape != (there[site].width,):
             raise ValueError(f"{model.name} has no {site} with {len(unit)} dimensions.")
