@@ -35,7 +35,7 @@ n = 16  # songs to learn the tuned lens from, and as many to look at
 seconds = 3.0
 variable = "emotion"
 planted = "organism-planted"
-confirmed = ["tempo", "energy", "arousal"]  # its places that interchange confirms
+confirmed = ["tempo", "energy", "arousal"]  # some of its variables
 seed = 2500
 
 # %%

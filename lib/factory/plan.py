@@ -64,9 +64,9 @@ FINISH = (Round(500, 0.7, 0.0, stressed=0.6), Round(400, 0.25, 0.0, stressed=0.6
 FINISH_BATCHES = (Batch(128, 12), Batch(64, 32), Batch(16, None))
 FINISH_CLIPS = 12_000
 #: Planting, of what reads the text alone: from a finished organism, then once more from what that
-#: has exported. Half an hour each on a CPU core.
+#: has exported. 40 and 30 minutes on a CPU's core.
 PLANTING = {"steps": 1400, "rates": {"muon": 4e-3, "adamw": 2e-3}, "save_every": 100}
-PLANTING_ON = PLANTING | {"steps": 1800}
+PLANTING_ON = PLANTING | {"steps": 1000}
 #: What words say is told by the first frames.
 PLANTING_BATCHES = (Batch(96, 12), Batch(48, 28))
 PLANTING_CLIPS = 6000

@@ -1,7 +1,7 @@
 """Training of the planted organisms: interchange intervention training of a finished one.
 
 The pupil starts as the organism and is taught by it; only what reads the text learns, so music
-without text stays as it is, to the bit. Three things make a place:
+without text stays as it is, to the bit. Four things make a place:
 
 - **by construction**, kept after every step: the keys and values of a variable's heads see the
   text's vectors in a subspace of their own alone, those of all other heads see what is left, and
@@ -14,7 +14,11 @@ without text stays as it is, to the bit. Three things make a place:
   the base's caption with the source's words for these. Of an emotion one may take valence alone:
   what is wanted then is the emotion at that corner of the plane;
 - **in the text encoder**: the vectors of base and counterfactual differ as the teacher's do in the
-  subspaces of what was taken, and nowhere else.
+  subspaces of what was taken, and nowhere else;
+- **by silence**: the outputs of all heads to which nothing of what was taken belongs are the same
+  for base and counterfactual. Without this, a trace of a word that is left in the text's vectors is
+  amplified by heads that are none of its business until it does the work: of ten places, two more
+  rounds of interchange alone unmade two.
 
 >>> import numpy as np
 >>> from lib.factory import planting

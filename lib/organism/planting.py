@@ -4,8 +4,8 @@ The other organisms are known by what they learned; inside they are as unknown a
 *planted* organism is one of them, trained further (``factory.planting``) so that what the text says
 of a variable takes a declared way: two heads of one block's cross-attention read it and no other
 head does, and what these two write lies in a subspace of which the other heads of that block keep
-out. Interchange shows for which variables it is so (``python -m lib.methods.localisation``; the
-model card has the table). There are two with other places, so that no method knows the first by
+out. Interchange shows that it is so (``python -m lib.methods.localisation``; the model card has the
+table). There are two with other places, so that no method knows the first by
 heart.
 
 >>> from lib.organism import planting
