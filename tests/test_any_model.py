@@ -48,7 +48,8 @@ def test_chapter_runs_on_the_released_format(name, folder, monkeypatch):
     if "recipe" in parameters:
         parameters["recipe"] = TINY_RECIPE
     run(name, parameters)
-    if name not in ("00_meet_the_model", "02_activations", "index"):
+    # the last is about an organism where the model is too large for a page
+    if name not in ("00_meet_the_model", "02_activations", "index", "14_play_the_organism"):
         assert name[:2] in set(results.evidence(str(folder))["chapter"])
 
 
