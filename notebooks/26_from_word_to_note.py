@@ -273,12 +273,15 @@ results.record("26_from_word_to_note", m, answers)
 # %%
 true, chance = (agreements[kind] for kind in ("token", "token, forecasts shuffled"))
 met = "met" if true.value >= 0.5 and true.low > chance.high else "not met"
-mine = estimates[f"{model}: words"]
-theirs = {name: estimates[f"{name}: words"].value for name in beside}
+mine, *theirs = (estimates[f"{name}: words"] for name in models)
+more = [
+    stats.difference(units[model]["words"], units[name]["words"]) for name in beside
+]
+second = "met" if more and all(gap.low > 0 for gap in more) else "not met"
 Markdown(
     f"**Verdict.** In {model} the graph's forecasts agree with what happens (correlation "
     f"{true}, shuffled {chance}): the first bar is {met}. All MLPs replaced leave {kept[model]} "
-    f"of the predictions. Of the ways to a note {mine.value:.1%} begin at words; in "
-    + ", ".join(f"{name} {value:.1%}" for name, value in theirs.items())
-    + "."
+    f"of the predictions. Of the ways to a note a share of {mine} begins at words, and beside it "
+    f"{'; '.join(f'{name}: {one}' for name, one in zip(beside, theirs, strict=True))}: the "
+    f"second bar is {second}."
 )

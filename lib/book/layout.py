@@ -33,15 +33,11 @@ def title(notebook: nbformat.NotebookNode) -> str:
     return notebook.cells[0].source.splitlines()[0].removeprefix("# ")
 
 
-def cited(notebook: nbformat.NotebookNode, known) -> nbformat.NotebookNode:
+def cited(
+    notebook: nbformat.NotebookNode, known: Mapping[str, Iterable[str]]
+) -> nbformat.NotebookNode:
     """A notebook whose citations are linked to the references (``citations.sources``)."""
-    cells = [
-        nbformat.from_dict({**cell, "source": citations.linked(cell.source, known)})
-        if cell.cell_type == "markdown"
-        else cell
-        for cell in notebook.cells
-    ]
-    return nbformat.from_dict({**notebook, "cells": cells})
+    return _with_texts(notebook, lambda text: citations.linked(text, known))
 
 
 def linked(
@@ -49,15 +45,28 @@ def linked(
 ) -> tuple[nbformat.NotebookNode, list[str]]:
     """A notebook whose first use of each term is linked to the glossary, and the terms it uses."""
     left = list(terms)
-    cells = []
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            source, used = glossary.linked(cell.source, left)
-            left = [term for term in left if term not in used]
-            cell = nbformat.from_dict({**cell, "source": source})
-        cells.append(cell)
-    found = [term for term in terms if term not in left]
-    return nbformat.from_dict({**notebook, "cells": cells}), found
+
+    def link(text):
+        text, used = glossary.linked(text, left)
+        left[:] = [term for term in left if term not in used]
+        return text
+
+    found = _with_texts(notebook, link)
+    return found, [term for term in terms if term not in left]
+
+
+def _with_texts(notebook, change):
+    """A notebook with all its text changed, cell by cell."""
+    cells = [
+        _but(cell, source=change(cell.source)) if cell.cell_type == "markdown" else cell
+        for cell in notebook.cells
+    ]
+    return _but(notebook, cells=cells)
+
+
+def _but(node, **changes):
+    """A copy of a notebook or cell with some parts changed."""
+    return nbformat.from_dict({**node, **changes})
 
 
 def answer_first(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -70,9 +79,8 @@ def answer_first(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         return notebook
     box = f":::{{admonition}} In short\n:class: tip\n{answers[-1]}\n:::"
     parts.insert(asks[0] + 1, box)
-    first = nbformat.from_dict({**first, "source": "\n\n".join(parts)})
     kept = [cell for cell in cells if not _answers(cell)]
-    return nbformat.from_dict({**notebook, "cells": [first, *kept]})
+    return _but(notebook, cells=[_but(first, source="\n\n".join(parts)), *kept])
 
 
 def _answers(cell):
@@ -87,11 +95,12 @@ def folded(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """
     cells = []
     for cell in notebook.cells:
-        before = cells[-1] if cells else None
         if cell.cell_type == "code":
-            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
+            tags = [*cell.metadata.get("tags", []), "hide-input"]
+            cell = _but(cell, metadata={**cell.metadata, "tags": tags})
+            before = cells[-1] if cells else None
             if before is not None and before.cell_type == "code" and not before.outputs:
-                cell.source = f"{before.source}\n\n\n{cell.source}"
+                cell = _but(cell, source=f"{before.source}\n\n\n{cell.source}")
                 cells.pop()
         cells.append(cell)
-    return nbformat.from_dict({**notebook, "cells": cells})
+    return _but(notebook, cells=cells)

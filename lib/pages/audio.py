@@ -132,7 +132,9 @@ def switch_players(clips: dict[str, dict[str, np.ndarray]], sample_rate: int) ->
         }
         for name, kinds in clips.items()
     ]
-    return HTML(embed.drawn("switch-players", {"rows": rows}, ["elements", "switch_players"]))
+    return HTML(
+        embed.drawn("switch-players", {"rows": rows}, ["elements", "alone", "switch_players"])
+    )
 
 
 def spectrogram(audio: np.ndarray, sample_rate: int, title: str = "clip") -> HTML:

@@ -34,7 +34,7 @@ from torch.nn.functional import linear
 from ... import check
 from ...musicgen import forward
 from ...musicgen.model import Clips, Model
-from ...musicgen.run import Visitors, keeping
+from ...musicgen.run import NOBODY, Visitors, keeping
 from .. import sae
 from . import runs
 
@@ -190,7 +190,7 @@ def replaced(
     found = {"plain": [], "replaced": [], "silent": []}
     for batch in m.batches(list(clips.prompts), PASSES):
         kinds = {
-            "plain": Visitors(),
+            "plain": NOBODY,
             "replaced": _replacing(net, transcoders, blocks),
             "silent": Visitors({f"mlp.{block}": [_mean] for block in blocks}),
         }
