@@ -261,3 +261,7 @@ def test_bad_questions_are_refused(m, found, clips, song):
         tracing.graph(song, tracing.Target(0, 500, 3))
     with pytest.raises(ValueError, match="block must be"):
         tracing.replaced(m, found, clips, blocks=[6])
+    with pytest.raises(ValueError, match="has 6 blocks"):
+        tracing.replaced(m, [], clips)
+    with pytest.raises(ValueError, match="A graph is of one song"):
+        tracing.most_told(m, clips, "a happy song")

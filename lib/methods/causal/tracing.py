@@ -86,8 +86,7 @@ class Song:
 
     def __init__(self, m: Model, transcoders: Sequence, clips: Clips):
         m.check_clips(clips)
-        if len(clips) != 1:
-            raise ValueError(f"A graph is of one song: give clips[k : k + 1]. Got {len(clips)}.")
+        _check_one(clips)
         if forward.prefixed(m.lm):
             raise ValueError(
                 f"{m.name} reads its text in front of the music, not by cross-attention. Graphs are "
@@ -97,21 +96,8 @@ class Song:
         self.net = runs.network(m)
         self.clips = clips
         self.transcoders = list(transcoders)
-        self._check_transcoders()
+        _check_transcoders(m, self.transcoders)
         self._run()
-
-    def _check_transcoders(self):
-        blocks = len(self.net.blocks)
-        if len(self.transcoders) != blocks:
-            raise ValueError(
-                f"{self.model.name} has {blocks} blocks. Got {len(self.transcoders)} transcoders."
-            )
-        for transcoder in self.transcoders:
-            if transcoder.W_enc.shape[0] != self.model.lm.dim:
-                raise ValueError(
-                    f"{self.model.name} is {self.model.lm.dim} wide. Got a transcoder that reads "
-                    f"vectors of {transcoder.W_enc.shape[0]}."
-                )
 
     @torch.no_grad()
     def _run(self):
@@ -162,6 +148,23 @@ class Song:
         return logits[:, target.token] - logits.mean(-1)
 
 
+def _check_one(clips):
+    if len(clips) != 1:
+        raise ValueError(f"A graph is of one song: give clips[k : k + 1]. Got {len(clips)}.")
+
+
+def _check_transcoders(m, transcoders):
+    blocks = len(m.lm.transformer.layers)
+    if len(transcoders) != blocks:
+        raise ValueError(f"{m.name} has {blocks} blocks. Got {len(transcoders)} transcoders.")
+    for transcoder in transcoders:
+        if transcoder.W_enc.shape[0] != m.lm.dim:
+            raise ValueError(
+                f"{m.name} is {m.lm.dim} wide. Got a transcoder that reads vectors of "
+                f"{transcoder.W_enc.shape[0]}."
+            )
+
+
 @torch.no_grad()
 def replaced(
     m: Model, transcoders: Sequence, clips: Clips, blocks: Sequence[int] | None = None
@@ -182,8 +185,14 @@ def replaced(
     dict
         plain (the model's own), replaced, and silent (with these MLPs adding their mean alone):
         each [shape=(clip,)].
+
+    Raises
+    ------
+    ValueError
+        Not one transcoder a block, a block that there is not, clips of another model.
     """
     m.check_clips(clips)
+    _check_transcoders(m, transcoders)
     net = runs.network(m)
     blocks = range(len(net.blocks)) if blocks is None else blocks
     blocks = [check.count("block", block, 0, len(net.blocks) - 1) for block in blocks]
@@ -247,10 +256,12 @@ def most_told(m: Model, clips: Clips, other: str, codebook: int = 0, first: int 
     codebook, first : int
         Of which codebook, and from which frame on.
     """
+    m.check_clips(clips)
+    _check_one(clips)
     codebook = check.count("codebook", codebook, 0, clips.tokens.shape[1] - 1)
     first = check.count("first", first, 0, clips.tokens.shape[2] - 1)
     net = runs.network(m)
-    sequence = m.sequence(clips.tokens[:1].repeat(2, 0))
+    sequence = m.sequence(clips.tokens.repeat(2, 0))
     end = runs.record(net, sequence, [clips.prompts[0], other]).end
     with torch.no_grad():
         log_p = runs.log_probabilities(net, end, clips.tokens.shape[-1])[:, codebook]
