@@ -248,13 +248,23 @@ def test_sound_map_has_a_clip_behind_every_point():
     maps = {"PCA": np.random.default_rng(0).normal(size=(3, 2)), "t-SNE": np.zeros((3, 2))}
     labels = ["sad", "calm", "sad"]
     titles = ["a <b>", "c", "d"]
-    page = show.sound_map(maps, [sine(0.1)] * 3, RATE, labels, titles).data
-    assert page.count("<circle") == 3 == page.count("tabindex") and page.count("<button>") == 2
-    assert "a &lt;b&gt;" in page and show.COLORS["calm"] in page and page.count("<audio") == 1
+    data = drawn_from(show.sound_map(maps, [sine(0.1)] * 3, RATE, labels, titles))
+    assert [point["title"] for point in data["points"]] == titles and len(data["sounds"]) == 3
+    assert data["names"] == list(maps) and np.shape(data["places"]) == (2, 3, 2)
+    calm = {"color": show.COLORS["calm"], "shape": "diamond"}
+    assert data["key"][1] == {"name": "calm", **calm} and data["points"][1] == {
+        "title": "c",
+        **calm,
+    }
     lazy = show.sound_map(maps, (sine(0.1) for _ in range(3)), RATE, iter(labels), iter(titles))
-    assert lazy.data.count("<circle") == 3
+    assert drawn_from(lazy) == data
     with pytest.raises(ValueError, match="equally long"):
         show.sound_map(maps, [sine(0.1)] * 3, RATE, labels, titles[:2])
+
+
+def drawn_from(output):
+    """The data of what a script draws."""
+    return json.loads(re.search(r"getElementById\(\S+\), (.*), null\);", output.data)[1])
 
 
 def opened(browser, html, tmp_path):
@@ -271,15 +281,16 @@ def test_a_point_of_the_map_plays(browser, tmp_path):
     maps = {"PCA": np.array([[0.0, 0.0], [1.0, 1.0]]), "t-SNE": np.array([[0.0, 1.0], [1.0, 0.0]])}
     html = show.sound_map(maps, [sine(0.1)] * 2, RATE, ["sad", "calm"], ["first", "second"]).data
     page = opened(browser, html, tmp_path)
-    point = page.locator("circle").nth(1)
-    assert point.get_attribute("cy") == "20"
+    point = page.locator("path.point").nth(1)
+    assert point.get_attribute("transform").startswith("translate(580,20)")
     page.get_by_role("button", name="t-SNE").click()
-    assert point.get_attribute("cy") == "380"
-    point.focus()
+    assert point.get_attribute("transform").startswith("translate(580,380)")
+    page.locator("path.point").first.focus()
+    page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     assert page.locator(".now").inner_text() == "second"
     page.wait_for_function("() => document.querySelector('audio').currentTime > 0.1")
-    assert point.get_attribute("class") == "on" and page.wrong == []
+    assert point.get_attribute("class") == "point on" and page.wrong == []
     page.close()
 
 

@@ -61,16 +61,21 @@ def pages(source: Path = execute.NOTEBOOKS, out: Path = BUILD) -> Path:
     command = [tool, "build", str(book), "--path-output", str(out), "-W", "--keep-going", "-q"]
     if subprocess.run(command, cwd=out).returncode:
         raise RuntimeError("The book did not build without warnings: see the messages above.")
-    from ..pages import alive  # importing it takes seconds, which opening the book does not
+    from ..pages import (
+        alive,
+        runtime,
+    )  # importing them takes seconds, which opening the book does not
 
-    alive.copy(front(out).parent)
-    return front(out).parent
+    built = front(out).parent
+    alive.copy(built)
+    # put there now: every script that is there before is loaded by every page
+    for file in runtime.files(runtime.PLOTLY):
+        shutil.copy(file, built / "_static")
+    return built
 
 
 def _gather(source, out):
     """Copy all that the book is built from into one folder."""
-    import plotly
-
     book = out / "source"
     shutil.rmtree(book, ignore_errors=True)
     (book / "notebooks").mkdir(parents=True)
@@ -78,7 +83,6 @@ def _gather(source, out):
         shutil.copy(execute.ROOT / file, book)
     _write_pages(source, book / "notebooks")
     shutil.copytree(execute.NOTEBOOKS / "static", book / "_static")
-    shutil.copy(Path(plotly.__file__).parent / "package_data" / "plotly.min.js", book / "_static")
     return book
 
 

@@ -25,7 +25,7 @@ from ..methods import steering
 from ..musicgen import Model, browser
 from ..organism import captions, world
 from . import embed, runtime
-from .colors import COLORS
+from .colors import COLORS, symbol
 
 #: Where the built book has it all, as pages of chapters see it.
 FOLDER = "alive"
@@ -163,6 +163,7 @@ class Alive:
             "levers": _levers(pushes, features),
             "places": dict(places or {}),
             "colors": COLORS,
+            "shapes": {name: symbol(name) for name in COLORS},
             "most": MOST,
             "settings": {
                 "seconds": min(SECONDS, model.max_seconds),
@@ -226,7 +227,7 @@ def copy(pages: Path) -> None:
     if not graphs:
         return
     shutil.copytree(SCRIPTS, target)
-    shared = embed.script("elements", "vector", "exported")
+    shared = embed.script("elements", "vector", "alone", "exported")
     (target / "elements.mjs").write_text(str(shared), encoding="utf-8")
     (target / "runtime").mkdir()
     for file in runtime.files():

@@ -8,7 +8,7 @@ from IPython.display import HTML
 
 from .. import check
 from . import embed
-from .colors import COLORS, INK, MUTED
+from .colors import COLORS, INK, MUTED, PAPER
 from .figures import Figure
 
 #: One colour for each kind of site: where text comes in, what sublayers add, the stream itself.
@@ -56,7 +56,7 @@ def causal_graph(
             y=y,
             text=node,
             showarrow=False,
-            bgcolor="#FFFFFF",
+            bgcolor=PAPER,
             bordercolor=INK,
             borderpad=4,
             font={"size": 12},
@@ -98,7 +98,7 @@ def _add_weight(figure, start, end, weight, edge):
         y=0.68 * start[1] + 0.32 * end[1],
         text=f"{weight:g}",
         showarrow=False,
-        bgcolor="#FFFFFF",
+        bgcolor=PAPER,
         borderpad=1,
         font={"size": 10, "color": MUTED},
         hovertext=f"{edge}: {weight:g}",

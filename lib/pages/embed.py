@@ -67,8 +67,10 @@ def script(*names: str) -> Markup:
 
 
 def style(*names: str) -> Markup:
-    """Style sheets, one after the other; hyphens count as underscores."""
-    return Markup("\n".join(_lean(f"{name.replace('-', '_')}.css") for name in names))
+    """Style sheets, one after the other, behind the shades that they name; hyphens count as
+    underscores."""
+    sheets = ["shades", *(name.replace("-", "_") for name in names)]
+    return Markup("\n".join(_lean(f"{name}.css") for name in sheets))
 
 
 def plain(value):
@@ -90,7 +92,8 @@ def plain(value):
 @functools.cache
 def _lean(file):
     """A file without indentation, blank lines and comments: outputs repeat it."""
-    lines = [line.strip() for line in (STATIC / file).read_text(encoding="utf-8").splitlines()]
+    text = re.sub(r"/\*.*?\*/", "", (STATIC / file).read_text(encoding="utf-8"), flags=re.DOTALL)
+    lines = [line.strip() for line in text.splitlines()]
     return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 

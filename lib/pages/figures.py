@@ -15,17 +15,17 @@ import plotly.graph_objects as go
 from .. import check, stats
 from ..organism import world
 from . import embed
-from .colors import GRID, INK, MUTED, PALETTE, color
+from .colors import GRID, INK, MUTED, PAPER, color, looks, symbol
 
 CONFIG = {"responsive": True, "displaylogo": False, "displayModeBar": False}
 TITLE_WIDTH = 26  # letters of an axis' title in one line
+LABEL_WIDTH = 24  # of a name beside an axis
+LINE_HEIGHT = 16  # pixels of a further line in such a name
 TITLE_HEIGHT = 30  # pixels that plotly leaves for a figure's title
 ROW_HEIGHT = 74  # pixels of a criterion
 LANE_HEIGHT = 14  # pixels of each world within it, where they need more
 #: Shapes of models from before.
 HOLLOW = ("diamond-open", "square-open", "triangle-up-open", "circle-open", "star-open")
-#: Shapes of series.
-SYMBOLS = ("circle", "diamond", "square", "triangle-up")
 
 
 class Figure:
@@ -43,17 +43,24 @@ class Figure:
         for axis in (*figure.select_xaxes(), *figure.select_yaxes()):
             if axis.title.text:
                 # a phone would cut off a long one
-                axis.title.text = "<br>".join(textwrap.wrap(axis.title.text, TITLE_WIDTH))
+                axis.title.text = _wrapped(axis.title.text)
         figure.update_layout(
             template="plotly_white",
             font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
             margin={"l": 10, "r": 10, "t": 40, "b": 10},
             height=height,
             autosize=True,
+            paper_bgcolor=PAPER,
+            plot_bgcolor=PAPER,
             # at the figure's lower edge: a share of the plot's height leaves a gap in tall figures
             legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
         )
-        axes = {"automargin": True, "gridcolor": GRID, "title_font_size": 13}
+        axes = {
+            "automargin": True,
+            "gridcolor": GRID,
+            "zerolinecolor": GRID,
+            "title_font_size": 13,
+        }
         figure.update_xaxes(axes)
         figure.update_yaxes(axes)
         self.figure = figure
@@ -75,10 +82,35 @@ class Figure:
             "figure.html",
             place=embed.place("figure"),
             title=title,
+            told=told(self.figure),
             height=height,
             data=data,
             file=embed.numbers(numbers(self.figure), title),
         )
+
+
+def told(figure: go.Figure) -> str:
+    """What a figure shows, for whoever does not see it; its numbers are in the file beside it."""
+    layout = figure.layout
+    kind = "Heat map" if any(trace.type == "heatmap" for trace in figure.data) else "Chart"
+    parts = [f"{kind}: {layout.title.text or 'no title'}"]
+    for name, axis in (("from left to right", layout.xaxis), ("upwards", layout.yaxis)):
+        if axis.title.text:
+            parts.append(f"{name}: {axis.title.text}")
+    series = [trace.name for trace in figure.data if trace.name]
+    if series:
+        parts.append(f"series: {', '.join(series)}")
+    return _plain(". ".join(parts))
+
+
+def _wrapped(text, width=TITLE_WIDTH):
+    """A text of several lines, as plotly breaks them."""
+    return "<br>".join(textwrap.wrap(text, width)) or text
+
+
+def _plain(text):
+    """A text in one line."""
+    return text.replace("<br>", " ")
 
 
 def numbers(figure: go.Figure) -> pd.DataFrame:
@@ -91,10 +123,13 @@ def numbers(figure: go.Figure) -> pd.DataFrame:
             z = pd.DataFrame(trace.z, index=trace.y, columns=trace.x).rename_axis("y")
             parts.append(z.reset_index().melt("y", var_name="x", value_name="z"))
             continue
-        if trace.fill:  # a band: the line in it tells its interval
+        if (
+            trace.hoverinfo == "skip"
+        ):  # a band, whose line tells its interval; a line to compare with
             continue
         columns = {"series": trace.name, "x": trace.x, "y": trace.y, "told": trace.text}
         part = pd.DataFrame({name: value for name, value in columns.items() if value is not None})
+        part = part.replace("<br>", " ", regex=True)
         for axis in ("x", "y"):
             error = trace[f"error_{axis}"]
             if error.array is not None:
@@ -139,8 +174,12 @@ def estimates(
         Other beginnings -> colour.
     """
     figure = go.Figure()
+    lines = 0
     for label, estimate in reversed(values.items()):
-        shade = color(str(label).split(":")[0], colors)
+        place = _wrapped(str(label), LABEL_WIDTH)
+        lines += place.count("<br>")
+        subject = str(label).split(":")[0]
+        shade = color(subject, colors)
         interval = {
             "type": "data",
             "symmetric": False,
@@ -151,18 +190,18 @@ def estimates(
         }
         figure.add_scatter(
             x=[estimate.value],
-            y=[str(label)],
+            y=[place],
             error_x=interval,
             mode="markers",
             showlegend=False,
-            marker={"color": shade, "size": 10},
+            marker={"color": shade, "size": 10, "symbol": symbol(subject)},
             hovertemplate=f"{label}: {estimate}<extra></extra>",
         )
     if bar is not None:
         figure.add_vline(x=bar, line_dash="dot", line_color=MUTED)
     # labels are names, also where they look like numbers
     figure.update_layout(title=title, xaxis_title=unit, yaxis_type="category")
-    return Figure(figure, height=110 + 30 * len(values))
+    return Figure(figure, height=110 + 30 * len(values) + LINE_HEIGHT * lines)
 
 
 def verdicts(found: pd.DataFrame, title: str) -> Figure:
@@ -196,7 +235,7 @@ def verdicts(found: pd.DataFrame, title: str) -> Figure:
         figure.add_scatter(
             x=value,
             y=places,
-            name="<br>".join(textwrap.wrap(name, TITLE_WIDTH)),
+            name=_wrapped(name),
             mode="markers",
             marker={"color": shade, "size": 7, "symbol": _symbol(name, worlds, earlier)},
             error_x={
@@ -213,7 +252,7 @@ def verdicts(found: pd.DataFrame, title: str) -> Figure:
         )
     figure.add_vline(x=0, line_color=MUTED)
     figure.add_vline(x=1, line_dash="dot", line_color=MUTED)
-    ticks = ["<br>".join(textwrap.wrap(claim, 22)) for claim in claims]
+    ticks = [_wrapped(claim, LABEL_WIDTH) for claim in claims]
     figure.update_layout(
         title=title,
         xaxis_title="effect in units of the smallest that matters (dotted)",
@@ -233,7 +272,7 @@ def verdicts(found: pd.DataFrame, title: str) -> Figure:
 def _symbol(name, worlds, earlier):
     """Models from before are told apart by their shape."""
     if name not in earlier:
-        return "circle"
+        return symbol(name)
     number = [world for world in worlds if world in earlier].index(name)
     return HOLLOW[number % len(HOLLOW)]
 
@@ -261,16 +300,16 @@ def curves(
         Name -> colour, for other names.
     """
     figure = go.Figure()
-    for i, (name, (places, values)) in enumerate(series.items()):
-        shade = color(name, colors, PALETTE[i % len(PALETTE)])
-        _add_curve(figure, str(name), list(places), list(values), shade)
+    look = looks(series, colors)
+    for name, (places, values) in series.items():
+        _add_curve(figure, str(name), list(places), list(values), look[str(name)])
     if bar is not None:
         figure.add_hline(y=bar, line_dash="dot", line_color=MUTED)
     figure.update_layout(title=title, xaxis_title=x_title, yaxis_title=y_title)
     return Figure(figure, height=400 if len(series) < 5 else 480)
 
 
-def _add_curve(figure, name, places, values, shade):
+def _add_curve(figure, name, places, values, look):
     check.same_length(**{f"x of {name}": places, f"estimates of {name}": values})
     low = [value.low for value in values]
     high = [value.high for value in values]
@@ -278,7 +317,7 @@ def _add_curve(figure, name, places, values, shade):
         x=places + places[::-1],
         y=high + low[::-1],
         fill="toself",
-        fillcolor=shade,
+        fillcolor=look.color,
         opacity=0.15,
         line_width=0,
         mode="lines",
@@ -289,7 +328,8 @@ def _add_curve(figure, name, places, values, shade):
         x=places,
         y=[value.value for value in values],
         name=name,
-        line={"color": shade, "width": 2},
+        line={"color": look.color, "width": 2, "dash": look.dash},
+        marker={"color": look.color, "size": 8, "symbol": look.symbol},
         mode="lines+markers",
         text=[str(value) for value in values],
         hovertemplate="%{x}: %{text}<extra>" + name + "</extra>",
@@ -320,7 +360,7 @@ def plane(points: np.ndarray, names, emotions, title: str) -> Figure:
             y=points[some, 1],
             name=emotion,
             mode="markers",
-            marker={"color": shade, "size": 9},
+            marker={"color": shade, "size": 9, "symbol": symbol(emotion)},
             text=names[some],
             hovertemplate="%{text}<br>%{x:.2f}, %{y:.2f}<extra>" + emotion + "</extra>",
         )
@@ -350,12 +390,13 @@ def scatter(series: dict, title: str, x_title: str, y_title: str) -> Figure:
     """
     figure = go.Figure()
     ends = []
-    for i, (name, (x, y)) in enumerate(series.items()):
+    look = looks(series)
+    for name, (x, y) in series.items():
         x = check.array(f"x of series {name!r}", list(x), ("value",))
         y = check.array(f"y of series {name!r}", list(y), (len(x),))
         ends += [*x, *y]
-        shade = color(name, otherwise=PALETTE[i % len(PALETTE)])
-        marker = {"color": shade, "size": 7, "opacity": 0.6, "symbol": SYMBOLS[i % len(SYMBOLS)]}
+        shade, shape, _ = look[str(name)]
+        marker = {"color": shade, "size": 7, "opacity": 0.6, "symbol": shape}
         figure.add_scatter(x=x, y=y, name=str(name), mode="markers", marker=marker)
     ends = [min(ends), max(ends)]
     line = {"color": MUTED, "dash": "dot"}
@@ -381,14 +422,15 @@ def histogram(series: dict, title: str, x_title: str, bins: int = 40) -> Figure:
     everything = np.concatenate(list(arrays.values()))
     edges = np.linspace(everything.min(), everything.max() + 1e-9, check.count("bins", bins) + 1)
     figure = go.Figure()
-    for i, (name, values) in enumerate(arrays.items()):
+    look = looks(arrays)
+    for name, values in arrays.items():
         figure.add_scatter(
             x=(edges[1:] + edges[:-1]) / 2,
             y=np.histogram(values, edges)[0] / len(values),
             name=name,
             line_shape="hvh",
             fill="tozeroy",
-            line_color=PALETTE[i % len(PALETTE)],
+            line={"color": look[name].color, "dash": look[name].dash},
         )
     figure.update_layout(title=title, xaxis_title=x_title, yaxis_title="share")
     return Figure(figure, height=320)

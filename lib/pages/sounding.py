@@ -9,7 +9,7 @@ from IPython.display import HTML
 from .. import check
 from . import embed
 from .audio import mp3_text
-from .colors import MUTED, color
+from .colors import MUTED, color, symbol
 
 WIDTH, HEIGHT, EDGE = 600, 400, 20  # of the map's drawing
 
@@ -45,22 +45,20 @@ def sound_map(
     titles = [str(title) for title in titles]
     n = check.same_length(audios=audios, labels=labels, titles=titles)
     data = {
+        "names": [str(name) for name in maps],
         "places": [_places(name, points, n) for name, points in maps.items()],
+        "key": [{"name": label, **_look(label)} for label in dict.fromkeys(labels)],
+        "points": [
+            {"title": title, **_look(label)} for label, title in zip(labels, titles, strict=True)
+        ],
         "sounds": [mp3_text(audio, sample_rate, small=False) for audio in audios],
     }
-    return embed.output(
-        "sound_map.html",
-        place=embed.place("sound-map"),
-        names=[str(name) for name in maps],
-        key=[
-            {"name": label, "color": color(label, None, MUTED)} for label in dict.fromkeys(labels)
-        ],
-        points=[
-            {"title": title, "color": color(label, None, MUTED)}
-            for label, title in zip(labels, titles, strict=True)
-        ],
-        data=embed.plain(data),
-    )
+    return HTML(embed.drawn("sound-map", data, ["elements", "vector", "alone", "sound_map"]))
+
+
+def _look(label):
+    """A point's colour and shape."""
+    return {"color": color(label, None, MUTED), "shape": symbol(label)}
 
 
 def _places(name, points, n):

@@ -4,7 +4,7 @@
 function draw(root, data, ask) {
   const TELLING = 0.2; // an AUROC so far from 0.5 says that a feature goes with a question
   const known = new Map(data.features.map((feature) => [feature.id, feature]));
-  const color = (label) => data.colors[label] || '#222222';
+  const color = (label) => shade(data.colors[label] || '#222222');
   const digits = (value, count = 2) => (value === null ? '–' : value.toFixed(count));
   const name = (id) => (known.has(id) ? `${id} ${known.get(id).label}` : `${id}`);
   const section = (title, ...children) => make('div', {}, make('h4', {}, title), ...children);
@@ -90,7 +90,7 @@ function draw(root, data, ask) {
     const near = feature.near.map((id) => (known.has(id) || ask
       ? make('button', { onclick: () => choose(id, true) }, name(id)) : make('span', {}, name(id))));
     card.replaceChildren(
-      make('h3', { style: `color:${color(feature.label)}` },
+      make('h3', { style: `border-left-color:${color(feature.label)}` },
         `Feature ${feature.id}: ${feature.label || 'no label'}`),
       make('p', {}, facts.join(' · ')),
       make('div', { class: 'row' },
@@ -179,7 +179,7 @@ function draw(root, data, ask) {
 
   const points = data.map.map(([x, y], id) => {
     const look = known.has(id) ? { r: 4.5, fill: color(known.get(id).label) }
-      : { r: 2.2, fill: '#CCCCCC' };
+      : { r: 2.2, class: 'other' };
     const place = { cx: x, cy: y, onclick: () => choose(id, true), ...look };
     return [id, svg('circle', place, svg('title', {}, name(id)))];
   });

@@ -1,2 +1,2 @@
-// What modules import of elements.js and vector.js, which other pages hold inside.
-export { make, svg };
+// What modules import of elements.js, vector.js and alone.js, which other pages hold inside.
+export { alone, make, mark, put, shade, svg };

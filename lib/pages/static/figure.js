@@ -1,29 +1,50 @@
-// A plotly figure. The book holds plotly.js. Where it is missing (an exported notebook), plotly's own
-// copy is loaded, which must be the one whose checksum we know. data: figure, config, plotly.
+// A plotly figure, in the colours of a light or a dark page. The book holds a plotly.js and says where
+// (window.plotlyHere). Where it says nothing (an exported notebook), plotly's own copy is loaded, which
+// must be the one whose checksum we know. data: figure, config, plotly.
 function draw(root, data) {
+  const address = window.plotlyHere ?? data.plotly.src;
+  // what a colour is on this page (shades.css)
+  const shown = (value) => {
+    if (Array.isArray(value)) return value.map(shown);
+    if (value && typeof value === 'object') {
+      return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, shown(part)]));
+    }
+    if (!/^#[0-9a-f]{6}$/i.test(value)) return value;
+    const name = `--shade-${value.slice(1).toLowerCase()}`;
+    return getComputedStyle(document.documentElement).getPropertyValue(name).trim() || value;
+  };
   const plot = () => {
-    window.Plotly.newPlot(root, data.figure.data, data.figure.layout, data.config);
+    const { data: traces, layout } = shown(data.figure);
+    return window.Plotly.react(root, traces, layout, data.config);
+  };
+  const first = () => {
+    root.replaceChildren();
+    plot();
+    const change = { attributes: true, attributeFilter: ['data-theme'] };
+    new MutationObserver(plot).observe(document.documentElement, change);
   };
   const explain = () => {
-    root.textContent = `This figure needs plotly.js, and ${data.plotly.src} could not be loaded.`;
+    root.textContent = `This figure needs plotly.js, and ${address} could not be loaded.`;
   };
   const load = (resolve, reject) => {
     window.PlotlyConfig = { MathJaxConfig: 'local' };
     const script = document.createElement('script');
-    script.src = data.plotly.src;
-    script.integrity = data.plotly.integrity;
-    script.crossOrigin = 'anonymous';
+    script.src = address;
+    if (!window.plotlyHere) {
+      script.integrity = data.plotly.integrity;
+      script.crossOrigin = 'anonymous';
+    }
     script.onload = resolve;
     script.onerror = reject;
     document.head.append(script);
   };
   const begin = () => {
     if (window.Plotly) {
-      plot();
+      first();
       return;
     }
     window.plotlyLoaded ??= new Promise(load);
-    window.plotlyLoaded.then(plot, explain);
+    window.plotlyLoaded.then(first, explain);
   };
   if (window.Plotly || document.readyState === 'complete') {
     begin();

@@ -170,9 +170,9 @@ function draw(root, data, ask) {
     event.preventDefault();
   };
 
-  const emotions = Object.entries(data.emotions).map(([name, [valence, arousal]]) => svg('text',
-    { x: x(valence), y: y(arousal), fill: data.colors[name], class: 'emotion', 'text-anchor': 'middle' },
-    name));
+  const emotions = Object.entries(data.emotions).map(([name, [valence, arousal]]) => svg('g', {},
+    put(mark(data.shapes[name], 6, data.colors[name]), [x(valence), y(arousal)]),
+    svg('text', { x: x(valence), y: y(arousal) - 10, class: 'emotion', 'text-anchor': 'middle' }, name)));
   const reach = 2 * data.reach * UNIT;
   const plane = svg('svg', { viewBox: `0 0 ${SIZE} ${SIZE}`, class: 'plane', tabindex: 0,
     role: 'application', onpointerdown: onPointer, onpointermove: onPointer, onkeydown: onKey,

@@ -4,7 +4,10 @@ function draw(root) {
   const buttons = root.querySelectorAll('button');
   for (const button of buttons) {
     button.addEventListener('click', () => {
-      for (const other of buttons) other.classList.toggle('on', other === button);
+      for (const other of buttons) {
+        other.classList.toggle('on', other === button);
+        other.setAttribute('aria-pressed', other === button);
+      }
       text.textContent = button.dataset.site;
     });
   }

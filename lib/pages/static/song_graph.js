@@ -41,19 +41,19 @@ function draw(root, data) {
 
   // ------------------------------------------------------------------------------------------ marks
   const marks = {
-    feature: ([x, y], node) => svg('circle', { cx: x, cy: y, r: 7, fill: node.color, class: 'mark' }),
-    error: ([x, y]) => svg('path', { class: 'mark', fill: '#999',
+    feature: ([x, y], node) => svg('circle', { cx: x, cy: y, r: 7, fill: shade(node.color), class: 'mark' }),
+    error: ([x, y]) => svg('path', { class: 'mark', fill: shade('#999999'),
       d: `M${x},${y - 7} l7,7 l-7,7 l-7,-7 Z` }),
-    sung: ([x, y]) => svg('rect', { class: 'mark', fill: '#666', x: x - 8, y: y - 6, width: 16,
+    sung: ([x, y]) => svg('rect', { class: 'mark', fill: shade('#666666'), x: x - 8, y: y - 6, width: 16,
       height: 12 }),
-    token: ([x, y]) => svg('path', { class: 'mark', fill: '#222',
+    token: ([x, y]) => svg('path', { class: 'mark', fill: shade('#222222'),
       d: `M${x},${y - 10} l10,18 l-20,0 Z` }),
     word: ([x, y], node) => {
       const word = node.name.slice(1, node.name.indexOf('”'));
       return svg('g', {},
-        svg('rect', { class: 'mark', fill: '#fff3c4', x: x - 48, y: y - 7, width: 96, height: 14,
+        svg('rect', { class: 'mark paper', x: x - 48, y: y - 7, width: 96, height: 14,
           rx: 5 }),
-        svg('text', { x, y: y + 4, 'text-anchor': 'middle' }, word));
+        svg('text', { x, y: y + 4, 'text-anchor': 'middle', class: 'word' }, word));
     },
   };
   const drawn = nodes.map((node, i) => svg('g', { class: 'node', role: 'button', tabindex: -1,

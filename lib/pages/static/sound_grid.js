@@ -3,7 +3,7 @@
 function draw(root, data) {
   const menu = make('select', { 'aria-label': 'what is shown' },
     ...data.names.map((name) => make('option', {}, name)));
-  const now = make('div', { class: 'now' }, `Choose a cell to hear its clip (${data.unit}).`);
+  const now = make('div', { class: 'now', role: 'status' }, `Choose a cell to hear its clip (${data.unit}).`);
   const audio = make('audio', { controls: '', 'aria-label': 'the chosen clip' });
   const cells = data.rows.flatMap((row) => data.columns.map((column) => `${row}, ${column}`));
   const buttons = cells.map((_, cell) => make('button', { onclick: () => choose(cell) }));
@@ -14,16 +14,23 @@ function draw(root, data) {
     const value = data.values[menu.selectedIndex][cell];
     return `${cells[cell]}: ${menu.value} ${digits(value)} ${data.unit}`;
   };
+  // from white to red or blue, and black or white on it, whichever is read better
+  const look = (share) => {
+    const end = share > 0 ? [178, 24, 43] : [33, 102, 172];
+    const parts = end.map((part) => Math.round(255 + (part - 255) * Math.abs(share)));
+    const linear = parts.map((part) => (part / 255) ** 2.2);
+    const luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+    return { background: `rgb(${parts})`, color: luminance > 0.18 ? '#000000' : '#ffffff' };
+  };
   const update = () => {
     const values = data.values[menu.selectedIndex];
     const most = Math.max(...values.map(Math.abs)) || 1;
     buttons.forEach((button, cell) => {
-      const share = Math.abs(values[cell]) / most;
+      const { background, color } = look(values[cell] / most);
       button.textContent = digits(values[cell]);
       button.setAttribute('aria-label', describe(cell));
-      button.classList.toggle('dark', share > 0.5);
       button.classList.toggle('on', cell === chosen);
-      button.style.background = `rgba(${values[cell] > 0 ? '178,24,43' : '33,102,172'},${0.9 * share})`;
+      Object.assign(button.style, { background, color });
     });
     if (chosen >= 0) now.textContent = describe(chosen);
   };
@@ -43,6 +50,6 @@ function draw(root, data) {
   });
   menu.hidden = data.names.length < 2;
   menu.addEventListener('change', update);
-  root.append(menu, make('div', { class: 'cells' }, make('table', {}, head, ...body)), now, audio);
+  root.replaceChildren(menu, make('div', { class: 'cells', tabindex: 0, role: 'region', 'aria-label': 'Table of clips' }, make('table', {}, head, ...body)), now, audio);
   update();
 }

@@ -17,7 +17,7 @@ function open(root) {
   const at = new URL('.', import.meta.url).href;
   const { shape, settings } = data;
   const still = matchMedia('(prefers-reduced-motion: reduce)').matches;
-  const player = new Player(shape.sampleRate);
+  const player = new Player(shape.sampleRate, () => stop());
   const megabytes = (bytes) => `${(bytes / 1e6).toFixed(0)} MB`;
   let worker = null;
   let count = 0; // of songs

@@ -1,5 +1,5 @@
 // The plane of valence and arousal: where a song is read to be, frame by frame, and where it was.
-import { svg } from './elements.mjs';
+import { mark, put, svg } from './elements.mjs';
 
 const SIZE = 320;
 const HALF = SIZE / 2;
@@ -19,7 +19,7 @@ export function plane(data, still) {
   const dot = svg('circle', { r: 9, class: 'dot', visibility: 'hidden' });
   const trail = svg('polyline', { class: 'trail' });
   const marks = named.map(([name, [valence, arousal]]) => svg('g', {},
-    svg('circle', { cx: x(valence), cy: y(arousal), r: 5, fill: data.colors[name] }),
+    put(mark(data.shapes[name], 5, data.colors[name]), [x(valence), y(arousal)]),
     svg('text', { x: x(valence), y: y(arousal) - 8, 'text-anchor': 'middle', class: 'emotion' }, name)));
   const node = svg('svg', { viewBox: `0 0 ${SIZE} ${SIZE}`, class: 'plane', role: 'img' },
     svg('line', { x1: EDGE, x2: SIZE - EDGE, y1: HALF, y2: HALF }),

@@ -1,10 +1,14 @@
 // Sound: a song while it is being made, and two recordings between which one switches in time.
+import { alone } from './elements.mjs';
+
 const SOON = 0.06; // seconds until what is scheduled first
 const FADE = 0.04; // seconds of a crossfade
 
 export class Player {
-  constructor(sampleRate) {
+  // stop: called when something else on the page begins to sound.
+  constructor(sampleRate, stop) {
     this.sampleRate = sampleRate;
+    this.give = stop;
     this.playing = null;
   }
 
@@ -28,6 +32,7 @@ export class Player {
   // A song that comes in parts. whole: its seconds.
   stream(whole) {
     this.stop();
+    alone(this.give);
     this.playing = new Stream(this, whole);
     return this.playing;
   }
@@ -35,6 +40,7 @@ export class Player {
   // Recordings of equal length, looped side by side; one is heard.
   loop(sounds, heard, from = 0) {
     this.stop();
+    alone(this.give);
     this.playing = new Loop(this, sounds, heard, from);
     return this.playing;
   }

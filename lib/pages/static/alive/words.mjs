@@ -1,6 +1,6 @@
 // A field for words of the organism's language, which are offered as one types (the combobox pattern of
 // WAI-ARIA: arrows choose, Enter or Tab takes, Escape closes).
-import { make } from './elements.mjs';
+import { make, shade } from './elements.mjs';
 import { split, unread } from './tokenizer.mjs';
 
 const SHOWN = 8; // words at once
@@ -69,7 +69,7 @@ export function wordField(data, id, value, onenter) {
       const option = make('li', { role: 'option', id: `${list.id}-${k}`, 'aria-selected': 'false',
         onpointerdown: (event) => { event.preventDefault(); take(k); } },
       word, make('span', {}, says === word ? '' : says));
-      option.style.borderColor = data.colors[says] ?? 'transparent';
+      option.style.borderColor = data.colors[says] ? shade(data.colors[says]) : 'transparent';
       return option;
     }));
     input.setAttribute('aria-expanded', String(offered.length > 0));
