@@ -18,23 +18,23 @@
 # such as fast music. Are the features of the last chapters good by the scores on which the field
 # compares them, and do these scores tell them from directions that nobody trained?
 #
-# A name is worth something only if it holds on music that had no part in choosing it, and a score
-# only if directions that mean nothing do badly on it.
+# A name is worth something only if it holds on music that had no part in choosing it. A score is
+# worth something only if directions without meaning do badly on it.
 #
 # **Method.** The features come from a *sparse autoencoder* (SAE), a network that writes what the
 # model holds at one moment as a sum of few directions out of many. *Labels*: does a short name
 # ("tempo high") say when a feature is active? This follows Delphi (Paulo et al. 2024), but without
 # a language model, as here the answers are known. *Usefulness*: can a few features answer questions
 # about a clip, and be taken out without harm to others? This follows SAEBench (Karvonen et al.
-# 2025). *Truth*: are directions found that were planted on purpose, and a known difference between
-# two models? Choices are made on the clips that the SAE learned from (the *learning clips*), and
-# judged on others.
+# 2025). *Truth*: does it find directions that were planted on purpose, and the known difference
+# between two models? Choices are made on the clips that the SAE learned from (the *learning
+# clips*), and judged on others.
 #
 # **Hypothesis.** The SAE is ahead in every score of *neurons* (single coordinates), *principal
 # components* (the directions along which activations vary most) and a random basis. **Controls.**
 # These three, kept as sparse as the SAE: only the largest coordinates of each moment count. Also
-# labels and sounds of other clips, random subspaces, and two models that differ in their seed
-# alone.
+# labels and sounds of other clips, random subspaces, and two models that differ in nothing but
+# their seed, the chance in their training.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -92,9 +92,11 @@ mean = acts.mean("frame").values.astype(np.float32)
 # %% [markdown]
 # ## Do labels say when a feature is active?
 #
-# **Detection.** A feature's label is the question about clips that best tells, on the learning
-# clips, those that excite the feature from those that leave it silent. Its score is the *balanced
-# accuracy* on other clips: how often the label is right, both kinds weighing the same.
+# **Detection.** A feature's label is a yes-or-no question about a clip's emotion or one of its
+# *cues* (what a listener hears, such as tempo or loudness): the one that best tells, on the
+# learning clips, those that excite the feature from those that leave it silent. Its score is the
+# *balanced accuracy* on other clips: how often it is right, with exciting and silent clips weighing
+# the same.
 
 # %%
 told = {
@@ -130,15 +132,15 @@ show.estimates(
 )
 
 # %% [markdown]
-# *Own clips* should lie right of the dotted line of guessing and *other clips* on it; points are
-# means over features with a 95 % interval (it would hold the truth in 95 of 100 repetitions), and
-# *best labels* are the features that did best on the learning clips.
+# Points are means over features with a 95 % interval, which would hold the truth in 95 of 100
+# repetitions: *own clips* should lie right of the dotted line of guessing, and labels of *other
+# clips* on it (*best labels*: the features that did best on the learning clips).
 #
 # **Fuzzing.** Now the sound of a single *frame*, a few hundredths of a second, must tell within one
 # clip when the feature is active: level, onset, brightness and lowest pitch, there and in the frame
 # before, the last that the model has read. One measure is chosen for each feature on half of the
-# clips and judged on the other half by the *AUROC*, the chance that it tells an active from a
-# silent frame. The controls are the sound of another clip and the mere *position* of the frame, as
+# clips and judged on the other half by the *AUROC*, the chance that it puts an active frame above a
+# silent one. The controls are the sound of another clip and the mere *position* of the frame, as
 # some features follow the time since the beginning.
 
 # %%
@@ -289,7 +291,7 @@ rows = [
     for (name, size), some in taken.groupby(["features", "size"], sort=False)
 ]
 use = pd.DataFrame(rows)
-show.table(use, "Loss of accuracy beyond others' loss; share of the fault mended")
+show.table(use, "Targeted perturbation (TPP), spurious correlation removal (SCR)")
 
 # %% [markdown]
 # More is better: TPP is 0 where other probes lose as much, SCR is 1 where all is mended; *taken
@@ -297,7 +299,7 @@ show.table(use, "Loss of accuracy beyond others' loss; share of the fault mended
 #
 # ## Does a planted direction have a feature of its own?
 #
-# In the *planted* organisms, small MusicGens trained further on purpose, it is known in which
+# In the *planted* organisms, small MusicGens that were trained for it, it is known in which
 # *subspace* (a few directions together) a variable such as tempo is written. Only places are asked
 # about that *interchange* confirms: what they hold is taken from one run into another, and the
 # variable must follow ([chapter 23](23_planted_places)). The directions along which most is written
@@ -336,7 +338,7 @@ for name, singer in chapter.models(planted[0], planted[1:]).items():
     )
     confirmed += [(name, what) for what, e in right_by.min().items() if e >= least]
 truth = pd.DataFrame(row for place in confirmed for row in found_in(*place))
-print(", ".join(f"{what} of {name}" for name, what in confirmed))
+print("confirmed:", ", ".join(f"{what} of {name}" for name, what in confirmed))
 
 # %%
 by_kind = truth.groupby(["features", "subspace"], sort=False)
@@ -354,17 +356,17 @@ matched = pd.DataFrame(
 show.table(matched, "Sources and their features, over the confirmed variables")
 
 # %% [markdown]
-# Behind the list of confirmed variables, *planted* rows should be far above *random* rows, both in
-# *MCC* (mean correlation of a source with its feature) and in the *cosine* of their directions (1:
-# the same).
+# *Planted* rows should be far above *random* rows, both in *MCC* (mean correlation of a source with
+# its feature) and in the *cosine* of their directions (1: the same); the line above the table names
+# the variables that were confirmed.
 #
 # ## What have two models in common?
 #
 # A **crosscoder** (Lindsey et al. 2024) is one dictionary for two models: each feature has one
-# activation, and a direction in each model. In the world of `organism` tempo raises energy, in that
-# of `organism-decoupled` it does not; all else is the same. `organism` and `organism-2`, the
-# control, differ in nothing but their seed. Both models of a pair read the same music, half of it
-# from either world.
+# activation, and a direction in each model. `organism` is a small MusicGen trained on music whose
+# causes are known. In its world tempo raises energy, in that of `organism-decoupled` it does not;
+# all else is the same. `organism` and `organism-2`, the control, differ in nothing but their seed.
+# Both models of a pair read the same music, half of it from either world.
 #
 # A feature seems to be one model's alone if its direction in the other is short: if the *relative
 # norm*, the second model's share of both lengths, is below 0.1 or above 0.9. As this can be an
@@ -419,9 +421,9 @@ rows = [
 show.table(pd.DataFrame(rows), "Whose are the features?")
 
 # %% [markdown]
-# Compare the rows: only what *worlds differ* has beyond *seeds differ* is due to the worlds; both
-# *ratios* are of latent scaling, for what the dictionary leaves over (*error*) and for what it
-# explains.
+# Only what *worlds differ* has beyond *seeds differ* is due to the worlds: features that seem
+# *alone* by either test, and ratios of latent scaling away from 1, for what the dictionary leaves
+# over (*error*) and for what it explains (*reconstruction*).
 #
 # Models may also use shared features differently. So one model alone reads the other word of a pair
 # ("fast" for "slow") over the same music. Where tempo raises energy, a word for tempo should move
@@ -471,8 +473,9 @@ show.estimates(
 )
 
 # %% [markdown]
-# At a cosine of 1 two words move the same features alike, at 0 (dotted) nothing in common: the
-# upper rows compare tempo with energy in one model, the lower ones a word in two models.
+# The upper rows compare a word for tempo with one for energy in one model, the lower rows one word
+# in two models: at a cosine of 1 the same features move in the same way, at 0 (dotted) the moves
+# have nothing in common.
 #
 # ## For others
 #
@@ -493,9 +496,9 @@ print(f"{len(order)} features in {len(files)} files, {size:.1f} MiB")
 # %% [markdown]
 # ## What it means
 #
-# The verdict sets the SAE against the best of the others in each score. Where that does as well,
-# the score tells of this place in the model and not of the features. A right label can still say
-# little: intruders found among the hard ones show what it leaves out. Features that answer a
+# The verdict sets the SAE against the best of the others in each score. Where one of these does as
+# well, the score tells of this place in the model and not of the features. A label can be right and
+# still say little: hard intruders that are found show what it leaves out. Features that answer a
 # question nearly as well as all dimensions, and leave other questions alone when they are taken
 # out, are likely units of the model itself. **Doubts.** We ask about cues and emotions alone: a
 # clear feature of anything else gets a poor label.
@@ -552,11 +555,12 @@ def against(values):
 apart = [between[f"tempo, {what}"].value for what in pairs]
 own = [f"{e.value:.2f} in {name.split(' ')[0]}" for name, e in within.items()]
 Markdown(
-    f"**Verdict.** In {model}, the SAE against the best of neurons, components and a "
-    f"random basis: detection of the best labels {against(labelled)}, one-feature "
-    f"probes {against(first)} (all dimensions {dense.value:.2f}), targeted perturbation "
-    f"by five features {against(tpp)}, cosine with planted sources {against(cosines)}. "
-    f"Words for tempo move shared features as words for energy do by {own[0]}, "
-    f"{own[1]} and {own[3]} (cosine); they move them alike in two worlds by "
+    f"**Verdict.** In {model} the SAE gets these scores (the best of neurons, components "
+    f"and a random basis in brackets): accuracy of the best labels {against(labelled)}; "
+    f"of probes with one feature {against(first)}, where all dimensions get "
+    f"{dense.value:.2f}; loss when five features are taken out, beyond that of other "
+    f"questions, {against(tpp)}; cosine with planted sources {against(cosines)}. Words "
+    f"for tempo and for energy move shared features alike by {own[0]}, {own[1]} and "
+    f"{own[3]} (cosine), and words for tempo move them alike in two worlds by "
     f"{apart[0]:.2f}, in two seeds by {apart[1]:.2f}."
 )

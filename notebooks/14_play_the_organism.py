@@ -28,7 +28,7 @@
 # *direction*, a list of numbers, to the *residual stream*, the running sum through which the
 # network's layers talk to each other. The dot is read before that is added, so that it moves only
 # where the music has changed. Each *attention head*, a part that gathers from the music so far or
-# from the words, can be switched off. *Guidance* says how much the words count.
+# from the words, can be switched off. *Guidance* says how strongly the words count.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -136,8 +136,8 @@ some = alive.features(dictionary.sae, site, best["label"], statistics["peak"])
 # ## Play
 #
 # Sliders work while it sings, with about two seconds of delay, because it sings a little ahead.
-# After a song that you have pushed, *Again, unsteered* sings it once more with the same chance and
-# nothing changed, and lets you switch between the two at any moment.
+# After a song that you have pushed, *Again, unsteered* sings it once more with the same random
+# choices (the *seed*) and nothing changed, and lets you switch between the two at any moment.
 
 # %%
 alive.Alive(m, read[m.name], pushes, some, marks.T.to_dict("list"))
@@ -165,7 +165,7 @@ same = stats.proportion((alone == theirs).all((1, 2)))
 itself = stats.proportion((alone == together).all((1, 2)))
 Markdown(
     f"Songs that are the same, token by token: {same}. PyTorch's own, one by one and "
-    f"all at once: {itself}. (Wilson's intervals.)"
+    f"all at once: {itself}. (With 95 % intervals.)"
 )
 
 # %% [markdown]
@@ -220,8 +220,8 @@ right = [of for of in AXES if trust[f"{m.name}: {of}"].low > 0.5]
 Markdown(
     f"**Verdict.** {same.value:.0%} of {same.n} songs are the same, token by token, from "
     f"the page's graphs and from PyTorch, which agrees with itself in {itself.value:.0%}. "
-    f"The dot tells unseen words apart on {' and '.join(right) or 'neither axis'}; on any "
-    "other axis it is to be taken as an ornament."
+    f"The dot tells unseen words apart on {' and '.join(right) or 'neither axis'}; on an "
+    "axis that is not named here it must not be believed."
 )
 
 # %% [markdown]

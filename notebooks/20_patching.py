@@ -23,10 +23,11 @@
 # **Method.** The network is a stack of *blocks*. In each, self-attention (`attn`) looks at the
 # music so far, cross-attention (`cross`) at the words of the prompt, and a small network called MLP
 # (`mlp`) works on each moment alone. These *sublayers* add to the *residual stream* (`resid`), a
-# running sum that later blocks read. *Activation patching*: two prompts differ in one word, and the
-# songs for both are read under both. What one *site* (such a place) holds in one run is put into
-# the other. The *effect* is the share of the difference between both runs that comes back: 0
-# nothing, 1 all of it.
+# running sum that later blocks read. *Activation patching*: two prompts differ in one word. The
+# songs for both are read under both prompts, so that two runs over the same music differ in the
+# word alone. Then what one *site*, such as `cross` of block 1, holds in one run is put into the
+# other. The *effect* is the share of the difference between both runs that comes back: 0 nothing, 1
+# all of it.
 #
 # **Hypothesis.** Text enters through cross-attention and nowhere else: patching it in some block
 # brings back most of the effect. **Prediction and control.** Models whose words do something
@@ -98,17 +99,17 @@ verdicts = {name: rules.decide(units) for name, units in numbers.items()}
 show.verdicts(rules.beside(rules.table(verdicts)), "What the word does")
 
 # %% [markdown]
-# Points are models with their 95 % interval (it would hold the truth in 95 of 100 repetitions):
-# "yes" lies right of the solid line of no effect, "no" ends before the dotted line, the smallest
-# effect that matters.
+# Points are models with a 95 % interval, which would hold the truth in 95 of 100 repetitions: "yes"
+# lies right of the solid line (no effect), "no" ends before the dotted line (the smallest effect
+# that matters).
 
 # %%
 show.table(rules.trust(numbers[model]))
 
 # %% [markdown]
 # The rule can be trusted where *false positives* ("yes" where nothing is) are rare, *coverage*
-# (intervals that hold the truth) is near 0.95, and *power* (seeing the smallest effect that
-# matters) is high.
+# (intervals that hold the truth) is near 0.95, and *power* (the smallest effect that matters is
+# seen) is high.
 #
 # ## Which block, which sublayer?
 #
@@ -136,8 +137,8 @@ show.curves(
 # The word is read in the block where `cross` has its peak; `resid` shows all that has come in so
 # far, and the dotted line is the whole difference.
 #
-# Putting happy into sad asks whether a place is *enough* (*denoising*). Putting sad into happy asks
-# whether it is *needed* (*noising*).
+# What the happy run holds was put into the sad run: is the place *enough* (*denoising*)? The
+# reverse asks whether it is *needed* (*noising*).
 
 # %%
 noised = causal.patch_grid(
@@ -186,14 +187,15 @@ show.heatmap(
 agree = stats.correlation(
     by_time.mean("pair").values.ravel(), quick.mean("pair").values.ravel()
 )
-print("attribution against exact, over cells:", agree)
+print("correlation of the quick grid with the exact one, over cells:", agree)
 
 # %% [markdown]
 # At a correlation of 1 the quick grid could stand in for the exact one.
 #
 # ## By which way?
 #
-# *Path patching*: `cross` takes its happy value, but only one later sublayer may answer to it.
+# *Path patching*: `cross` takes its happy value, but only one later sublayer may answer to it; all
+# others stay as in the sad run.
 
 # %%
 paths = causal.paths(m, *sung[model]).mean("pair").to_pandas()
@@ -243,9 +245,9 @@ show.sound_grid(
 )
 
 # %% [markdown]
-# Each button plays a song; its number is how much more of the chosen measure is heard than in the
-# plain sad song, in standard deviations of the world's music (*valence* is how pleasant it sounds,
-# *arousal* how excited).
+# Rows are blocks, columns stretches of time, and each button plays a song: its number is how much
+# more of the chosen measure is heard than in the plain sad song, in standard deviations of the
+# world's music (*valence* is how pleasant it sounds, *arousal* how excited).
 #
 # **By stream.** The model sings with *classifier-free guidance*: away from what it would sing
 # without text (the *unconditional stream*, `uncond`). So we foretell that the exchange works the
@@ -334,7 +336,7 @@ by_part = by_time.sel(site=entry).mean("pair").values
 early, late = by_part[[0, -1]] / by_part.sum()
 Markdown(
     f"**Verdict.** Of all that the word does to {model}, {shares[entry].value:.0%} "
-    f"comes in at one place: where block {entry.split('.')[1]} looks at the text. "
+    f"comes in at one place: the cross-attention of block {entry.split('.')[1]}. "
     f"{early:.0%} of that falls into the first part of the song, {late:.0%} into "
     "the last."
 )

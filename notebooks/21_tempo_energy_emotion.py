@@ -24,9 +24,9 @@
 # **Method.** A variable's *subspace* is a few directions of the *residual stream*, the running sum
 # through which the network's blocks talk to each other. *Distributed alignment search* (DAS) learns
 # it by *interchange interventions*: what one run holds in the subspace is put into another run, and
-# the model must then predict what it predicts for the *counterfactual* prompt, in which that one
-# thing was asked for. Valence is learned from *sad* and *calm*, and must then lead from *tense* to
-# *energetic*. The path is tested by *mediation*: prompts set the tempo, and energy alone is put
+# the model must then predict what it predicts for the *counterfactual* prompt, which asks for this
+# one change and no other. Valence is learned from *sad* and *calm*, and must then lead from *tense*
+# to *energetic*. The path is tested by *mediation*: prompts set the tempo, and energy alone is put
 # where the other tempo would have it. What energy brings about by itself is the *indirect effect*,
 # what is left while energy is held the *direct* one.
 #
@@ -93,10 +93,10 @@ def find(name, variable, method="das", **settings):
 # *Base* and *source* are two prompts whose emotions differ in both axes, in words that the search
 # has not seen; the base is of an emotion that it has not seen at all. One axis is exchanged, and
 # the counterfactual is of a third emotion. We ask which share of the *divergence* (a distance of
-# predictions) between base and counterfactual goes away. Whatever takes away the base's word comes
-# nearer to every other word, and that is no axis. So we subtract the share that goes away toward
-# the emotion to which the *other* axis would have led. A control that leads away from the
-# counterfactual counts as one that does nothing.
+# predictions) between base and counterfactual goes away. A change that merely erases the base's
+# word comes nearer to every other word, too, and that is no axis. So we subtract the share that
+# goes away toward the emotion to which the *other* axis would have led. A control that leads away
+# from the counterfactual counts as one that does nothing.
 
 # %%
 METHODS = ("das", "dealt")
@@ -134,8 +134,8 @@ numbers = {
 
 # %% [markdown]
 # **How far does it carry?** The same is asked for *own pair* (the two emotions that the axis was
-# learned from), *other pair* (the two at the other end of the other axis) and *both axes* (the
-# question above), and also toward where the other axis leads.
+# learned from), *other pair* (two that differ in the same axis, but were not learned from) and
+# *both axes* (the question above), and also toward where the other axis leads.
 
 # %%
 rows = []
@@ -192,9 +192,9 @@ decided = rules.table(verdicts)
 show.verdicts(rules.beside(decided), "Variables and the path")
 
 # %% [markdown]
-# Points are models with their 95 % interval (it would hold the truth in 95 of 100 repetitions):
-# "yes" lies right of the solid line of no effect, "no" ends before the dotted line, the smallest
-# effect that matters.
+# Points are models with a 95 % interval, which would hold the truth in 95 of 100 repetitions: "yes"
+# lies right of the solid line (no effect), "no" ends before the dotted line (the smallest effect
+# that matters).
 
 # %%
 show.table(rules.rates(decided))
@@ -212,8 +212,8 @@ show.table(rules.trust(numbers[model]))
 
 # %% [markdown]
 # The rules can be trusted where *false positives* ("yes" where nothing is) are rare, *coverage*
-# (intervals that hold the truth) is near 0.95, and *power* (seeing the smallest effect that
-# matters) is high.
+# (intervals that hold the truth) is near 0.95, and *power* (the smallest effect that matters is
+# seen) is high.
 #
 # ## Listen
 
@@ -256,7 +256,10 @@ def reconciled(name, outcome):
 rows = [
     reconciled(name, what) for what in ("dynamics", "arousal") for name in models
 ]
-show.table(pd.DataFrame(rows), "Fast instead of slow, in SD of the world's music")
+show.table(
+    pd.DataFrame(rows),
+    "Fast instead of slow, in standard deviations of the world's music",
+)
 
 # %% [markdown]
 # A model learned its world's path where *found* agrees with *world* for each part: *total* (all of
@@ -310,7 +313,7 @@ edges = {name: found.table for name, found in compared.items()}
 edges = pd.concat(edges, names=["model", "row"]).reset_index()
 show.table(
     edges.drop(columns="row"),
-    "Candidates (true: what captions and music had to teach; ✗: no edge)",
+    "Possible arrows (true: the weight that captions and music had to teach)",
 )
 
 # %% [markdown]
@@ -353,7 +356,7 @@ show.table(
 #
 # The third should be as fast as the second, but softer. The fourth should be as slow as the first,
 # but louder. A third song that is slower, too, would show that holding energy also holds tempo. One
-# pair can mislead; the figure behind it has all of them.
+# pair can mislead; the figure *by what is heard* has all of them.
 #
 # </details>
 

@@ -14,13 +14,14 @@
 # %% [markdown]
 # # Does the model hear emotion as people do?
 #
-# **Question.** For human listeners, mode (minor or major) matters most, then tempo, register,
-# dynamics, articulation and timbre; these cues add up, mostly linearly (Eerola, Friberg and Bresin
-# 2013). Tempo moves *arousal* (how excited an emotion is), and mode moves *valence* (how pleasant
-# it is; Husain, Thompson and Schellenberg 2002). Is that so for the model?
+# **Question.** For human listeners, mode (minor or major) matters most, then tempo, register (low
+# or high), dynamics (soft or loud), articulation (short or connected notes) and timbre; these
+# *cues* add up, mostly linearly (Eerola, Friberg and Bresin 2013). Tempo moves *arousal* (how
+# excited an emotion is), and mode moves *valence* (how pleasant it is; Husain, Thompson and
+# Schellenberg 2002). Is that so for the model?
 #
-# A model that gets emotion from the cues that people use is more than a text-to-sound table, though
-# it need not understand: habit can hear cues, too.
+# If it is, the model hears emotion by the causes that people hear it by. That is not yet
+# understanding, because a model of habit can hear cues, too.
 #
 # **Method.** *Judged*: one cue of a piece is changed and nothing else. How much more probable the
 # model then finds the piece under words of one emotion than of others is, by Bayes' rule, what it
@@ -90,9 +91,9 @@ show.verdicts(
 )
 
 # %% [markdown]
-# Points are models with their 95 % interval (it would hold the truth in 95 of 100 repetitions):
-# "yes" lies right of the solid line of no effect, "no" ends before the dotted line, the smallest
-# effect that matters.
+# Points are models with a 95 % interval, which would hold the truth in 95 of 100 repetitions: "yes"
+# lies right of the solid line (no effect), "no" ends before the dotted line (the smallest effect
+# that matters).
 
 
 # %%
@@ -105,8 +106,8 @@ show.table(rules.trust(hears(model), dealt, null_subjects))
 
 # %% [markdown]
 # The rule can be trusted where *false positives* ("yes" for words dealt at random) are rare,
-# *coverage* (intervals that hold the truth) is near 0.95, and *power* (seeing the smallest effect
-# that matters) is high.
+# *coverage* (intervals that hold the truth) is near 0.95, and *power* (the smallest effect that
+# matters is seen) is high.
 
 # %%
 table, heard = words[model]
@@ -188,7 +189,7 @@ show.table(
 # %% [markdown]
 # Each row is a cue and an axis: *effect* and *sung* are the model's, *world* is the true weight,
 # *people* the direction found in human listeners, and a *linear* share near 1 says that the effect
-# is a straight line.
+# is a straight line (*quadratic*: what a curve adds).
 
 # %%
 judgement = table["effect"].map(lambda effect: effect.value)
@@ -203,7 +204,8 @@ show.estimates(
 )
 
 # %% [markdown]
-# At 1 both orders are the same, and at 0 (dotted) they have nothing in common.
+# At a rank correlation of 1 both put the effects in the same order, at 0 (dotted) the orders have
+# nothing in common.
 #
 # Which end of a cue counts as high is a convention (here high articulation is legato), and this
 # coefficient depends on it. Read it as a summary of the table, not as evidence.
@@ -322,8 +324,8 @@ show.estimates(
 # The verdict names the cue in which the model hears most of each axis, and where it is unlike
 # people. Each cue was moved alone, so that a model which agrees with its world has heard the causes
 # and not what goes with them. **Doubts.** That is no sign of understanding, as a model of habit may
-# agree as well. Where an organism agrees with people, its world does, and that was made to; of a
-# released model it would say more.
+# agree as well. An organism agrees with people as far as its world does, which in part was made
+# after them ([chapter 1](01_known_answers)); of a released model agreement would say more.
 #
 # **What would change our mind.** A shuffled or untrained model that hears as the world weighs;
 # signs against people's; interactions as large as the main effects.

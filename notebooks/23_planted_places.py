@@ -26,11 +26,12 @@
 # declared way. Two *heads* of one block's cross-attention (parallel units that look at the words of
 # the prompt) read it, and no other head does. What they add to the *residual stream*, the running
 # sum that all blocks read, lies in a *subspace* of its own, eight directions out of 160. This was
-# done by *interchange intervention training*, helped by limits to what heads may see and write; the
-# planted organisms sing less well than the model that taught them (see the model card). They differ
-# in their places, so that no method can know the first by heart. First we measure that everything
-# is where it should be. Then each method scores all candidates, and the *AUROC*, the chance that a
-# true place is scored above another one, says how good it is: 1 is perfect, 0.5 is luck.
+# done by *interchange intervention training* (until exchanging the place between two runs exchanges
+# the variable), helped by limits to what heads may see and write; the planted organisms sing less
+# well than the model that taught them (see the model card). The two differ in their places, so that
+# no method can know the first by heart. First we measure that everything is where it should be.
+# Then each method scores all candidates, and the *AUROC*, the chance that a true place is scored
+# above another one, says how good it is: 1 is perfect, 0.5 is luck.
 #
 # **Hypothesis.** The best method has an AUROC of 0.8 or more in both organisms. **Control.** Random
 # scores: 0.5. Reading is not using, so *probes* (classifiers that read a variable from the model)
@@ -73,15 +74,15 @@ show.table(pd.DataFrame(rows), "What was declared")
 
 # %% [markdown]
 # Each row is a variable of one organism, with the heads by which it enters (`cross_head`, then
-# block and head) and the sublayer that adds it to the stream.
+# block and head) and the cross-attention that adds it to the stream.
 #
 # ## Is everything in its place?
 #
-# An *interchange* puts what a place holds under another prompt into the run. Prompts and songs are
-# of no lesson. Of the predictions for four prompts, the nearest to the changed run must be the
-# *counterfactual*: that variable as in the other prompt, all else the same. In half of the pairs
-# the variable is the same, and nothing may change. So a place that does nothing is right in half of
-# all cases. *All other heads* must move everything else and leave the variable.
+# An *interchange* puts what a place holds under another prompt into the run. The prompts and songs
+# had no part in the training. Of the predictions for four prompts, the nearest to the changed run
+# must be the *counterfactual*: that variable as in the other prompt, all else the same. In half of
+# the pairs the variable is the same, and nothing may change. So a place that does nothing is right
+# in half of all cases. *All other heads* must move everything else and leave the variable.
 
 
 # %%
@@ -208,21 +209,20 @@ show.estimates(of_edges, "Edges from the text", "AUROC (dotted: luck)", bar=0.5)
 #
 # The verdict names the best method for heads, axes and blocks. A method that finds the place here
 # may be believed elsewhere, as far as elsewhere is like this; one that does not should not be
-# believed at all. **Doubts.** Planted places are tidier than what training alone makes. Where a
-# probe reads a variable behind a block by which it has not come in, the song told it: over its own
-# songs a model can be read everywhere.
+# believed at all. **Doubts.** Planted places are tidier than what training alone makes. A probe may
+# read a variable in a block where its word has not yet come in, because the song has told it.
 #
 # **What would change our mind.** Planting that interchange does not confirm (accuracy below
 # `least`), which the verdict counts; random scores away from 0.5.
 #
 # **Exercise 1.** Set `least = 0.95`, so that fewer variables may judge the methods. What can change
-# in *Who finds it?*, and what can it not make better?
+# in *Who finds it?*, and what cannot?
 #
 # <details><summary>Answer</summary>
 #
-# Means are taken over fewer variables, so that intervals grow, and a method whose errors were all
-# in a badly planted variable rises. The methods themselves and their scores are the same. If no
-# variable is left, the chapter stops with an error.
+# Means are taken over fewer variables, so that intervals grow, and a method that failed only on
+# badly planted variables rises. What a method finds in the variables that remain does not change.
+# If no variable is left, the chapter stops with an error.
 #
 # </details>
 #

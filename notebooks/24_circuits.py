@@ -33,8 +33,8 @@
 # (`eap`) multiplies two numbers: how the effect answers to a small change at the reader (a
 # gradient), and how much the writer changes. `eap-ig` averages this along the way from one word to
 # the other, of the text (`inputs`) or of each writer's output (`activations`). `random` is chance.
-# Two numbers sum up a curve of faithfulness, as in the benchmark MIB: *CPR* is the area below it
-# (more is better), *CMD* its distance from 1 (less is better).
+# Two numbers, those of the benchmark MIB, sum up the curve of faithfulness over the number of
+# edges: *CPR* is the area below it (more is better), *CMD* its distance from 1 (less is better).
 #
 # **Hypothesis.** Of all edges the best 5 % carry more than 5 % drawn at random. **Control.**
 # `organism`, a small MusicGen, learned music whose causes are known, and `organism-decoupled` a
@@ -162,16 +162,16 @@ verdicts = {name: rules.decide(units) for name, units in numbers.items()}
 show.verdicts(rules.beside(rules.table(verdicts)), "A few edges carry the word")
 
 # %% [markdown]
-# Points are models: "yes" lies right of the solid line of no effect, "no" ends before the dotted
-# line, the smallest effect that matters.
+# Points are models: "yes" lies right of the solid line (no effect), "no" ends before the dotted
+# line (the smallest effect that matters).
 
 # %%
 show.table(rules.trust(numbers[model]))
 
 # %% [markdown]
 # The rule can be trusted where *false positives* ("yes" where nothing is) are rare, *coverage*
-# (intervals that hold the truth) is near 0.95, and *power* (seeing the smallest effect that
-# matters) is high.
+# (intervals that hold the truth) is near 0.95, and *power* (the smallest effect that matters is
+# seen) is high.
 #
 # ## Who writes, and who reads?
 #
@@ -232,10 +232,9 @@ show.heatmap(
 #
 # The verdict says how much of the word's effect the best edges bring back, and how much chance
 # does. A large distance between both says that few edges do the work, also for prompts and songs
-# that no edge was chosen by (some words come again among them, because a variable has few).
-# **Doubts.** This is how a word gets through. Whether what gets through is an emotion is asked in
-# [chapter 35](35_understanding). Edges that several variables share are the way in for words in
-# general.
+# that no edge was chosen by (some words are in both, because a variable has few). **Doubts.** This
+# is how a word gets through. Whether what gets through is an emotion is asked in [chapter
+# 35](35_understanding). Edges that several variables share are the way in for words in general.
 #
 # **What would change our mind.** Random edges that carry as much; a curve that falls where edges
 # are added, by more than its interval; a circuit of the shuffled organism.
@@ -251,15 +250,14 @@ show.heatmap(
 #
 # </details>
 #
-# **Exercise 2.** Replace "mode" by "dynamics" in `variables`. Before you run it: would you expect
-# *dynamics* to share more edges with *tempo* or with *emotion*, and would a large share mean that
-# it is an emotion?
+# **Exercise 2.** Replace "mode" by "dynamics" (soft or loud) in `variables`, and look at the last
+# figure. If *dynamics* shares many edges with *emotion*, is loudness an emotion to the model?
 #
 # <details><summary>Answer</summary>
 #
-# It would not. Two words can share the heads that read text, whatever they mean, and part behind
-# them. To call a shared edge one for emotion, it would have to be shared by words for emotions and
-# not by words for anything else.
+# No. Two words can share the heads that read text, whatever they mean, and part behind them. Loud
+# music is also more exciting in this world. To call a shared edge one for emotion, it would have to
+# be shared by words for emotions and not by words for anything else.
 #
 # </details>
 

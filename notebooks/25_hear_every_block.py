@@ -149,8 +149,8 @@ rows = {name: {kind: columns[kind][name] for kind in columns} for name in names}
 show.player_grid(rows, m.sample_rate)
 
 # %% [markdown]
-# Go down a column and listen for the row from which on it is music; the last row is the whole model
-# in all three.
+# Go down a column and listen for the first row that is music to you; the last row is the whole
+# model in all three.
 #
 # What is heard in songs with skipped blocks: songs for one word minus songs for the other, in
 # *valence* (how pleasant) and *arousal* (how excited).
@@ -241,15 +241,15 @@ show.estimates(
 
 # %% [markdown]
 # The first row should lie on the dotted line, because before its block a word cannot be there; in
-# the others the right lens shows more, and 1 would be all of the final difference.
+# the other two rows more is better, and 1 would be all of the final difference.
 #
 # ## What it means
 #
 # The verdict names the block behind which half of a word's effect can be read, for both lenses, and
 # says how much they show where nothing can be. A word that the tuned lens shows earlier than the
 # logit lens is there, in a form that the model does not use as it is. Where a block predicts well
-# long before the last one, what follows refines. **Doubts.** A lens says what can be read. What is
-# used is asked in [chapter 24](24_circuits).
+# long before the last one, later blocks only refine. **Doubts.** A lens says what can be read. What
+# is used is asked in [chapter 24](24_circuits).
 #
 # **What would change our mind.** A lens that shows a word's effect before it comes in, in an
 # organism whose places are known.

@@ -119,16 +119,16 @@ show.estimates(kept, "Predictions left with all MLPs replaced", "share", bar=1)
 
 # %% [markdown]
 # With all MLPs replaced at once and no error added back, 1 (dotted) is as good as the model, and 0
-# as good as with MLPs that always add their mean; the bar is a 95 % interval, which would hold the
-# truth in 95 of 100 repetitions.
+# as good as with MLPs that always add their mean; the line through a point is its 95 % interval,
+# which would hold the truth in 95 of 100 repetitions.
 #
 # ## One song
 #
 # One *token* is explained, a code of sound, from the codebook (list of codes) that decides most
 # about the sound. It is the token for which the prompt counts most: whose probability falls
-# furthest when the sad word is exchanged for a happy one. Drawn is the song in which most ways
-# begin at words. A feature's label is what it tells on the clips that it learned from and, as well,
-# on others.
+# furthest when the sad word is exchanged for a happy one. The song that is drawn is the one in
+# which most ways to the token begin at words. A feature has a label only if it tells a cue (such as
+# tempo) or an emotion apart well, on the clips that it learned from and on others.
 
 
 # %%
@@ -221,7 +221,7 @@ agreements = {
 }
 show.estimates(
     agreements,
-    "Forecast and measurement: change of the token, of features",
+    "Do forecasts agree with what is measured? (dotted: the bar)",
     "correlation, mean over songs",
     bar=0.5,
 )
@@ -261,7 +261,7 @@ estimates = {
     for what in ("replacement", "completeness", "words")
     for name in models
 }
-show.estimates(estimates, "Graphs of all songs", "share")
+show.estimates(estimates, "What graphs of all songs hold", "share")
 
 # %% [markdown]
 # *Replacement* is the share of ways that begin at words or music and not at an error,
@@ -271,10 +271,10 @@ show.estimates(estimates, "Graphs of all songs", "share")
 # ## What it means
 #
 # The verdict says whether both hypotheses are met. Where the first is, an arrow is more than a
-# picture: the model does with the song what the graph says. The share of words in the last figure
-# shows how much of one token words decide, beside the music that has been sung and the errors.
-# **Doubts.** Errors are what no feature explains. Attention is taken as it was, so that *why* a
-# head looks where it looks is in no arrow.
+# picture: the model does with the song what the graph says. The share called *words* in the last
+# figure says how much of one token words decide; the rest is the music that has been sung, and
+# errors. **Doubts.** Errors are what no feature explains. Attention is taken as it was, so that
+# *why* a head looks where it looks is in no arrow.
 #
 # **What would change our mind.** Shuffled forecasts that agree as well; words that weigh as much in
 # `organism-shuffled`.
