@@ -25,9 +25,9 @@
 # (`mlp`) works on each moment alone. These *sublayers* add to the *residual stream* (`resid`), a
 # running sum that later blocks read. *Activation patching*: two prompts differ in one word. The
 # songs for both are read under both prompts, so that two runs over the same music differ in the
-# word alone. Then what one *site*, such as `cross` of block 1, holds in one run is put into the
-# other. The *effect* is the share of the difference between both runs that comes back: 0 nothing, 1
-# all of it.
+# word alone. Then what one *site*, such as `cross.1` (cross-attention in block 1), holds in one run
+# is put into the other. The *effect* is the share of the difference between both runs that comes
+# back: 0 nothing, 1 all of it.
 #
 # **Hypothesis.** Text enters through cross-attention and nowhere else: patching it in some block
 # brings back most of the effect. **Prediction and control.** Models whose words do something
