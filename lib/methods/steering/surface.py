@@ -32,6 +32,8 @@ SITES = "cross.*"
 #: Directions that are kept, of those in which anchors differ most: what few songs an anchor has in
 #: common by chance lies in the others.
 DIRECTIONS = 4
+#: Tried by :func:`calibrated`.
+GAINS = (1.0, 2.0, 4.0, 8.0)
 #: A direction in which anchors differ by less than this share of the longest is rounding.
 LEAST = 1e-6
 
@@ -52,6 +54,9 @@ class Surface:
         What is heard without steering.
     most : float
         Largest strength: what asks for more is shortened.
+    gain : float
+        How much more is added than the words of an anchor add on average over frames: they add it
+        where it counts, and a push everywhere.
     effect : np.ndarray [shape=(2, 2)]
         Heard valence and arousal (rows) for each step on the surface (columns): a step that is heard
         as less, or along the other axis too, is made up for. Left out, steps are as they are.
@@ -64,11 +69,13 @@ class Surface:
     coordinates: np.ndarray
     start: np.ndarray
     most: float
+    gain: float = 1.0
     effect: np.ndarray = field(default_factory=lambda: np.eye(2))
     shape: str = "curved"
 
     def __post_init__(self):
         check.choice("shape", self.shape, SHAPES)
+        check.number("gain", self.gain, 0, open_low=True)
         check.number("most", self.most, 0, open_low=True)
         check.same_length(places=self.places, coordinates=self.coordinates)
 
@@ -88,7 +95,7 @@ class Surface:
         fit = through if self.shape == "curved" else nearest_plane
         lies = fit(self.places, self.coordinates)
         goals = (self.start + steps).reshape(-1, 2)
-        wanted = lies(goals) - lies(self.start[None])
+        wanted = self.gain * (lies(goals) - lies(self.start[None]))
         return plane.shortened(wanted.reshape(*steps.shape[:-1], -1), self.most)
 
 
@@ -115,7 +122,7 @@ def fit(
     neutral: Sequence[str],
     sites: str | Sequence[str] = SITES,
     *,
-    most: float = 2.0,
+    most: float = 20.0,
     seconds: float = 4.0,
     seed: int = 0,
 ) -> Surface:
@@ -158,31 +165,35 @@ def fit(
     prompts = list(itertools.chain.from_iterable(kinds.values()))
     songs = model.generate(prompts, seconds, seeds, keep=True, progress=False)
     places = judge.place(songs).reshape(len(kinds), n, 2).mean(1)
-    found = activations.capture(model, songs, names, reduce="mean", progress=False)
-    rows = {name: found[name].values for name in names}
+    # the same music under the words of every anchor, so that what differs is what words do
+    music = songs[:n]
+    rows = {name: [] for name in names}
+    for given in kinds.values():
+        read = activations.capture(model, music.under(given), names, reduce="mean", progress=False)
+        for name in names:
+            rows[name].append(read[name].values.mean(0))
     norms = {name: vectors.norm(values) for name, values in rows.items()}
-    means = np.concatenate(
-        [rows[name].reshape(len(kinds), n, -1).mean(1) / norms[name] for name in names], axis=1
-    )
+    means = np.concatenate([np.stack(rows[name]) / norms[name] for name in names], axis=1)
     _, sizes, directions = np.linalg.svd(means - means.mean(0), full_matrices=False)
     directions = directions[sizes > LEAST * sizes[0]][:DIRECTIONS]
     coordinates = (means - means.mean(0)) @ directions.T
     about = cache.digest(list(kinds), songs.tokens, model.edits)
-    spanning = tuple(_vector(model, along, norms, rows, about, songs) for along in directions)
+    spanning = tuple(_vector(model, along, norms, about, songs.prompts) for along in directions)
     return Surface(spanning, places, coordinates, places[0], most)
 
 
-def _vector(model, direction, norms, rows, data, songs):
+def _vector(model, direction, norms, data, prompts):
     """One direction over all sites, which together have length 1.
 
     ``applying.pushes`` shares a strength among sites.
     """
-    ends = np.cumsum([rows[name].shape[-1] for name in norms])[:-1]
-    units = dict(zip(norms, np.split(len(norms) * direction, ends), strict=True))
+    widths = [site.width for site in activations.select(model, list(norms))]
+    parts = np.split(len(norms) * direction, np.cumsum(widths)[:-1])
+    units = dict(zip(norms, parts, strict=True))
     unknown = dict.fromkeys(norms, np.nan)
     made = {"model": model.name, "weights": model.fingerprint, "data": data}
     return vectors.Vector(
-        units, norms, unknown, unknown, "surface", positive=songs.prompts, negative=[], **made
+        units, norms, unknown, unknown, "surface", positive=prompts, negative=[], **made
     )
 
 
@@ -190,20 +201,25 @@ def calibrated(
     judge: Judge,
     surface: Surface,
     prompts: Sequence[str],
+    gains: Sequence[float] = GAINS,
     reach: float = 1.0,
     *,
     seconds: float = 4.0,
     seed: int = 0,
 ) -> Surface:
-    """The surface with its effect measured, on songs that count for nothing else.
+    """The surface with gain and effect measured, on songs that count for nothing else.
+
+    Steps are sung at every gain. The gain is the one whose songs land nearest to where they are asked
+    to; the effect is that of its steps.
 
     Parameters
     ----------
     judge : Judge
     surface : Surface
     prompts : list of str
+    gains : sequence of float
     reach : float
-        How far the steps lead at which it is measured, standard deviations of the world's music.
+        How far steps lead, standard deviations of the world's music.
     seconds, seed : float, int
     """
     prompts = check.texts("prompts", prompts)
@@ -211,8 +227,12 @@ def calibrated(
     seeds = np.repeat(check.seeds(seed, len(prompts)), len(steps)).tolist()
     each = [prompt for prompt in prompts for _ in steps]
     asked = np.tile(surface.start + steps, (len(prompts), 1))
-    songs = plane.sing(judge.model, surface, each, asked, seconds, seeds)
-    heard = judge.place(songs).reshape(len(prompts), len(steps), 2).mean(0)
+    heard = {}
+    for gain in gains:
+        louder = replace(surface, gain=gain)
+        heard[gain] = judge.place(plane.sing(judge.model, louder, each, asked, seconds, seeds))
+    best = min(gains, key=lambda gain: np.linalg.norm(heard[gain] - asked, axis=1).mean())
     design = np.column_stack([np.ones(len(steps)), steps])
-    effect = (np.linalg.pinv(design) @ heard)[1:].T
-    return replace(surface, effect=surface.effect @ effect)
+    landed = heard[best].reshape(len(prompts), len(steps), 2).mean(0)
+    effect = (np.linalg.pinv(design) @ landed)[1:].T
+    return replace(surface, gain=best, effect=surface.effect @ effect)
