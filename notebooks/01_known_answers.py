@@ -153,8 +153,8 @@ show.estimates(
 
 # %% [markdown]
 # Further right is more reliable; a listener that answers at random lies at 0 (for the emotion, at
-# 0.2). Where a listener is deaf it has no say; `vibenet`, made for songs, stays in the book for real
-# music.
+# 0.2). No listener is used for what it cannot hear; `vibenet`, made for songs, stays in the book for
+# real music.
 #
 # ## Does the codec keep what matters?
 #

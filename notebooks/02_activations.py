@@ -97,7 +97,7 @@ print(f"largest difference: {max(gaps):.1e} standard deviations")
 # opposite. Here is that of happy and sad music at the middle block, as somebody might compute it.
 # What can go wrong:
 #
-# 1. **Last step only.** A dictionary that each step overwrites keeps the last one.
+# 1. **Last step only.** Where each step overwrites the one before, only the last is kept.
 # 2. **Mixed rows.** For classifier-free guidance (following the prompt by predicting with and
 #    without it) the batch holds each clip twice, here `cond` and `uncond`. The study took them for
 #    two codebooks (lists of codes for sound).
@@ -222,8 +222,8 @@ show.spectrogram(clips.audio[one], clips.sample_rate, clips.prompts[one])
 #
 # ## What it means
 #
-# A raw similarity says nothing about emotion before constants are taken away. How exact the
-# recording is, and what the arithmetic changes, the verdict at the top says.
+# A raw similarity says nothing about emotion before constants are taken away. The verdict at the top
+# says how exact the recording is, and how much the arithmetic changes.
 #
 # **What would change our mind.** A replay that differs from the live run, or a raw cosine that falls
 # when emotions are further apart in sound, would mean that the recording is wrong.

@@ -199,7 +199,7 @@ show.curves(
 )
 
 # %% [markdown]
-# A line that is high from the start shows the text at work, one that rises the music.
+# A line that is high from the start shows the text at work, a line that rises shows the music.
 #
 # ## Text or music?
 #
@@ -432,7 +432,8 @@ show.table(rules.trust(numbers[model], dealt, null_subjects))
 #
 # That clips of different emotions differ inside, by text or by music, is no more than habit can do.
 # What habit cannot do is to place a word on the plane once the cue that it follows is set aside. The
-# verdict at the top says whether that was found, and whether a model passed that cannot.
+# verdict at the top says whether that was found, and whether a model passed that cannot hold
+# emotions.
 #
 # **What would change our mind.** A separation in `organism-shuffled` or in an untrained model; a
 # plane in `organism-habit` when each word's strongest cue is set aside.

@@ -114,9 +114,7 @@ words = probes.words(asked[model], emotion, groups[model], **how)
 rows = [found[model], pd.DataFrame([{"site": "bag of words", **words._asdict()}])]
 rows = pd.concat(rows).drop(columns=["kind", "layer", "predictions"])
 rows["p"] = stats.correct(rows["p"])
-show.table(
-    rows, f"{model}: p after Holm; null, control and selectivity are accuracies"
-)
+show.table(rows, f"{model}: what a probe reads of unseen words, site by site")
 
 # %% [markdown]
 # Beside the *score* stand its p-value (after the Holm correction for asking at many sites), the
@@ -172,7 +170,7 @@ show.verdicts(
 # dotted line a "no".
 #
 # How far can these answers be trusted? Null subjects have nothing to find: for the first claim,
-# labels are permuted over families; for the second, signs of the families' numbers are drawn.
+# labels are permuted over families; for the second, each family's number gets a random sign.
 
 # %%
 blocks = acts[model].drop_vars("text")
@@ -308,12 +306,12 @@ show.estimates(
 #
 # ## What it means
 #
-# A probe says what *can* be read, not what the model uses; for that one must intervene (phase 2).
-# And it says something about the blocks only where they add to what was there before. In the
+# A probe says what *can* be read, not what the model uses; to learn that, one must change it (phase
+# 2). It says something about the blocks only where they add to what was there before. In the
 # organisms the text encoder was trained together with the blocks, so static embeddings may hold all
 # that a probe can find. A released model's text encoder learned from text alone, where *gloomy* and
-# *mournful* lie together though no song was ever heard. Nor is above chance understanding: habit can
-# make emotion legible, too. Which claims hold, the verdict at the top says.
+# *mournful* lie together though no song was ever heard. And a score above chance is not
+# understanding: habit can make emotion legible, too. The verdict at the top says which claims hold.
 #
 # **What would change our mind.** A shuffled organism or an untrained model above chance; an excess
 # over static embeddings that the shuffled organism has, too; false positives far above 5 %.

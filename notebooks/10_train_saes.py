@@ -24,14 +24,18 @@
 # together its *dictionary*. The first study planned one and never trained it. Here it is trained on
 # every frame of music whose causes are known, so that what it finds can be checked.
 #
-# **Bars, set beforehand**, for `organism`: at most 32 active features (*L0*) explain 85 % of the
-# variance; the model that runs on the reconstruction keeps 90 % of what it knows (*loss recovered*);
-# fewer than 5 % of the features are dead (never active); for four of six cues (audible properties
-# such as tempo) and three of five emotions a single feature has an AUROC of 0.85 or more on unseen
-# clips, and more than the best neuron and the best principal component. (*AUROC* is the chance that
-# a clip of the kind has more of the feature than another clip: 0.5 is guessing, 1 perfect.)
+# **Bars**, thresholds that were set beforehand, for `organism`:
+#
+# - at most 32 active features at a time (*L0*) explain 85 % of the variance;
+# - the model that runs on the reconstruction keeps 90 % of what it knows (*loss recovered*);
+# - fewer than 5 % of the features are dead (never active);
+# - for four of six cues (audible properties such as tempo) and three of five emotions, a single
+#   feature has an AUROC of 0.85 or more on unseen clips, and more than the best neuron and the best
+#   principal component. (*AUROC* is the chance that a clip of the kind has more of the feature than
+#   another clip: 0.5 is guessing, 1 perfect.)
+#
 # **Controls.** Neurons (single coordinates), principal components (directions of largest spread) and
-# random directions, kept as sparse; other seeds; the same on `organism-shuffled`, whose words mean
+# random directions, made as sparse; other seeds; the same on `organism-shuffled`, whose words mean
 # nothing.
 
 # %% tags=["parameters"]
@@ -184,8 +188,8 @@ show.table(
 
 # %% [markdown]
 # *Loss* is how badly the next tokens are predicted, in nats (a unit of information) a token, and
-# *spliced* means with the reconstruction in place: of two SAEs as sparse, the better has the higher
-# *loss recovered*.
+# *spliced* means with the reconstruction in place: of two equally sparse SAEs, the better has the
+# higher *loss recovered*.
 #
 # ## Do they find the causes?
 #

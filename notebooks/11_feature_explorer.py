@@ -76,10 +76,10 @@ for name, table in (("features", named), ("random directions", null)):
     print(f"{name}: {share:.1%} hold a label")
 
 # %% [markdown]
-# Further right, a label holds better: the two outlines differ where features are better, or worse,
-# than random directions. A random direction mixes everything that is going on and is never silent,
-# so it tells most cues a little. Features are to be judged by the upper end: does a sparse one stand
-# for something by itself? Most answer to details of the sound that no cue names.
+# A label further right holds better on unseen clips. A random direction mixes everything that is
+# going on and is never silent, so it tells most cues a little; compare the two outlines at their
+# upper end, where a sparse feature would stand for something by itself. Most features answer to
+# details of the sound that no cue names.
 #
 # ## Explore
 #
@@ -144,9 +144,9 @@ explorer.Explorer(
 # ## What it means
 #
 # A label that holds on unseen clips, for a feature that other seeds find too, is more than a story
-# told about a picture. It still says only what a feature *goes with*; whether the model uses it,
-# *turned up* says. How many features have such a label, and whether random directions do as well,
-# the verdict at the top says.
+# told about a picture. It still says only what a feature *goes with*; *turned up* says what it does.
+# The verdict at the top says how many features have such a label, and whether random directions do
+# as well.
 #
 # **What would change our mind.** Random directions whose labels hold as well.
 

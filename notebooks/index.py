@@ -67,13 +67,13 @@ for name, m in models.items():
 #
 # ## The verdict
 #
-# Filled from what the chapters found when this book was built. Each row is a *criterion*, a question
-# with a rule for "yes" and "no" that was written before any model was asked. Each point is a model,
-# with its 95 % confidence interval, the range of values that fit the data. The solid line is no
-# effect, the dotted line the smallest effect that matters. "Yes" needs an interval that lies above
-# no effect and reaches the dotted line, "no" one that ends below the dotted line; all else is
-# "cannot tell". Models that were run here before, or whose results were imported, are hollow and
-# grey, with their date.
+# The figure is filled from what the chapters found when this book was built. Each row is a
+# *criterion*, a question with a rule for "yes" and "no" that was written before any model was asked.
+# Each point is a model, with its 95 % confidence interval, the range of values that fit the data.
+# The solid line is no effect, the dotted line the smallest effect that matters. "Yes" needs an
+# interval that lies above no effect and reaches the dotted line, "no" one that ends below the dotted
+# line; all else is "cannot tell". Models that were run here before, or whose results were imported,
+# are hollow and grey, with their date.
 
 # %%
 found = rules.overview(model)
@@ -141,9 +141,9 @@ show.table(others.scope(model), "What these answers rest on, in this build")
 # `organism`, find no path from tempo to energy in `organism-decoupled`, which learned a world
 # without it, and stay silent on `organism-shuffled`, whose words never meant anything. In
 # `organism-habit` each emotion word follows one cue of its own, and no emotion is anywhere. A
-# criterion that a model passes which cannot have the property is *struck*: it proves nothing. Then
-# the same notebooks run on `facebook/musicgen-*` by changing one parameter. An answer of "no" is
-# worth as much as a "yes".
+# criterion is *struck* if a model passes it that cannot understand: then passing proves nothing.
+# Then the same notebooks run on `facebook/musicgen-*` by changing one parameter. An answer of "no"
+# is worth as much as a "yes".
 #
 # ### What must be there before one can ask
 #
@@ -155,8 +155,9 @@ before = found[~found["decides"]]
 show.verdicts(rules.beside(before), "Preconditions") if len(before) else None
 
 # %% [markdown]
-# How many models of each world (one column) say what. ✓: all as was foretold from how the world was
-# made. ✗: one says the opposite. *Struck*: a model passed of which "no" was foretold.
+# Each cell says how many models of a world (one column) give which answer. ✓: all as was foretold
+# from how the world was made. ✗: one says the opposite. *Struck*: a model passed of which "no" was
+# foretold.
 
 # %%
 show.table(rules.rates(rules.beside(found)))
