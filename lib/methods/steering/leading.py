@@ -38,6 +38,7 @@ def lead(
     *,
     memory: float = MEMORY,
     guidance: float = GUIDANCE,
+    contrast: bool = True,
 ) -> Clips:
     """Sing each prompt along its own places, one a part of the song; the parts are equally long.
 
@@ -57,6 +58,9 @@ def lead(
         Seconds of what was sung that a part reads, at most the length of a part.
     guidance : float
         From the second part on; in the first the model's own.
+    contrast : bool
+        Guidance leads away from the place of the part before: the unconditional stream is pushed
+        there.
 
     Raises
     ------
@@ -84,22 +88,30 @@ def lead(
         # other random numbers than any other part's or song's of this call
         again = [seed + k * SEEDS for seed in seeds]
         begun = tokens[..., -read:]
-        part = _part(model, plane, prompts, points[:, k], own, again, begun, guidance)
+        left = points[:, k - 1] if contrast else None
+        part = _part(model, plane, prompts, points[:, k], own, again, left, begun, guidance)
         tokens = np.concatenate([tokens, part[..., read:]], -1)
     return model.clips(tokens, prompts)
 
 
-def _part(model, plane, prompts, points, frames, seeds, begun=None, guidance=None):
+def _part(model, plane, prompts, points, frames, seeds, left=None, begun=None, guidance=None):
     """Tokens of one part, behind those that it begins with."""
     if begun is not None:
         frames += begun.shape[-1]
     settings = model.settings(frames / model.frame_rate, cfg=guidance)
-    strengths = plane.strengths(points)
-    edits = [
-        Edit(site, add=strengths[:, k, None] * push)
-        for k, vector in enumerate(plane.vectors)
-        for site, push in applying.pushes(vector).items()
-    ]
+    edits = _pushed(plane, points, "cond")
+    if left is not None:
+        edits += _pushed(plane, left, "uncond")
     with activations.edit(model, *edits):
         whole = Part(range(len(prompts)), len(prompts))
         return model.sing(prompts, seeds, settings, frames, whole, begun=begun)
+
+
+def _pushed(plane, points, stream):
+    """What pushes each song to its own point."""
+    strengths = plane.strengths(points)
+    return [
+        Edit(site, add=strengths[:, k, None] * push, stream=stream)
+        for k, vector in enumerate(plane.vectors)
+        for site, push in applying.pushes(vector).items()
+    ]
