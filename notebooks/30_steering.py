@@ -18,8 +18,8 @@
 # pushing along it while the model sings should change the emotion that is heard, more so with a
 # stronger push, and leave the rest of the music whole. Does it?
 #
-# **Why it matters.** A state that goes along with an emotion may still be one that the model
-# never uses. If pushing the state changes the music, it is used.
+# **Why it matters.** A state may go along with an emotion and never be used. If pushing it
+# changes the music, it is used.
 #
 # **Method.** A *direction* leads from what one block of the model holds for sad prompts to what
 # it holds for happy ones. What a block hands on is the *residual stream*, the running sum that
@@ -30,11 +30,11 @@
 # are chosen on some prompts and tried on others, with new words, sentence templates and seeds.
 #
 # **Hypothesis and controls.** Steered songs succeed more often than songs pushed in ten random
-# directions with everything else equal, and more often with more strength. Two *organisms*, small
-# MusicGens whose training music we made, stand beside the main one. `organism-shuffled` was
-# trained with captions of other clips, so that words mean nothing: its own direction must do no
-# more than random ones. In `organism-habit` each emotion word follows a single cue of the music,
-# such as tempo: it shows how far habit can be steered.
+# directions with everything else equal, and more often with more strength. Two other *organisms*,
+# small MusicGens whose training music we made, stand beside the main one. `organism-shuffled` had
+# captions of other clips, so that words mean nothing: its own direction must do no more than
+# random ones. In `organism-habit` each emotion word follows one cue of the music, such as tempo:
+# it shows how far habit can be steered.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -120,9 +120,9 @@ def direction(name, pair, method):
 # The judge *spectra* learned from spectra of music that another composer wrote for other
 # instruments, and measures no cue. The judge *cues* learned nothing: it measures tempo, mode,
 # loudness and other cues and adds them up with known weights. Both are examined on music whose
-# emotion is known, as the model's codec (the network that turns sound into tokens and back) plays
-# it. The score is the rank correlation with the truth for *valence* (how pleasant an emotion is)
-# and *arousal* (how excited), and the share of clear clips named rightly for the emotion
+# emotion is known, played by the model's codec (the network that turns sound into tokens and
+# back). The score is the rank correlation with the truth for *valence* (how pleasant an emotion
+# is) and *arousal* (how excited), and the share of clear clips named rightly for the emotion
 # (guessing gives 0.2).
 
 
@@ -149,9 +149,9 @@ show.table(
 # A judge is trusted where the whole 95 % interval of *estimate* lies above *bar*, a threshold set
 # beforehand; otherwise what is heard decides nothing below.
 #
-# All this music is synthetic. If you have songs of a MusicGen that people rated, name their
-# folder in `rated_songs`, and judges must agree with people, too. With `rated_music` a third
-# judge takes part, which learned from recordings that people rated.
+# All this music is synthetic. With `rated_songs`, a folder of a MusicGen's songs that people
+# rated, judges must agree with people, too; with `rated_music` a third judge takes part, which
+# learned from rated recordings.
 
 # %%
 for folder in filter(None, [rated_songs]):
@@ -248,7 +248,7 @@ chosen = pd.DataFrame(point, index=columns).T.rename_axis("pair").reset_index()
 show.table(chosen, "Chosen, for all models")
 
 # %% [markdown]
-# The table names what all models are steered with from here on.
+# With these all models are steered from here on.
 #
 # ## Does more push do more?
 #
@@ -292,8 +292,8 @@ for pair in PAIRS:
     display(show.curves(lines, title, "strength (mean norms)", "success"))
 
 # %% [markdown]
-# A line that rises to the right says that more push succeeds more often (bars are 95 %
-# intervals), and the single point shows what random directions do at the whole strength.
+# A line that rises to the right says that more push succeeds more often; the single point shows
+# random directions at the whole strength (bars are 95 % intervals).
 #
 # ## What steered songs are like
 #
@@ -390,8 +390,8 @@ show.verdicts(
 # Each point is a model with its 95 % interval: a "yes" lies wholly right of the solid line (no
 # effect), a "no" wholly left of the dotted one (the smallest effect that matters).
 #
-# How often would these rules be wrong? They are tried on null subjects, for whom nothing is true:
-# for every prompt it is drawn by lot which of its songs, random directions included, counts as
+# How far can the rules be trusted? They are tried on null subjects, of whom nothing is true: for
+# every prompt it is drawn by lot which of its songs, random directions included, counts as
 # steered, and which dose is which.
 
 # %%
@@ -400,9 +400,8 @@ null = functools.partial(steering.dealt, everything)
 show.table(rules.trust(numbers(model), null))
 
 # %% [markdown]
-# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (how often the
-# interval holds the true mean) about 0.95, and *power* (how often the smallest effect that
-# matters is found) at least 0.8.
+# *false positives* should be at most 0.05, *coverage* (the interval holds the true mean) about
+# 0.95, and *power* (the smallest effect that matters is found) at least 0.8.
 #
 # ## What it means
 #
@@ -411,9 +410,9 @@ show.table(rules.trust(numbers(model), null))
 # direction. It may do so out of habit, as one cue that is moved from inside; chapter 35 asks
 # about that.
 #
-# **Doubts.** A push may fool a measure instead of moving the music, which is why both judges must
-# agree. Loud and fast can be changed note by note, major and minor only by whole chords, so the
-# pairs may differ: a "yes" may rest on one of them.
+# **Doubts.** A push may fool a measure instead of moving the music; that is why both judges must
+# agree. The pairs may differ, as loud and fast can be changed note by note, and major and minor
+# only by chords: a "yes" may rest on one pair.
 #
 # **What would change our mind.** Random directions that succeed as often; success at far more
 # surprise than asking costs; a model of shuffled captions that can be steered.

@@ -18,23 +18,21 @@
 # *arousal*, how excited. If the model holds both, two directions inside it should take a song to
 # any point of the plane and along any path. Do songs land where they are asked to?
 #
-# **Why it matters.** A direction that only switches an emotion on could be a trick of one sound.
-# A plane that can be played, point by point, would show that degrees and mixtures of emotion are
-# held, too.
+# **Why it matters.** Switching one emotion on may be a trick of sound. A plane that can be played
+# would show that degrees and mixtures of emotion are held, too.
 #
 # **Method.** A *direction* is the difference of the means of what the model holds for two kinds
 # of prompts. That of valence leads from prompts that imply tense or sad to those that imply happy
 # or calm; that of arousal from calm or sad to happy or tense. *Steering* adds a direction to what
-# one block holds while the model sings. Neither direction moves one axis alone, so what both do
-# is measured on some songs and solved for the push that should lead to a given point. Other songs
-# are then sent to a grid of points, and a *listener*, a program that never saw the model, says
-# where they landed.
+# one block holds while the model sings. Neither moves one axis alone, so what both do is measured
+# on some songs, from which the push to any point follows. Other songs are sent to a grid of
+# points, and a *listener*, a program that never saw the model, says where they landed.
 #
 # **Hypothesis and controls.** Where songs are heard follows where they were asked to be: the
 # slope is above 0 on both axes (1 would be exactly there), and each axis moves itself more than
-# the other. Random directions of the same length (*norm*) may move songs a little, as any push
-# does. `organism-shuffled`, a model trained with captions of other clips so that words mean
-# nothing, has directions of its own, which must move songs no further than random ones.
+# the other. Random directions of the same length may move songs a little, as any push does.
+# `organism-shuffled` was trained with captions of other clips, so that words mean nothing: its
+# own directions must move songs no further than random ones.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -109,8 +107,7 @@ def plane(name, method="diffmeans"):
 # %% [markdown]
 # ## What the directions do
 #
-# How far does each direction move what is heard on its own axis, at the largest strength that is
-# used?
+# How far does each direction move its own axis, at the largest strength in use?
 
 # %%
 judge = judges[model]
@@ -131,9 +128,9 @@ show.estimates(
 )
 
 # %% [markdown]
-# Each point is one direction with its 95 % interval, in standard deviations of the music the
-# organisms learned from: a useful direction lies right of the dotted line (nothing), and further
-# right than the random one.
+# Each point is a direction with its 95 % interval; a useful one lies right of the dotted line
+# (nothing) and of the random one. The unit is the standard deviation of the organisms' training
+# music.
 #
 # ## The pad
 #
@@ -182,15 +179,14 @@ landed = steering.landing(pad.points, pad.heard)
 show.table(landed, f"{model}: {songs} songs at {side * side} points each")
 
 # %% [markdown]
-# *slope* says how much of the distance asked for is covered (each row is one axis asked for and
-# one axis heard), and *r* is the correlation over points, which is high where songs go the right
-# way, however far.
+# Each row is one axis asked for and one heard: *slope* is the share of the distance that is
+# covered, and the correlation *r* is high where songs go the right way, however far.
 #
 # ## Along a path
 #
-# Here the push changes while the song is sung, from one end of an axis to the other. The same
-# songs are also led the other way, and the difference of both is taken, so that what a song does
-# by itself cancels out.
+# Here the push moves from one end of an axis to the other while a song is sung. The same songs
+# are also led back, and the difference of both is taken, so that what a song does by itself
+# cancels out.
 
 # %%
 ends = {"valence": [[-1, 0], [1, 0]], "arousal": [[0, -1], [0, 1]]}
@@ -233,9 +229,8 @@ show.estimates(
 # than a random direction takes them. A slope between 0 and 1 means that the pad points the right
 # way and falls short: it says *happier*, not *how happy*.
 #
-# **Doubts.** Any push of this size changes a song, so only what goes beyond random directions
-# counts. Where one axis drags the other along, the model or its world ties them together: happy
-# music is faster than calm music. And the listener is a program; chapter 32 asks people.
+# **Doubts.** Where one axis drags the other along, the model or its world ties them together:
+# happy music is faster than calm music. And the listener is a program; chapter 32 asks people.
 #
 # **What would change our mind.** Random directions, or directions of a model whose words mean
 # nothing, that move songs as far.

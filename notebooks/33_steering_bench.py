@@ -19,24 +19,22 @@
 # direction, and does one do as well as asking for the concept in words?
 #
 # **Why it matters.** Each method is usually shown on examples that its authors chose. A common
-# test with controls says which to use, and whether the inside of the model gives anything that a
-# prompt would not.
+# test says which to use.
 #
 # **Method.** One protocol for all, as AxBench has for language models (Wu et al. 2025). A concept
 # is *induced* in songs of neutral prompts, or *suppressed* in songs that were asked for it. What
-# steers is *found* on one part of the words, sentences and seeds, its strength is *chosen* on
-# another, and what counts is *reported* on a third; no part shares anything with the others. A
-# song's *score* is the harmonic mean of three numbers from 0 to 1: how far independent listeners
-# (programs) hear what is wanted, whether the rest of the prompt, its instrument, is kept, and the
-# quality of the sound. The harmonic mean is near the lowest of the three, so a song that fails in
-# one of them has no score.
+# steers is *found* on one part of the words, sentences and seeds, its strength *chosen* on
+# another, and what counts *reported* on a third. A song's *score* is the harmonic mean of three
+# numbers from 0 to 1: how far independent listeners (programs) hear what is wanted, whether the
+# rest of the prompt, its instrument, is kept, and the quality of the sound. The harmonic mean
+# stays near the lowest: a song that fails in one has no score.
 #
 # **Hypothesis and controls.** The best method that pushes *activations* (the numbers inside the
 # model) scores higher than its *matched control*, and at most a tenth lower than asking. The
 # matched control is the same method with all that it learned drawn at random, at the same places
 # and strengths. Further controls are directions between kinds that were dealt at random; one
-# concept, an instrument, that is no emotion; and `organism-shuffled`, a small MusicGen whose
-# captions belonged to other clips so that words mean nothing: no method may beat its control
+# concept, an instrument, that is no emotion; and `organism-shuffled`, a small MusicGen trained
+# with captions of other clips: words mean nothing to it, and no method may beat its control
 # there.
 
 # %% tags=["parameters"]
@@ -88,8 +86,8 @@ mine = put_on_the_bench(model, methods or list(finding.METHODS))
 #
 # *prompt* asks in words, *guidance* follows the prompt more strongly, and *negative* leads away
 # from words for the contrary. *text* and *word* change how the prompt, or its one word, is
-# represented. The others change the music's own states, mostly the *residual stream*, the running
-# sum that all blocks read and add to. *diffmeans* and *songs* add the difference of means between
+# represented. The others change the model's states, mostly the *residual stream*, the running sum
+# that all blocks read and add to. *diffmeans* and *songs* add the difference of means between
 # songs of both kinds (read over the same music, or over each kind's own). *probe* takes the
 # weights of a linear classifier, *rfm* (a recursive feature machine) learns which directions
 # matter, and *das* (distributed alignment search) looks for the few dimensions whose exchange
@@ -151,7 +149,7 @@ for aim in tasks.AIMS:
 # Each point is one strength, with preservation to the right and alignment upwards, so the best
 # method runs nearest to the upper right corner.
 #
-# One number for each method is the area under its curve: 1 would be always heard as wanted with
+# The area under each curve is one number for a method: 1 would be always heard as wanted, with
 # nothing lost.
 
 # %%
@@ -279,8 +277,8 @@ show.verdicts(
 # Each point is a model with its 95 % interval: a "yes" lies wholly right of the solid line (no
 # effect), a "no" wholly left of the dotted one (the smallest effect that matters).
 #
-# How often would these rules be wrong? They are tried on null subjects, for whom nothing is true:
-# for every prompt it is drawn by lot which song counts as steered, that of the method or of its
+# How far can the rules be trusted? They are tried on null subjects, of whom nothing is true: for
+# every prompt it is drawn by lot which song counts as steered, that of the method or of its
 # control.
 
 # %%
@@ -291,19 +289,17 @@ show.table(
 )
 
 # %% [markdown]
-# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (how often the
-# interval holds the true mean) about 0.95, and *power* (how often the smallest effect that
-# matters is found) at least 0.8.
+# *false positives* should be at most 0.05, *coverage* (the interval holds the true mean) about
+# 0.95, and *power* (the smallest effect that matters is found) at least 0.8.
 #
 # ## What it means
 #
-# The verdict names the best method, its score beside its control and beside asking, and all
+# The verdict names the best method, its score beside its control and beside asking, and the
 # methods that beat their control in each model. A method above its control uses something that
-# the model has. One that does as well as asking moves all that the words move. A direction with a
-# high AUROC that beats no control can tell songs apart without moving any: it is a correlate.
+# the model has, and one that does as well as asking moves all that the words move. A direction
+# with a high AUROC that beats no control tells songs apart without moving any: it is a correlate.
 #
-# **Doubts.** All this holds for these strengths, these listeners and songs of a few seconds. A
-# score does not say which of its parts failed; the table of parts does.
+# **Doubts.** All this holds for these strengths, these listeners and songs of a few seconds.
 #
 # **What would change our mind.** A method that beats its control where words mean nothing; a
 # ranking that changes with other words or seeds.

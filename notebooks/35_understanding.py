@@ -18,8 +18,8 @@
 # habits. To another both mean *sad*, and sad means slow, soft, minor and smooth at once: its
 # words share something. From one song you cannot tell the two models apart. What could?
 #
-# **Why it matters.** This is the question of the whole book. Probes, features and steering can
-# all succeed on a model that has nothing but habits.
+# **Why it matters.** This is the book's question. Probes, features and steering can all succeed
+# on a model that has nothing but habits.
 #
 # **What "understand" means here.** Five properties that habit lacks, stated so that they can be
 # held against us. *Shared*: different words of one emotion lead to one state inside and one whole
@@ -87,8 +87,8 @@ changes = pd.DataFrame({"change": rules.history()[1:]})
 show.table(changes, "Every later change of the rules, with its reason")
 
 # %% [markdown]
-# Where a rule was changed later, the table says when and why, so that you can judge whether we
-# moved the goalposts.
+# The table says when and why a rule was changed, so that you can judge whether we moved the
+# goalposts.
 #
 # ## What was found
 
@@ -174,8 +174,8 @@ show.estimates(
 #
 # ## How far the rules can be trusted
 #
-# The rules are tried on null subjects, for whom nothing is true: the model's own evidence with
-# words dealt to emotions at random (or, where no emotion is asked for, with signs drawn).
+# They are tried on null subjects, of whom nothing is true: the model's own evidence with words
+# dealt to emotions at random (or, where no emotion is asked for, with signs drawn).
 
 # %%
 trusted = evidence[model]
@@ -188,17 +188,15 @@ show.table(
 )
 
 # %% [markdown]
-# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (how often the
-# 95 % interval holds the mean of the words that these were drawn from) about 0.95, and *power*
-# (how often the smallest effect that matters gets a "yes") at least 0.8.
+# *false positives* should be at most 0.05, *coverage* (the interval holds the true mean) about
+# 0.95, and *power* (the smallest effect that matters is found) at least 0.8.
 #
 # ## What it means
 #
 # The verdict says what the model got on each criterion, and which criteria are struck. A
 # criterion on which `organism` gets a "yes" and `organism-habit` a "no" tells understanding from
 # habit, and its answer about any other model says something. One that both pass does not, however
-# good it looks. One that `organism` fails may be blind, so that a "no" about another model is
-# worth little.
+# good it looks. One that `organism` fails may be blind.
 #
 # **Doubts.** "Understanding" here is no more than these properties of words, cues and states. A
 # model could have all of them and feel nothing, and could lack one because it was trained too

@@ -20,23 +20,22 @@
 # 2023) and MUSIFEAST-17 (van der Walle et al. 2025). Does a model that only listens, without a
 # word of text, hold those ratings? Do its features follow them, and can they steer what it sings?
 #
-# **Why it matters.** A model can follow emotion words and still not hear what people hear.
-# Ratings of real songs are evidence that no caption has touched.
+# **Why it matters.** A model can follow emotion words and still not hear what people hear. No
+# caption has touched these ratings.
 #
 # **Which music?** Without a download this page makes its own: synthetic music in PMEmo's layout,
-# whose raters are simulated. Each hears the valence and arousal of the organisms' world, a little
-# off. This shows that the pipeline works and says nothing about people. For that, set `folder` to
-# a copy of one of these collections, or to any folder of audio with a table of ratings
-# (`help(rated.load)` says what the table needs).
+# whose raters are simulated. This shows that the pipeline works and says nothing about people.
+# For that, set `folder` to a copy of one of these collections, or to any folder of audio with a
+# table of ratings (see `help(rated.load)`).
 #
 # **Method.** Songs are turned into tokens and read by the model without text. A linear model,
 # *ridge regression*, then reads the ratings from each block's *residual stream*, the running sum
 # that all blocks read and add to. It is always tested on artists from whom nothing was learned;
 # its settings and the block are chosen on the training songs alone. **Baselines** are a
 # mel-spectrogram (loudness by pitch) and common measures of sound from the library librosa. The
-# **ceiling** comes from the raters: a rating is the mean over a few people who disagree, and
-# nothing can predict it perfectly. **Null and controls** are ratings dealt to other songs and,
-# for steering, directions between halves drawn by lot, and random ones.
+# **ceiling** comes from the raters: a rating is a mean over a few people who disagree, so nothing
+# can predict it perfectly. **Null and controls** are ratings dealt to other songs and, for
+# steering, directions between halves drawn by lot, and random ones.
 #
 # **Predictions.** Arousal is read better than valence, as in everything published. The baselines
 # suffice for most of arousal; the model adds to valence. Directions from rated music move what is
@@ -153,9 +152,8 @@ show.curves(
 )
 
 # %% [markdown]
-# Blocks go from left to right, and the level lines are baselines and ceilings: look whether the
-# model's line rises above its baselines, and how far below the ceiling it stays (bars are 95 %
-# intervals, for other artists).
+# Look whether a model's line, block by block, rises above its level baselines, and how far it
+# stays below the ceiling (bars are 95 % intervals over artists).
 
 # %%
 both = pd.concat([by_block, by_plain.replace("chosen", "chosen baseline")])
@@ -166,9 +164,9 @@ show.table(
 )
 
 # %% [markdown]
-# The rows *chosen* count, because their input was chosen on training songs; *null* is the score
-# with ratings dealt to other songs, and *p* the chance of doing as well with those, corrected for
-# looking at all blocks and both axes (Holm).
+# The rows *chosen* count, as their input was chosen on training songs; *null* is the score with
+# ratings dealt to other songs, and *p* the chance of doing as well with those (corrected for all
+# blocks and both axes, by Holm's method).
 
 # %%
 if len(dataset.answers):
@@ -207,8 +205,8 @@ show.estimates(
 )
 
 # %% [markdown]
-# Right of the dotted line the model holds more than plain features of the sound do (R² is the
-# share of the ratings' variance that is explained).
+# Right of the dotted line the model holds more than plain features do (R² is the explained share
+# of the ratings' variance).
 #
 # **Published scores** give the scale of things.
 
@@ -256,8 +254,8 @@ if target is not None:
     display(show.table(pd.concat(chosen), caption))
 
 # %% [markdown]
-# Compare the model with the baseline. Ratings of both collections go from −1 to 1; where their
-# raters use the scale differently, *r*, the plain correlation, holds up and *ccc* falls.
+# Compare the model with the baseline: where raters of the two collections use the scale
+# differently, *ccc* falls and *r*, the plain correlation, does not.
 #
 # ## Over time
 #
@@ -378,8 +376,7 @@ for axis, features in follow.items():
     )
 
 # %% [markdown]
-# Few features that hold, or signs that agree in only half of the twenty, would mean that what was
-# found was chance.
+# If hardly any hold, or only half of the signs agree, what was found was chance.
 #
 # ## Steering by rated music
 #
@@ -482,11 +479,11 @@ show.player_grid(players, m.sample_rate)
 #
 # ## What it means
 #
-# The verdict says how well each rating is read, and how much of that is beyond plain features;
-# the table below adds time, features and steering. On made music all this is known to be there,
-# so a pipeline that fails here is too weak for so many real songs. On real collections a gain
-# over both baselines is what the model knows beyond loudness, timbre and tempo. A direction
-# learned from people's ratings that moves songs shows that hearing and singing share it.
+# The verdict says how well each rating is read, and how far beyond plain features; the table
+# below adds time, features and steering. On made music all this is known to be there: what is
+# missed here would be missed in as many real songs. On real collections a gain over both
+# baselines is what the model knows beyond loudness, timbre and tempo. A direction learned from
+# people's ratings that moves songs shows that hearing and singing share it.
 #
 # **Doubts.** A direction is named by the rating it was learned from, and may move the other axis
 # more than its own: ratings of real songs go together, and so do their sounds.

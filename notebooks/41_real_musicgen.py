@@ -18,13 +18,12 @@
 # What does it take to ask `facebook/musicgen-small`, `-medium` or `-large`, and how are the
 # answers to be read?
 #
-# **Why it matters.** The book is about MusicGen, and its organisms are only there to test the
-# methods. This page is the way from one to the other.
+# **Why it matters.** The book is about MusicGen; its organisms only test the methods.
 #
 # **Method.** Every chapter takes the model as its first parameter and chooses by itself the
 # blocks that it looks at, by relative depth (`depth`), its prompts in natural words, and its
-# device. Memory and disk are computed here from the released shapes; time is extrapolated from
-# what this machine needs for the model of this page.
+# device. Memory and disk are computed from the released shapes, time is extrapolated from this
+# machine and the model of this page.
 #
 # **What to expect.** A released model may fail where the organism succeeds: that is an answer.
 # The methods have been shown to find what is there, and to stay silent where nothing is, on
@@ -89,14 +88,14 @@ show.table(
 )
 
 # %% [markdown]
-# Find the row of your model and compare its gigabytes with your GPU's, or with your machine's
-# memory; weights include the text encoder and the codec, which turns sound into tokens and back.
+# Compare a model's gigabytes (text encoder and codec included) with those of your GPU or your
+# machine.
 #
-# A model that does not fit is refused before anything is fetched, with both numbers. While it is
-# loaded on a CPU, a checkpoint is in memory twice: as the file has it and as it is computed with.
-# Batches take at most half of the memory that is free, and are halved once, with a warning, where
-# that is too much. A value that half precision (float16) cannot hold is refused, not stored as
-# infinite; the message says where it was and what to do.
+# A model that does not fit is refused before anything is fetched, with both numbers. While it
+# loads on a CPU, a checkpoint is in memory twice: as the file has it and as it is computed with.
+# Batches take at most half of the free memory, and are halved once, with a warning, where that
+# was too much. A value that half precision (float16) cannot hold is refused; the message says
+# where it was and what to do.
 #
 # ## The same song everywhere
 #
@@ -140,9 +139,8 @@ show.table(
 #
 # ## How long
 #
-# What this machine needs for the model of this page is measured now, and multiplied up to 10,000
-# clips of 30 s. Longer clips cost somewhat more than that, because attention looks at all that
-# came before.
+# What this machine needs for the model of this page is measured now and multiplied up to 10,000
+# clips of 30 s. These cost somewhat more, because attention looks back at all that came before.
 
 # %%
 asked = list(prompts.crossed("neutral", clips, language, seed)["prompt"])[:clips]
@@ -171,7 +169,7 @@ table = pd.DataFrame(
 show.table(table.round(2), f"{model} on {machine}, {clips} clips at once")
 
 # %% [markdown]
-# More than 1 second of music a second is faster than one can listen.
+# At 1 second of music a second it takes as long as listening.
 #
 # The same for released shapes, if this machine did as many operations a second for them (two for
 # each parameter and token). Large matrices use a GPU better than an organism's do; `python
@@ -199,7 +197,7 @@ title = f"10,000 clips of 30 s, at the rates here: {', '.join(speed)}"
 show.table(pd.DataFrame(rows).round(1), title)
 
 # %% [markdown]
-# Read the hours as an order of magnitude, and as an upper limit on a GPU.
+# Read the hours as an order of magnitude.
 #
 # ## Many GPUs
 #
@@ -234,15 +232,15 @@ show.table(pd.DataFrame(rows).round(1), title)
 #
 # ## Beside the original study
 #
-# An earlier study of MusicGen reported that what block 12 of `musicgen-small` holds for a happy
-# and for a sad clip has a cosine of 0.9461, and for the same prompt twice 0.9508 (one clip each).
-# The *cosine* is 1 where two vectors point the same way and 0 where they are unrelated. It also
-# reported that a *probe*, a simple classifier, tells four emotions from the text encoder's output
-# with an accuracy of 0.96; chapter 04 asks that again, with words that the probe never saw. Those
-# cosines mix the run with text and the run without, which MusicGen computes side by side. The
-# activations that it published (of `large`) share a constant offset, which the model's own layer
-# norm removes; of `small` none were published. Here the measure is taken again, with and without
-# what all clips share, between pairs of clips: happy with sad, and sad with sad once more.
+# The study that this book began with compared what block 12 of `musicgen-small` holds for a happy
+# and for a sad clip. It reported a *cosine* (1: both vectors point the same way, 0: unrelated) of
+# 0.9461, and of 0.9508 for the same prompt twice, one clip each. It also reported that a *probe*,
+# a simple classifier, tells four emotions from the text encoder's output with an accuracy of
+# 0.96; chapter 04 asks that again, with words the probe never saw. Those cosines mix the run with
+# text and the run without, which MusicGen computes side by side. The activations that it
+# published (of `large`) share a constant offset, which the model's own layer norm removes;
+# whether those of `small` do, nobody has published. Here the cosine is taken again for pairs of
+# clips, with and without what all clips share.
 
 
 # %%
@@ -329,9 +327,9 @@ show.verdicts(
 show.table(rules.trust(numbers[model]))
 
 # %% [markdown]
-# The table says how far the rule can be trusted: *false positives* (a "yes" where nothing is)
-# should be at most 0.05, *coverage* (how often the interval holds the true mean) about 0.95, and
-# *power* (how often the smallest effect that matters is found) at least 0.8.
+# How far the rule can be trusted: *false positives* (a "yes" where nothing is) should be at most
+# 0.05, *coverage* (the interval holds the true mean) about 0.95, and *power* (the smallest effect
+# that matters is found) at least 0.8.
 #
 # ## What it means
 #

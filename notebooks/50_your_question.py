@@ -19,8 +19,8 @@
 # read inside, and does it move when it is pushed? As it stands, this chapter asks about the
 # **instrument**.
 #
-# **Why it matters.** The controls are the laborious part of such a study. This chapter is a
-# template that brings them along: change one cell, and all of it runs on your concept.
+# **Why it matters.** Controls are the laborious part of such a study. This template brings them
+# along: change one cell, and all of it runs on your concept.
 #
 # **Method.** A concept is a name, its levels (such as *jazz* and *classical*), and words and
 # sentences that ask for each. Half of the words of every level find things out, and the other
@@ -28,9 +28,9 @@
 # model itself.
 #
 # **Control.** In `organism-shuffled`, a small MusicGen trained with the captions of other clips,
-# words mean nothing. It must not get a "yes" for songs that follow words, nor for steering; if it
-# does, the study fools itself. For words that no organism can read, the control is an untrained
-# model: the main model's weights in random order.
+# words mean nothing. A "yes" of it, for songs that follow words or for steering, means that the
+# study fools itself. For words that no organism can read, the control is an untrained model: the
+# main model's weights in random order.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -111,15 +111,13 @@ words = your.table.groupby("level", sort=False)["word"].unique().map(", ".join)
 show.table(words.reset_index(), f"{your.name}: levels and their words")
 
 # %% [markdown]
-# These are the levels and the words that ask for them; each level's words are split in halves
-# below.
+# Each level's words are split in halves below.
 #
 # ## The rules, before anything is sung
 #
-# Three claims, decided as everywhere in this book. "Yes" needs a 95 % interval above nothing and
-# p below 0.05 (the chance of such a result if nothing were there, corrected for asking three
-# things by Holm's method). "No" needs an interval below the smallest effect that matters, and
-# enough power to have found it. All else is "cannot tell".
+# "Yes" needs a 95 % interval above nothing and p below 0.05 (the chance of such a result if
+# nothing were there, corrected for several claims by Holm's method). "No" needs an interval below
+# the smallest effect that matters, and enough power to have found it. All else is "cannot tell".
 #
 # 1. **Songs follow the words.** A song is heard as the level that its prompt asks for. Share of a
 #    word's songs, minus chance; one number a word. Null (what is seen if nothing is there): levels
@@ -131,8 +129,8 @@ show.table(words.reset_index(), f"{your.name}: levels and their words")
 # 3. **A direction steers.** A direction found on half of the words leads songs of the other half to
 #    another level, more often than random directions of the same length. One number a song.
 #
-# The smallest effects below are yours to set and not in the book's `rules.toml`, so what is found
-# here is exploratory.
+# The smallest effects are yours to set and not in the book's `rules.toml`, so what is found is
+# exploratory.
 
 # %%
 FOLLOWS = "Songs follow the words"
@@ -172,8 +170,7 @@ rows = [(name, ear.reliability) for name, ear in judges[model].ears.items()]
 show.table(pd.DataFrame(rows, columns=["judge", "names what is there"]))
 
 # %% [markdown]
-# The table says how often it is right on music that it did not learn from: no song can be heard
-# more surely than that.
+# This is how often it is right on music that it did not learn from.
 
 
 # %%
@@ -322,8 +319,8 @@ lines[f"{model}, random directions"] = (doses[-1:], [by_chance])
 show.curves(lines, "Songs heard as steered", "strength (mean norms)", "success")
 
 # %% [markdown]
-# A line that rises to the right says that a stronger push leads more songs to the wanted level,
-# and the single point shows what random directions do (bars are 95 % intervals).
+# A line that rises to the right says that a stronger push leads more songs to the wanted level;
+# the single point shows random directions (bars are 95 % intervals).
 
 # %%
 players = {}
@@ -350,9 +347,8 @@ show.verdicts(rules.table(verdicts, smallest), f"{your.name}, claim by claim")
 # A "yes" lies wholly right of the solid line (no effect), a "no" wholly left of the dotted one
 # (the smallest effect that matters).
 #
-# How often would these rules be wrong? They are tried on null subjects, for whom nothing is true:
-# levels dealt to words at random, probes with levels permuted over families, and steering in
-# which it is drawn by lot which song was steered.
+# How far can the rules be trusted? They are tried on null subjects, of whom nothing is true:
+# levels are dealt to words and families at random, and it is drawn by lot which song was steered.
 
 # %%
 labels = tables[model]
@@ -373,9 +369,8 @@ def null(rng):
 show.table(rules.trust(numbers[model], null, null_subjects, own=smallest))
 
 # %% [markdown]
-# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (how often the
-# interval holds the true mean) about 0.95, and *power* (how often the smallest effect that
-# matters is found) at least 0.8.
+# *false positives* should be at most 0.05, *coverage* (the interval holds the true mean) about
+# 0.95, and *power* (the smallest effect that matters is found) at least 0.8.
 #
 # ## What it means
 #
