@@ -21,13 +21,14 @@
 # **Why it matters.** A state may go along with an emotion and never be used. If pushing it
 # changes the music, it is used.
 #
-# **Method.** A *direction* leads from what one block of the model holds for sad prompts to what
-# it holds for happy ones. What a block hands on is the *residual stream*, the running sum that
-# all blocks read and add to. *Steering* adds the direction to it at every time step while the
-# model sings for other sad prompts; the *strength* of this push is a share of the mean length
-# (norm) of what is there. A song is a *success* if two judges, programs that share no measure,
-# both hear the wanted emotion among five. How the direction is found and how strong the push is
-# are chosen on some prompts and tried on others, with new words, sentence templates and seeds.
+# **Method.** A *direction* leads from what one block of the model (one of its equal layers) holds
+# for sad prompts to what it holds for happy ones. What a block hands on is the *residual stream*,
+# the running sum that all blocks read and add to. *Steering* adds the direction to it at every
+# time step while the model sings for other sad prompts; the *strength* of this push is a share of
+# the mean length (norm) of what is there. A song is a *success* if two judges, programs that
+# share no measure, both hear the wanted emotion among five. How the direction is found and how
+# strong the push is are chosen on some prompts and tried on others, with new words, sentence
+# templates and seeds.
 #
 # **Hypothesis and controls.** Steered songs succeed more often than songs pushed in ten random
 # directions with everything else equal, and more often with more strength. Two other *organisms*,
@@ -146,8 +147,9 @@ show.table(
 )
 
 # %% [markdown]
-# A judge is trusted where the whole 95 % interval of *estimate* lies above *bar*, a threshold set
-# beforehand; otherwise what is heard decides nothing below.
+# A judge is trusted where the whole 95 % confidence interval of *estimate* (it holds the true
+# value in 19 of 20 such studies) lies above *bar*, a threshold set beforehand; otherwise what is
+# heard decides nothing below.
 #
 # All this music is synthetic. With `rated_songs`, a folder of a MusicGen's songs that people
 # rated, judges must agree with people, too; with `rated_music` a third judge takes part, which
@@ -169,8 +171,8 @@ for folder in filter(None, [rated_songs]):
 # which directions tell the kinds apart. Each is tried alone and with guidance that leads *away*.
 # *Guidance* makes MusicGen follow a prompt more closely by moving away from what it would play
 # without text; here it moves away from *sad music* instead. The cost is *surprise*: how much less
-# probable the model finds a song, as music of any kind, than the unsteered one. Its unit is the
-# *nat* a token (a unit of information, 1.44 bits).
+# probable the model finds a song than the unsteered one, when it does not know the prompt. Its
+# unit is the *nat* a token (a unit of information, 1.44 bits).
 
 # %%
 WAYS = list(itertools.product(("diffmeans", "songs", "rfm"), (False, True)))
@@ -228,8 +230,9 @@ for pair in PAIRS:
 # best way runs high on the left, and the dotted line is the success of songs whose prompts ask
 # for the target.
 #
-# The choice takes the highest sum of two shares: of songs that succeed, and of the prompt's own
-# effect on valence and arousal (at most 1), which speaks where nothing succeeds.
+# Chosen is the highest sum of two numbers: the share of songs that succeed, and how far songs
+# move in valence and arousal, as a share of what the prompt itself does (at most 1). The second
+# number decides where nothing succeeds.
 
 
 # %%
@@ -248,13 +251,14 @@ chosen = pd.DataFrame(point, index=columns).T.rename_axis("pair").reset_index()
 show.table(chosen, "Chosen, for all models")
 
 # %% [markdown]
-# With these all models are steered from here on.
+# All models are steered in these ways from here on.
 #
 # ## Does more push do more?
 #
-# The chosen way now meets prompts that chose nothing, at no, half and the whole strength. The
-# other organisms are steered likewise, each along directions of its own. Unpushed songs have the
-# negative prompt, too, so that along a line only the push differs.
+# The chosen way is now tried on prompts that had no part in the choice, with no push, half of it
+# and all of it. The other organisms are steered likewise, each along directions of its own. If
+# guidance leads away from a prompt, it does so for songs without a push, too: along a line only
+# the push differs.
 
 
 # %%
@@ -360,8 +364,8 @@ for pair in PAIRS:
 # ## Where words mean nothing
 #
 # Three claims were written down with their rules before any model was measured (`rules.toml`).
-# They are decided on both pairs' prompts together. If a judge cannot be trusted, *steered* and
-# *dosed* (success follows the strength) stay undecided.
+# They are decided on both pairs' prompts together. If a judge cannot be trusted, the two claims
+# about what is heard stay undecided.
 
 
 # %%
@@ -390,9 +394,9 @@ show.verdicts(
 # Each point is a model with its 95 % interval: a "yes" lies wholly right of the solid line (no
 # effect), a "no" wholly left of the dotted one (the smallest effect that matters).
 #
-# How far can the rules be trusted? They are tried on null subjects, of whom nothing is true: for
-# every prompt it is drawn by lot which of its songs, random directions included, counts as
-# steered, and which dose is which.
+# How far can the rules be trusted? They are tried on *null subjects*, for which no claim is true:
+# for every prompt a lot decides which song counts as steered, that of the direction or one of a
+# random direction, and which dose is which.
 
 # %%
 everything = steering.together(heard[model, pair] for pair in PAIRS)
@@ -400,8 +404,9 @@ null = functools.partial(steering.dealt, everything)
 show.table(rules.trust(numbers(model), null))
 
 # %% [markdown]
-# *false positives* should be at most 0.05, *coverage* (the interval holds the true mean) about
-# 0.95, and *power* (the smallest effect that matters is found) at least 0.8.
+# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (how often an
+# interval holds the true mean) about 0.95, and *power* (how often the smallest effect that
+# matters is found) at least 0.8.
 #
 # ## What it means
 #

@@ -29,10 +29,11 @@
 # points, and a *listener*, a program that never saw the model, says where they landed.
 #
 # **Hypothesis and controls.** Where songs are heard follows where they were asked to be: the
-# slope is above 0 on both axes (1 would be exactly there), and each axis moves itself more than
-# the other. Random directions of the same length may move songs a little, as any push does.
-# `organism-shuffled` was trained with captions of other clips, so that words mean nothing: its
-# own directions must move songs no further than random ones.
+# *slope*, the change heard for each unit asked for, is above 0 on both axes (at 1 songs land
+# where asked), and each axis moves itself more than the other. Random directions of the same
+# length may move songs a little, as any push does. `organism-shuffled` was trained with captions
+# of other clips, so that words mean nothing: its own directions must move songs no further than
+# random ones.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -128,9 +129,9 @@ show.estimates(
 )
 
 # %% [markdown]
-# Each point is a direction with its 95 % interval; a useful one lies right of the dotted line
-# (nothing) and of the random one. The unit is the standard deviation of the organisms' training
-# music.
+# Each point is a direction with its 95 % interval (which holds the true value in 19 of 20 such
+# studies); a useful one lies right of the dotted line (nothing) and of the random one. The unit
+# is the standard deviation of the organisms' training music.
 #
 # ## The pad
 #
@@ -143,13 +144,13 @@ pad = Pad(judge, learned, neutral[-songs:], seed=seed + 50, **size)
 pad
 
 # %% [markdown]
-# The place under your finger is what is asked for, and the lines show where each song really
+# The point that you choose is what is asked for, and the lines show where each song really
 # landed.
 #
 # ## Does it tell the truth?
 #
-# Over all songs of the grid, also those that are not on this page: what is heard, by what was
-# asked.
+# The lines above show it song by song. Here are all songs of the grid, also those that are not on
+# this page.
 
 # %%
 line = np.unique(pad.points[:, 0])
@@ -171,8 +172,8 @@ for i, axis in enumerate(AXES):
     display(show.curves(curves, title, asked, "heard, standard deviations", bar=0))
 
 # %% [markdown]
-# The asked axis should rise along *where asked*, and the line of the other axis should stay flat;
-# a flat line for both means that the pad moves nothing.
+# From left to right more is asked for: the line of that axis should rise along *where asked*, and
+# that of the other axis stay flat.
 
 # %%
 landed = steering.landing(pad.points, pad.heard)

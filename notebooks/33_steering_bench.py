@@ -14,25 +14,26 @@
 # %% [markdown]
 # # Which way of steering is best?
 #
-# **Question.** There are many ways to move a concept, such as *happy*, from inside a model while
-# it sings. Held to one standard, which of them do more than an equally large push in any
-# direction, and does one do as well as asking for the concept in words?
+# **Question.** There are many ways of *steering*, that is, of moving a concept such as *happy*
+# from inside a model while it sings. Held to one standard, which of them do more than an equally
+# large push in any direction, and does one do as well as asking for the concept in words?
 #
 # **Why it matters.** Each method is usually shown on examples that its authors chose. A common
 # test says which to use.
 #
-# **Method.** One protocol for all, as AxBench has for language models (Wu et al. 2025). A concept
-# is *induced* in songs of neutral prompts, or *suppressed* in songs that were asked for it. What
-# steers is *found* on one part of the words, sentences and seeds, its strength *chosen* on
-# another, and what counts *reported* on a third. A song's *score* is the harmonic mean of three
-# numbers from 0 to 1: how far independent listeners (programs) hear what is wanted, whether the
-# rest of the prompt, its instrument, is kept, and the quality of the sound. The harmonic mean
-# stays near the lowest: a song that fails in one has no score.
+# **Method.** One protocol for all, as the benchmark AxBench has for language models (Wu et al.
+# 2025). A concept is *induced* in songs of neutral prompts, or *suppressed* in songs that were
+# asked for it. A way to steer is *found* on one part of the words, sentences and seeds, its
+# strength is *chosen* on another, and what counts is *reported* on a third. A song's *score* is
+# the harmonic mean of three numbers from 0 to 1: how far independent listeners (programs) hear
+# what is wanted, whether the rest of the prompt, its instrument, is kept, and the quality of the
+# sound. The harmonic mean stays near the lowest: a song that fails in one of them has a score of
+# 0.
 #
 # **Hypothesis and controls.** The best method that pushes *activations* (the numbers inside the
 # model) scores higher than its *matched control*, and at most a tenth lower than asking. The
 # matched control is the same method with all that it learned drawn at random, at the same places
-# and strengths. Further controls are directions between kinds that were dealt at random; one
+# and strengths. Further controls are directions between groups that were dealt at random; one
 # concept, an instrument, that is no emotion; and `organism-shuffled`, a small MusicGen trained
 # with captions of other clips: words mean nothing to it, and no method may beat its control
 # there.
@@ -166,13 +167,14 @@ for aim in tasks.AIMS:
     display(show.estimates(ranked, f"{aim}: area", "area", nothing))
 
 # %% [markdown]
-# Methods are ordered by area, with 95 % intervals; one that is not clearly right of the dotted
-# line does no better than not steering at all.
+# Methods are ordered by area, with 95 % intervals (which hold the true value in 19 of 20 such
+# studies); one that is not clearly right of the dotted line does no better than not steering at
+# all.
 #
 # ## The table
 #
-# At the strengths that scored best on the choosing part, on prompts, words, sentences and seeds
-# that chose nothing.
+# The strengths are those that scored best on the choosing part; prompts, words, sentences and
+# seeds are new.
 
 # %%
 reported = mine.report(points)
@@ -205,7 +207,8 @@ show.table(pd.DataFrame(rows), "What the score is made of")
 #
 # ## What steering costs
 #
-# The best method at shares of its chosen strength (1 is what was chosen), on the reporting part.
+# Here the best method is used at shares of its chosen strength (1 is the chosen one), on the
+# reporting part.
 
 # %%
 swept = mine.doses(best, points)
@@ -224,8 +227,8 @@ show.curves(
 #
 # ## Hear it
 #
-# Songs of one seed: not steered, steered by the best method, pushed by one draw of its control,
-# and asked for in words.
+# There are four songs of each seed: not steered, steered by the best method, pushed by one draw
+# of its control, and asked for in words.
 
 # %%
 players = {
@@ -277,8 +280,8 @@ show.verdicts(
 # Each point is a model with its 95 % interval: a "yes" lies wholly right of the solid line (no
 # effect), a "no" wholly left of the dotted one (the smallest effect that matters).
 #
-# How far can the rules be trusted? They are tried on null subjects, of whom nothing is true: for
-# every prompt it is drawn by lot which song counts as steered, that of the method or of its
+# How far can the rules be trusted? They are tried on *null subjects*, for which no claim is true:
+# for every prompt a lot decides which song counts as steered, that of the method or one of its
 # control.
 
 # %%
@@ -289,8 +292,9 @@ show.table(
 )
 
 # %% [markdown]
-# *false positives* should be at most 0.05, *coverage* (the interval holds the true mean) about
-# 0.95, and *power* (the smallest effect that matters is found) at least 0.8.
+# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (how often an
+# interval holds the true mean) about 0.95, and *power* (how often the smallest effect that
+# matters is found) at least 0.8.
 #
 # ## What it means
 #

@@ -22,12 +22,12 @@
 # on a model that has nothing but habits.
 #
 # **What "understand" means here.** Five properties that habit lacks, stated so that they can be
-# held against us. *Shared*: different words of one emotion lead to one state inside and one whole
-# profile of cues (tempo, mode, loudness and other properties that a listener hears).
-# *Integrating*: "very", "not" and a tempo beside the word shift the other cues as the emotion
-# asks. *The same from sound as from words*: an emotion is heard in cues that its word does not
-# follow. *Causal*: what one word adds inside, added where no emotion was asked for, moves the
-# whole emotion. *Specific*: and nothing else.
+# held against us. *Shared*: different words of one emotion lead to one state (the numbers inside
+# the model) and one whole profile of cues (tempo, mode, loudness and other properties that a
+# listener hears). *Integrating*: "very", "not" and a tempo beside the word shift the other cues
+# as the emotion asks. *The same from sound as from words*: an emotion is heard in cues that its
+# word does not follow. *Causal*: what one word adds inside, added where no emotion was asked for,
+# moves the whole emotion. *Specific*: and nothing else.
 #
 # **Method.** A habit ties a word to one cue. So the strongest cue of every word is found in the
 # state to which the word leads, and set aside. What is left is compared with the profile of the
@@ -40,8 +40,8 @@
 # music and a "no" for all that would be understanding. In `organism-decoupled` tempo has no
 # effect on energy, which leaves emotion as it was. `organism-shuffled` had captions of other
 # clips, and *untrained* is the main model with its weights in random order: neither may get a
-# "yes" for text being tied to music, nor for understanding. A criterion that a model passes which
-# cannot understand is *struck*: it counts for nothing.
+# "yes" for text being tied to music, nor for understanding. If a model that cannot understand
+# passes a criterion, this criterion is *struck*: it counts for nothing.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -64,7 +64,8 @@ models["untrained"] = chapter.untrained(models[model])
 # ## The rules, as they were written
 #
 # One file, `lib/book/rules.toml`, states for every criterion what is measured, and was written
-# before the models were asked. Verdicts are computed from it alone.
+# before the models were asked. Verdicts are computed from it alone, and every later change is
+# listed below.
 
 # %%
 written = pd.DataFrame(
@@ -103,9 +104,10 @@ found = rules.table(verdicts)
 show.verdicts(rules.beside(found), "Understanding, criterion by criterion")
 
 # %% [markdown]
-# Each point is one model with its 95 % interval over words. A "yes" lies wholly right of the
-# solid line (no effect); a "no" lies wholly left of the dotted one (the smallest effect that
-# matters), because finding nothing is not yet a "no"; all else is "cannot tell".
+# Each point is one model with its 95 % interval over words (which holds the true value in 19 of
+# 20 such studies). A "yes" lies wholly right of the solid line (no effect); a "no" lies wholly
+# left of the dotted one (the smallest effect that matters), because finding nothing is not yet a
+# "no"; all else is "cannot tell".
 #
 # How many models of each world say what?
 
@@ -114,7 +116,7 @@ show.table(rules.rates(found))
 
 # %% [markdown]
 # ✓ means that all models say what was foretold from how their world was made, ✗ that one says the
-# opposite, and *struck* that a model passed of which "no" was foretold.
+# opposite, and *struck* that a model passed for which "no" was foretold.
 #
 # ## What could have been found
 #
@@ -174,8 +176,8 @@ show.estimates(
 #
 # ## How far the rules can be trusted
 #
-# They are tried on null subjects, of whom nothing is true: the model's own evidence with words
-# dealt to emotions at random (or, where no emotion is asked for, with signs drawn).
+# They are tried on *null subjects*, for which no claim is true: the model's own evidence with
+# words dealt to emotions at random (or, where no emotion is asked for, with signs drawn).
 
 # %%
 trusted = evidence[model]
@@ -188,8 +190,9 @@ show.table(
 )
 
 # %% [markdown]
-# *false positives* should be at most 0.05, *coverage* (the interval holds the true mean) about
-# 0.95, and *power* (the smallest effect that matters is found) at least 0.8.
+# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (how often an
+# interval holds the true mean) about 0.95, and *power* (how often the smallest effect that
+# matters is found) at least 0.8.
 #
 # ## What it means
 #

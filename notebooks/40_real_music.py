@@ -14,18 +14,19 @@
 # %% [markdown]
 # # Does the model hear what people hear in real music?
 #
-# **Question.** Until here the music was the model's own, or its world's. Several collections hold
-# real songs that people rated for *valence* (how pleasant an emotion is) and *arousal* (how
-# excited): PMEmo (Zhang et al. 2018), DEAM (Aljanaki, Yang and Soleymani 2017), MERP (Koh et al.
-# 2023) and MUSIFEAST-17 (van der Walle et al. 2025). Does a model that only listens, without a
-# word of text, hold those ratings? Do its features follow them, and can they steer what it sings?
+# **Question.** Until here the music was the model's own, or made like its training music. Several
+# collections hold real songs that people rated for *valence* (how pleasant an emotion is) and
+# *arousal* (how excited): PMEmo (Zhang et al. 2018), DEAM (Aljanaki, Yang and Soleymani 2017),
+# MERP (Koh et al. 2023) and MUSIFEAST-17 (van der Walle et al. 2025). Can the ratings be read
+# from a model that only listens, without a word of text? Do its features follow them, and can
+# they be used to steer what it sings?
 #
 # **Why it matters.** A model can follow emotion words and still not hear what people hear. No
 # caption has touched these ratings.
 #
 # **Which music?** Without a download this page makes its own: synthetic music in PMEmo's layout,
 # whose raters are simulated. This shows that the pipeline works and says nothing about people.
-# For that, set `folder` to a copy of one of these collections, or to any folder of audio with a
+# For people, set `folder` to a copy of one of these collections, or to any folder of audio with a
 # table of ratings (see `help(rated.load)`).
 #
 # **Method.** Songs are turned into tokens and read by the model without text. A linear model,
@@ -153,7 +154,8 @@ show.curves(
 
 # %% [markdown]
 # Look whether a model's line, block by block, rises above its level baselines, and how far it
-# stays below the ceiling (bars are 95 % intervals over artists).
+# stays below the ceiling (bars are 95 % intervals over artists, which hold the true value in 19
+# of 20 such studies).
 
 # %%
 both = pd.concat([by_block, by_plain.replace("chosen", "chosen baseline")])
@@ -179,8 +181,9 @@ show.table(
 )
 
 # %% [markdown]
-# *one* is the reliability of a single rater, *r2* and *ccc* are the highest scores that any
-# prediction can reach.
+# *alpha* and *icc* say how far single raters agree (1 is fully, 0 by chance), *one* is the
+# reliability of one of them, and *r2* and *ccc* are the highest scores that any prediction can
+# reach.
 #
 # **Beyond plain features?** The block chosen on the training songs, against the baseline chosen
 # likewise.

@@ -88,8 +88,8 @@ show.table(
 )
 
 # %% [markdown]
-# Compare a model's gigabytes (text encoder and codec included) with those of your GPU or your
-# machine.
+# Compare a model's gigabytes (text encoder included, and codec, which turns sound into tokens and
+# back) with those of your GPU or your machine.
 #
 # A model that does not fit is refused before anything is fetched, with both numbers. While it
 # loads on a CPU, a checkpoint is in memory twice: as the file has it and as it is computed with.
@@ -99,11 +99,12 @@ show.table(
 #
 # ## The same song everywhere
 #
-# The random numbers of a song follow from its seed, the step, the codebook and the token alone,
-# on every device. Products may differ in their last bits from device to device and, on a GPU,
-# with the number of clips in a batch. So a seed gives the same song on the same machine, except
-# where two tokens were all but tied; from there on the song goes its own way. Half precision has
-# more such ties.
+# The random numbers of a song follow from its seed, the step, the codebook (one of the lists of
+# codes that describe each moment) and the token alone, on every device. Results of
+# multiplications may differ in their last bits from device to device and, on a GPU, with the
+# number of clips in a batch. So a seed gives the same song on the same machine, except where two
+# tokens were all but tied; from there on the song goes its own way. Half precision has more such
+# ties.
 #
 # ## Which blocks
 
@@ -169,7 +170,7 @@ table = pd.DataFrame(
 show.table(table.round(2), f"{model} on {machine}, {clips} clips at once")
 
 # %% [markdown]
-# At 1 second of music a second it takes as long as listening.
+# At 1 second of music a second, the model takes as long as a listener would.
 #
 # The same for released shapes, if this machine did as many operations a second for them (two for
 # each parameter and token). Large matrices use a GPU better than an organism's do; `python
@@ -232,15 +233,15 @@ show.table(pd.DataFrame(rows).round(1), title)
 #
 # ## Beside the original study
 #
-# The study that this book began with compared what block 12 of `musicgen-small` holds for a happy
-# and for a sad clip. It reported a *cosine* (1: both vectors point the same way, 0: unrelated) of
-# 0.9461, and of 0.9508 for the same prompt twice, one clip each. It also reported that a *probe*,
-# a simple classifier, tells four emotions from the text encoder's output with an accuracy of
-# 0.96; chapter 04 asks that again, with words the probe never saw. Those cosines mix the run with
-# text and the run without, which MusicGen computes side by side. The activations that it
-# published (of `large`) share a constant offset, which the model's own layer norm removes;
-# whether those of `small` do, nobody has published. Here the cosine is taken again for pairs of
-# clips, with and without what all clips share.
+# An earlier study, which this book calls the original one, compared what block 12 of
+# `musicgen-small` holds for a happy and for a sad clip. It reported a *cosine* (1: both vectors
+# point the same way, 0: unrelated) of 0.9461, and of 0.9508 for the same prompt twice, one clip
+# each. It also reported that a *probe*, a simple classifier, tells four emotions from the text
+# encoder's output with an accuracy of 0.96; chapter 04 asks that again, with words the probe
+# never saw. Those cosines mix the run with text and the run without, which MusicGen computes side
+# by side. The activations that it published (of `large`) share a constant offset, which the
+# model's own layer norm removes; whether those of `small` do, nobody has published. Here the
+# cosine is taken again for pairs of clips, with and without what all clips share.
 
 
 # %%
@@ -318,10 +319,10 @@ show.verdicts(
 )
 
 # %% [markdown]
-# Each point is a model with its 95 % interval: a "yes" lies wholly right of the solid line (no
-# effect), a "no" wholly left of the dotted one (the smallest effect that matters). The
-# *untrained* model, the main one's weights in random order, and `organism-shuffled`, whose words
-# mean nothing, show how much is chance.
+# Each point is a model with its 95 % interval (which holds the true value in 19 of 20 such
+# studies): a "yes" lies wholly right of the solid line (no effect), a "no" wholly left of the
+# dotted one (the smallest effect that matters). The *untrained* model, the main one's weights in
+# random order, and `organism-shuffled`, whose words mean nothing, show how much is chance.
 
 # %%
 show.table(rules.trust(numbers[model]))

@@ -28,9 +28,9 @@
 # model itself.
 #
 # **Control.** In `organism-shuffled`, a small MusicGen trained with the captions of other clips,
-# words mean nothing. A "yes" of it, for songs that follow words or for steering, means that the
-# study fools itself. For words that no organism can read, the control is an untrained model: the
-# main model's weights in random order.
+# words mean nothing. If it gets a "yes" for songs that follow words, or for steering, the study
+# fools itself. For words that no organism can read, the control is an untrained model: the main
+# model's weights in random order.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -115,9 +115,10 @@ show.table(words.reset_index(), f"{your.name}: levels and their words")
 #
 # ## The rules, before anything is sung
 #
-# "Yes" needs a 95 % interval above nothing and p below 0.05 (the chance of such a result if
-# nothing were there, corrected for several claims by Holm's method). "No" needs an interval below
-# the smallest effect that matters, and enough power to have found it. All else is "cannot tell".
+# "Yes" needs a 95 % interval (it holds the true value in 19 of 20 such studies) above nothing and
+# p below 0.05 (the chance of such a result if nothing were there, corrected for several claims by
+# Holm's method). "No" needs an interval below the smallest effect that matters, and enough power
+# to have found it. All else is "cannot tell".
 #
 # 1. **Songs follow the words.** A song is heard as the level that its prompt asks for. Share of a
 #    word's songs, minus chance; one number a word. Null (what is seen if nothing is there): levels
@@ -347,8 +348,9 @@ show.verdicts(rules.table(verdicts, smallest), f"{your.name}, claim by claim")
 # A "yes" lies wholly right of the solid line (no effect), a "no" wholly left of the dotted one
 # (the smallest effect that matters).
 #
-# How far can the rules be trusted? They are tried on null subjects, of whom nothing is true:
-# levels are dealt to words and families at random, and it is drawn by lot which song was steered.
+# How far can the rules be trusted? They are tried on *null subjects*, for which no claim is true:
+# levels are dealt to words and families at random, and a lot decides which song counts as
+# steered.
 
 # %%
 labels = tables[model]
@@ -369,8 +371,9 @@ def null(rng):
 show.table(rules.trust(numbers[model], null, null_subjects, own=smallest))
 
 # %% [markdown]
-# *false positives* should be at most 0.05, *coverage* (the interval holds the true mean) about
-# 0.95, and *power* (the smallest effect that matters is found) at least 0.8.
+# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (how often an
+# interval holds the true mean) about 0.95, and *power* (how often the smallest effect that
+# matters is found) at least 0.8.
 #
 # ## What it means
 #
