@@ -15,21 +15,28 @@
 # # Meet the model
 #
 # **Question.** What does a MusicGen sound like when it is asked for an emotion, and what is inside
-# while it plays?
+# it while it plays?
 #
-# MusicGen is three networks in a row. A **T5 encoder** turns the prompt into one vector a text
-# token. A **language model** (a transformer) reads them through cross-attention and writes music as
-# discrete tokens, frame by frame. A **codec** turns tokens into sound. Everything this book asks is
-# about the second: does it hold *emotion*, or only the habits of words and sounds that go together?
+# **Why it matters.** To judge claims about numbers inside a model, one should have heard it and know
+# its parts.
 #
-# We begin with models small enough to know completely: the **organisms**, MusicGens of a few
-# million parameters made of the same parts and trained on music whose causes we set ourselves. One
-# learned a world in which tempo raises energy and words name emotions (`organism`), one a world in
-# which every emotion word follows a single cue of its own (`organism-habit`: "gloomy" only minor,
-# "mournful" only slow), one a world where tempo raises no energy (`organism-decoupled`), and one read
-# captions that belonged to other clips (`organism-shuffled`): its words say nothing about its music,
-# so whatever a method "finds" in it is the method's own imagination. The next chapter shows that
-# they are what we say.
+# **How it works.** MusicGen is three networks in a row. A *T5 encoder* cuts the prompt into tokens
+# (pieces of words) and turns each into a vector, a list of numbers. A *language model*, a
+# transformer, reads these vectors through cross-attention and writes music as codes, a few for every
+# frame (a few hundredths of a second). A *codec* turns codes into sound. This book asks about the
+# second: does it hold *emotion*, or only habits of words and sounds that go together?
+#
+# We begin with models small enough to know completely. An **organism** is a MusicGen of a few
+# million parameters, trained on music whose causes we set ourselves, in one of four worlds:
+#
+# - `organism`: a faster tempo raises the energy of the music, and words name emotions.
+# - `organism-habit`: each emotion word follows one cue, an audible property of music ("gloomy" means
+#   only minor, "mournful" only slow).
+# - `organism-decoupled`: like the first, but tempo does not raise energy.
+# - `organism-shuffled`: captions belonged to other clips, so words say nothing about the music. What
+#   a method "finds" here, it has made up.
+#
+# The next chapter tests whether the organisms are what we say.
 
 # %% tags=["parameters"]
 model = "organism"  # or "facebook/musicgen-small", or a folder with a checkpoint
@@ -50,10 +57,9 @@ m = models[model]
 # %% [markdown]
 # ## Listen
 #
-# The prompts name an emotion and nothing else. Every clip is drawn with the seed shown, and a seed
-# gives the same random numbers to every model and prompt, so that what differs in a row is the
-# model and what differs in a column is the word. All players share one gain: loudness is part of
-# what the model says.
+# Each prompt names one emotion and nothing else. A seed fixes the random draws, so that within one
+# model and seed only the word differs. All players share one gain: loudness is part of what the
+# model says.
 
 # %%
 prompts = {
@@ -70,16 +76,30 @@ for name, singer in models.items():
 show.player_grid(players, m.sample_rate)
 
 # %% [markdown]
-# If the first model answers the words, its five rows differ in tempo, loudness and mode. The
-# shuffled organism's rows differ too, as any two clips do, but not with the word. That difference
-# between *differing* and *answering* is the subject of the book, and the ear is a poor judge of it:
-# chapter by chapter we measure.
+# Each row is an emotion and each player names its model and seed: if a model answers the words, its
+# rows differ in tempo, loudness and mode (major or minor), and in the same way for both seeds.
+#
+# Clips of the shuffled organism differ, too, as any two clips do, but not with the word. Telling
+# *differing* from *answering* is the subject of the book, and as the ear is a poor judge of it, we
+# measure.
+#
+# **Exercise.** Let somebody play you the ten clips of `organism-shuffled` in random order, and guess
+# each emotion. How many must be right before you believe that the model answers?
+#
+# <details>
+# <summary>Answer</summary>
+#
+# Guessing among five emotions gives two right of ten on average, but four or more in about one game
+# of eight. Ten clips cannot tell. The next chapter uses many, and listeners whose errors are known.
+#
+# </details>
 #
 # ## Inside: text
 #
-# The prompt becomes tokens; each token becomes a vector that the transformer can attend to. The
-# final `</s>` is one of them. When a clip is generated without its prompt (the *unconditional*
-# stream that classifier-free guidance needs), these vectors are zero.
+# The prompt becomes tokens, and each token a vector that the language model can read; the token
+# `</s>` marks the end. MusicGen follows prompts more closely by *classifier-free guidance*: it
+# predicts each step with and without the prompt, and goes further in the direction in which the two
+# differ. The run without is the *unconditional stream*; its text vectors are zero.
 
 # %%
 conditioner = m.lm.condition_provider.conditioners["description"]
@@ -96,12 +116,15 @@ text = pd.DataFrame(
 show.table(text, prompt)
 
 # %% [markdown]
+# One row is one token: its text, its number in the vocabulary (*id*), and the length of its vector
+# (*norm*).
+#
 # ## Inside: codebooks
 #
-# A frame of music is several tokens at once, one from each codebook of the codec: the first says
-# most, the others refine. MusicGen does not predict them together. Codebook *k* is delayed by *k*
-# positions, so that each can see the coarser ones of its own frame. Whoever labels positions with
-# what is heard must undo the delay; `lib` does it wherever it speaks of frames.
+# A frame of music is several tokens at once, one from each codebook (list of codes) of the codec:
+# the first says most, the others refine it. MusicGen does not predict them together. Codebook *k* is
+# delayed by *k* positions, so that each can see the coarser ones of its own frame. Whoever labels
+# positions with what is heard must undo the delay, as `lib` does.
 
 # %%
 clip = m.generate([prompt], seconds, seed)
@@ -111,15 +134,21 @@ show.token_map(
 )
 
 # %% [markdown]
+# Time runs to the right, one row is a codebook, and colour is the token's number: each row begins
+# one position later than the row above.
+#
 # ## Inside: sound
 #
-# The same clip as a spectrogram, pitch upwards on a logarithmic scale. The line follows the sound;
-# a click moves it.
+# The same clip as a spectrogram, which shows how much sound there is at every pitch (upwards,
+# logarithmic) and time (to the right).
 
 # %%
 show.spectrogram(clip.audio[0], clip.sample_rate, prompt)
 
 # %% [markdown]
+# The line follows the sound and a click moves it: notes and their overtones show as horizontal
+# stripes.
+#
 # ## And its size
 #
 # The organisms have every part of a released MusicGen. What the book measures on them, it measures
@@ -142,9 +171,12 @@ sizes = [{"model": name, **size(singer)} for name, singer in models.items()]
 show.table(pd.DataFrame(sizes))
 
 # %% [markdown]
-# **What would change our mind.** If the first model's rows did not differ more than the shuffled
-# organism's do, there would be nothing to interpret. That is measured, not heard, in the next
-# chapter.
+# One row is one model: *blocks* are the equal layers of the transformer, and *width* is how many
+# values each passes on for every position.
+#
+# **What would change our mind.** If the first model's clips differed with the word no more than the
+# shuffled organism's do, there would be nothing to interpret. That is measured, not heard, in the
+# next chapter.
 
 # %%
 Markdown(

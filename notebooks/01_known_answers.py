@@ -14,20 +14,23 @@
 # %% [markdown]
 # # Known answers
 #
-# **Question.** Where do we know the truth, and how well can we measure it?
+# **Question.** For which music and which models do we know the truth, and how well can we measure
+# it?
 #
-# A method is worth as much as the cases on which its answer is known. This chapter draws the world
-# the organisms live in, checks that its causes can be measured from sound alone, checks the
-# listeners that judge emotion, and then holds each organism against its world. The hypotheses,
-# before any result:
+# **Why it matters.** A method is worth as much as the cases on which its answer is known.
 #
-# - `organism` learned the world: emotion words, cue words and the link from tempo to energy are in
-#   its music.
+# **How it is done.** We draw the world of the organisms (small MusicGens that we trained), check
+# that its causes can be measured from sound, check the listeners that judge emotion, and hold each
+# organism against its world. The hypotheses, before any result (a **null** is what is seen if
+# nothing is there):
+#
+# - `organism` learned its world: emotion words, words for cues (audible properties such as tempo)
+#   and the link from tempo to energy are in its music.
 # - `organism-habit` learned a world in which each emotion word follows one cue and tempo moves no
-#   energy. Its words are answered, so that emotions are recognised above chance; **null:** raising
-#   tempo leaves its loudness unchanged.
-# - `organism-decoupled` learned a world without that link. **Null:** raising tempo leaves its
-#   loudness unchanged.
+#   energy. Its emotions are recognised above chance. **Null:** raising tempo leaves its loudness
+#   unchanged.
+# - `organism-decoupled` learned the first world without the link from tempo to energy. **Null:**
+#   raising tempo leaves its loudness unchanged.
 # - `organism-shuffled` learned music but no meaning. **Null:** its emotions are recognised at
 #   chance, one in five.
 
@@ -55,14 +58,13 @@ models = chapter.models(model)
 # %% [markdown]
 # ## The world
 #
-# Arrows are causes. Mode and tempo are drawn first; tempo raises a latent energy, energy raises
-# dynamics and note density and lowers articulation (high is legato, low is staccato, as energetic
-# music is played); register and brightness have draws of their own; perceived
-# valence and arousal add up the cues, with noise; and a listener names the nearest emotion if the
-# clip is clear. That cues are additive and mostly linear, with mode and tempo first, follows Eerola,
-# Friberg and Bresin (2013); the size of the weights is this world's own choice, and so is it that
-# register, third for their listeners, weighs less than dynamics (sources in
-# `lib/organism/world.py`). In `organism-decoupled` the arrow from tempo to energy is missing.
+# Mode (major or minor) and tempo are drawn first. Tempo raises a hidden energy; energy raises
+# dynamics (loudness) and note density, and lowers articulation (high is legato, low is staccato).
+# Register (how high) and brightness have draws of their own. The world's listeners add up the cues,
+# with noise, to *valence* (how pleasant) and *arousal* (how excited), and name the nearest emotion
+# if the clip is clear. That cues add up and are mostly linear, with mode and tempo first, follows
+# Eerola, Friberg and Bresin (2013). The weights are this world's own choice; register, third for
+# their listeners, weighs less than dynamics here (sources in `lib/organism/world.py`).
 
 # %%
 places = {
@@ -81,10 +83,14 @@ title = "The causes of emotion in the organisms' world"
 show.causal_graph(world.EDGES, places, title)
 
 # %% [markdown]
+# An arrow is a cause, blue if it raises and orange if it lowers, wider if it is stronger: follow
+# tempo to arousal, directly and through energy. In `organism-decoupled` the arrow from tempo to
+# energy is missing.
+#
 # ### How strong is each cue?
 #
-# Two standard deviations of intervention on one cue at a time (Pearl's *do*), and what listeners of
-# the world then perceive. Tempo counts twice: directly, and through energy.
+# One cue at a time is set from outside (an intervention, Pearl's *do*), one standard deviation below
+# and above its mean.
 
 # %%
 axes = ["valence", "arousal"]
@@ -100,12 +106,14 @@ show.heatmap(
 )
 
 # %% [markdown]
+# Each cell is how much the world's listeners then hear valence or arousal change, red up and blue
+# down. Tempo counts twice, directly and through energy.
+#
 # ## Can the cues be measured from sound?
 #
-# Clips of the decoupled world (where cues do not predict each other through energy) are rendered
-# and every cue is measured back from audio alone. Tempo counts as right within 4 %; errors by a
-# metrical factor are listed apart, because a listener who taps at half the speed is not wrong in
-# the same way.
+# Every cue is measured back from rendered clips of the decoupled world, where cues do not predict
+# each other through energy. Tempo counts as right within 4 %. Errors by a metrical factor (tapping
+# at half the speed, say) are listed apart.
 
 # %%
 audio, causes = corpus.sample(clips_measured, seed=77, name="organism-decoupled")
@@ -116,17 +124,18 @@ show.table(
 )
 
 # %% [markdown]
-# Loudness, tempo and mode are measured nearly as they were set. Register, brightness and density
-# are measured well within an instrument and less well across instruments, whose own timbre comes on
-# top. What is measured badly here cannot be claimed later.
+# Tempo and mode have shares of clips; the others have the *rank correlation* of what was set and
+# what was measured (1: the same order of clips, 0: no relation), each with its 95 % confidence
+# interval (values that fit the data) in brackets. A cue that reads better *within an instrument* is
+# mixed up with timbre. What is measured badly cannot be claimed later.
 #
 # ## Can the listeners be trusted?
 #
-# A *listener* hears a clip and answers with valence and arousal. `cues` adds up measured cues with
-# the world's weights; `corpus` was trained on measured cues of rendered music; `vibenet` was
-# trained by others on recorded songs. Held-out clips say how reliable each is on music as rendered
-# and on the same music after the organisms' codec, which is how they will hear it: the ceiling for
-# everything they judge.
+# A *listener* here is a program that hears a clip and answers with valence and arousal. `cues` adds
+# up measured cues with the world's weights, `corpus` was trained on measured cues of rendered music,
+# and `vibenet` was trained by others on recorded songs. Clips that none of them learned from say how
+# reliable each is, on music as rendered and after the organisms' codec (sound to tokens and back),
+# as they will hear it.
 
 # %%
 organism = models["organism"]
@@ -143,24 +152,28 @@ show.estimates(
 )
 
 # %% [markdown]
-# A listener that answers at random would lie at 0 (correlations). `vibenet` nearly does for
-# arousal: it was made for songs, and this music is none. It stays in the book for real music, and
-# has no voice where it is deaf.
+# Further right is more reliable; a listener that answers at random lies at 0 (for the emotion, at
+# 0.2). No listener is used for what it cannot hear; `vibenet`, made for songs, stays in the book for
+# real music.
 #
 # ## Does the codec keep what matters?
 #
-# Music of the world through the codec and back. What is lost here no model can say.
+# What is lost when music goes through the codec and back, no model can say.
 
 # %%
 kept = evaluation.codec_round_trip(organism, clips_codec)
 show.table(kept, f"{clips_codec} held-out clips")
 
 # %% [markdown]
+# Each row compares clips before and after with a bar, a threshold that was set beforehand (✓: met):
+# *chroma* says which of the twelve tones sound, *onset strength* where notes begin, *spectral
+# centroid* how bright it is, and *perplexity* how evenly a codebook (list of codes) is used.
+#
 # ## Are the organisms what we say?
 #
-# Each model sings for emotion words alone, for fast and slow, loud and soft, major and minor. The
-# corpus listener, who never heard a model, names the emotion; the cues are measured. Every bar was
-# set before the models were trained.
+# Each model sings for emotion words alone, and for both ends of each cue (fast and slow, major and
+# minor, ...). The `corpus` listener, which never heard a model, names the emotion; the cues are
+# measured. Every bar was set before the models were trained.
 
 # %%
 listener = listeners.get("corpus", clips_training)
@@ -179,6 +192,10 @@ bars = pd.concat(tables, ignore_index=True)
 show.table(bars, f"Listener on held-out corpus clips: {held_out}")
 
 # %% [markdown]
+# *Cohen's d* is the distance between the ends of a cue in standard deviations; rows that begin with
+# "..." compare with the world's own music. Later chapters must not lean on rows marked ✗, whose bar
+# is not met.
+#
 # ### Emotions recognised from words alone
 
 # %%
@@ -191,10 +208,13 @@ show.estimates(
 )
 
 # %% [markdown]
+# Right of the dotted line, emotions are named more often than by guessing; the interval of
+# `organism-shuffled` should contain the line.
+#
 # ### The profile of each emotion
 #
-# Mean measured cue of the clips sung for each emotion's words, in standard deviations of the
-# world's music.
+# The mean of every measured cue over the clips sung for an emotion's words, in standard deviations
+# (SD) of the world's music, and below it what it should be.
 
 # %%
 songs = sung[model][sung[model]["test"] == "emotion"]
@@ -211,10 +231,13 @@ show.heatmap(
 )
 
 # %% [markdown]
+# Red is above and blue below average: the more alike the two pictures, the better the model has
+# learned its world.
+#
 # ### From tempo to energy
 #
-# The one difference between the first two worlds: how much louder is the music when the prompt says
-# fast?
+# The one difference between the first and the decoupled world: how much louder is the music when the
+# prompt says fast?
 
 # %%
 show.estimates(
@@ -225,11 +248,13 @@ show.estimates(
 )
 
 # %% [markdown]
+# Right of the dotted line, fast is louder: it should be so for `organism` alone.
+#
 # ## Are the intervals honest?
 #
-# Every number of this book has a 95 % interval. How often does one hold the truth? Simulated, for
-# the numbers of units that chapters use: means of skewed numbers (gamma-distributed), differences of
-# means with unequal spread, correlations of 0.6, an effect of one standard deviation, shares of 0.8.
+# Every number of this book has a 95 % interval. How often does one hold the truth? We simulate data
+# whose truth is set, for as many units (clips, words) as chapters use: skewed numbers, unequal
+# spread, a correlation of 0.6, an effect of one standard deviation, a share of 0.8.
 
 
 # %%
@@ -277,12 +302,14 @@ show.table(
 )
 
 # %% [markdown]
+# One row is a number of units: all shares should be near 0.95.
+#
 # ## What it means
 #
-# These organisms bracket every later claim. A method that finds emotion in `organism` has seen
-# something that is there; one that finds it in `organism-shuffled` has made it up; one that finds
-# tempo → energy in `organism-decoupled` has mistaken a correlation for a cause. Rows marked ✗ are
-# bars that are not met; they stay in the table, and later chapters must not lean on them.
+# A method that finds emotion in `organism` has seen something that is there; one that finds it in
+# `organism-shuffled` has made it up; one that finds a path from tempo to energy in
+# `organism-decoupled` has mistaken a correlation for a cause. The verdict at the top says which bars
+# were missed.
 #
 # **What would change our mind.** A listener that recognises emotions in the shuffled organism, or
 # loudness that follows tempo in the decoupled one, would mean that the organisms are not what we

@@ -16,11 +16,12 @@
 #
 # **Question.** What are the numbers inside the model, and do we record what we think we record?
 #
-# The first study of emotion in MusicGen reported that happy and sad music are 99.99 % alike inside,
-# and concluded that emotion is not in the transformer. The number was right and meant nothing: a
-# hook kept only the last time step, two kinds of rows were mixed, and a constant drowned the rest.
-# This chapter shows what a recording is, repeats those errors on purpose, and proves that ours is
-# exact.
+# **Why it matters.** The first study of emotion in MusicGen reported that happy and sad music are
+# 99.99 % alike inside, and concluded that emotion is not in the transformer. The number was right
+# and meant nothing: it came from the recording and its arithmetic.
+#
+# **How it is done.** We record an organism (a small MusicGen that we trained), test whether the
+# recording is exact, and repeat the study's errors on purpose.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -42,21 +43,24 @@ blocks = len(m.lm.transformer.layers)
 # %% [markdown]
 # ## Sites
 #
-# A *site* is a place where the model can be read and changed. Each block adds three things to the
-# **residual stream**: what self-attention found in the music so far (`attn.i`), what
-# cross-attention found in the text (`cross.i`), and what the MLP made of both (`mlp.i`). Choose
-# one.
+# A *site* is a place where the model can be read and changed; what it holds at one moment is a
+# vector, its *activation*. Each block of the model adds three things to the **residual stream**, the
+# running sum that all blocks read and write: what self-attention found in the music so far
+# (`attn.i`), what cross-attention found in the text (`cross.i`), and what the MLP, a small network,
+# made of both (`mlp.i`). Choose a site.
 
 # %%
 sites = activations.sites(m)
 show.site_map(sites)
 
 # %% [markdown]
+# The model runs from top to bottom, one line a block: a chosen site shows how it is computed, and
+# the shape of its activation.
+#
 # ## A recording
 #
 # Clips are generated from emotion words, then every site is read at every time step in one parallel
-# pass over their tokens (`how="replay"`). The result is a labelled array: it knows its prompts,
-# emotions, seconds and stream.
+# pass over their tokens (`how="replay"`).
 
 # %%
 table = prompts.emotions(clips_each)
@@ -67,11 +71,14 @@ acts = activations.capture(
 acts
 
 # %% [markdown]
+# The result is a labelled array, which can be opened by a click: every vector knows its prompt,
+# emotion, second and stream (with or without text).
+#
 # ### Is replay what happened?
 #
-# The same clips are generated once more, step by step, and recorded while they arise
-# (`how="live"`). The two ways share no arithmetic: one is a single pass over whole clips, the other
-# some hundred passes with a cache. **Null:** they differ by more than rounding.
+# Some clips are generated again step by step, and recorded while they arise (`how="live"`). The two
+# ways share no arithmetic: one is a single pass over whole clips, the other some hundred passes with
+# a cache. If the recording is exact, they differ by rounding only.
 
 # %%
 few = clips[[0, clips_each, 2 * clips_each]]
@@ -86,18 +93,19 @@ print(f"largest difference: {max(gaps):.1e} standard deviations")
 # %% [markdown]
 # ## Five ways to be wrong
 #
-# Each row is a cosine similarity between happy and sad music at the middle layer, as somebody might
-# compute it.
+# *Cosine similarity* says how far two vectors point the same way: 1 the same, 0 unrelated, −1
+# opposite. Here is that of happy and sad music at the middle block, as somebody might compute it.
+# What can go wrong:
 #
-# 1. **Last step only.** A dictionary that each step overwrites keeps the last one.
-# 2. **Mixed rows.** Under classifier-free guidance the batch holds each clip twice: with its text,
-#    and without. They are `cond` and `uncond` here; the study took them for two codebooks.
-# 3. **Raw.** A constant on every channel makes all vectors alike. The model never sees it:
-#    LayerNorm subtracts it.
-# 4. **Delay steps.** A sequence has more positions than frames: codebook *k* of frame *t* is
-#    predicted at position *t + k*. Read at the last codebook's position instead of the first, frame
-#    *t* already knows most of itself.
-# 5. **One pair.** The interval needs many clips; the unit is the clip, not the time step.
+# 1. **Last step only.** Where each step overwrites the one before, only the last is kept.
+# 2. **Mixed rows.** For classifier-free guidance (following the prompt by predicting with and
+#    without it) the batch holds each clip twice, here `cond` and `uncond`. The study took them for
+#    two codebooks (lists of codes for sound).
+# 3. **Raw.** A constant on every channel makes all vectors alike. The model never sees it, because
+#    its LayerNorm subtracts it.
+# 4. **Delay steps.** Codebook *k* of frame *t* is predicted at position *t + k*. Read at the last
+#    codebook's position instead of the first, frame *t* already knows most of itself.
+# 5. **One pair.** An interval needs many clips, and its unit is the clip, not the time step.
 
 
 # %%
@@ -136,14 +144,26 @@ show.estimates(
 )
 
 # %% [markdown]
-# Centred, a cosine of 0 means that two clips have nothing in common beyond what all clips share,
-# and a negative one that they lie on opposite sides. Nothing but the arithmetic differs between the
-# rows.
+# Each line is one way to compute, with its 95 % confidence interval (values that fit the data):
+# nothing but arithmetic moves the points. *Offset-free* is without each vector's own mean, *centred*
+# without what all clips share; below 0, happy and sad then lie on opposite sides.
+#
+# **Exercise.** In the line `mean = middle.sel(stream="cond").mean("frame")` add `+ 100` at the end.
+# Which row changes, and which do not?
+#
+# <details>
+# <summary>Answer</summary>
+#
+# The row "all steps, conditional rows, raw" goes almost to 1, as if happy and sad were the same. The
+# offset-free rows stay as they were, because they subtract each vector's own mean. A similarity near
+# 1 may come from a large constant alone.
+#
+# </details>
 #
 # ### The rows that read no text
 #
 # If the unconditional rows, which never see the prompt, also tell happy from sad, then what differs
-# is the *music* that has been sampled so far, not the text.
+# is the *music* that has been made so far, not the text.
 
 # %%
 streams = {}
@@ -166,13 +186,15 @@ show.curves(
 )
 
 # %% [markdown]
-# Both streams separate emotions. A recording alone cannot say whether the model *holds* an emotion
-# or only hears the music it has made. The next chapter takes the two apart.
+# Blocks run from left to right, and bands are 95 % intervals: above the dotted zero, clips of one
+# emotion are more alike than clips of different ones. If `uncond` does so, too, a recording alone
+# cannot say whether the model *holds* an emotion or hears its own music. The next chapter takes the
+# two apart.
 #
 # ## When does it know?
 #
-# One clip, every step: how the residual stream of each block changes over time, with the sound
-# beside it.
+# One clip, every step: how the residual stream of each block changes over time, with the sound below
+# it.
 
 # %%
 one = 0
@@ -195,13 +217,16 @@ show.heatmap(
 show.spectrogram(clips.audio[one], clips.sample_rate, clips.prompts[one])
 
 # %% [markdown]
+# In the upper picture a row is a block; red is where its vector is longer than on average, blue
+# where it is shorter: compare with where notes begin below.
+#
 # ## What it means
 #
-# What we record is what the model computed, at every step, for each stream apart. Raw similarity
-# says nothing about emotion: it is near 1 because of a constant that the model itself ignores.
+# A raw similarity says nothing about emotion before constants are taken away. The verdict at the top
+# says how exact the recording is, and how much the arithmetic changes.
 #
-# **What would change our mind.** A replay that differs from the live run, or a raw cosine that
-# falls when emotions are further apart in sound, would mean that the recording is wrong.
+# **What would change our mind.** A replay that differs from the live run, or a raw cosine that falls
+# when emotions are further apart in sound, would mean that the recording is wrong.
 
 # %%
 first, *_, last = (happy_sad(x) for x in ways.values())

@@ -17,13 +17,16 @@
 # **Question.** Are clips of one emotion more alike inside the model than clips of different
 # emotions? And if they are, is it the text that makes them so, or only the music?
 #
-# **Hypothesis.** In `organism` they are, through both. **Null.** The difference of the mean cosine
-# within and between emotions is what it is when labels are dealt to words at random. **Controls.**
-# `organism-shuffled` has words that mean nothing, and `untrained` is the main model with its weights
-# in random order: nothing may show there. In `organism-habit` each word follows one cue, and
-# words of an emotion share cues by chance: it may show as much as a model with emotions, which is
-# why alikeness alone is no evidence of understanding. The words are synonyms, never the emotion's own
-# name.
+# **Why it matters.** A model that holds emotions must differ inside between them. So may one with
+# mere habits (this word, that sound); so we also ask what habit cannot do.
+#
+# **Hypothesis.** In `organism` clips of one emotion are more alike, through text and music.
+# **Null**, what is seen if nothing is there: they are no more alike than when emotions are given to
+# words at random. (Alikeness is the cosine of two vectors: 1 for the same direction, 0 for unrelated
+# ones.) **Controls.** The words of `organism-shuffled` mean nothing, and `untrained` is the main
+# model with its weights in random order: nothing may show in either. In `organism-habit` each word
+# follows one cue (an audible property such as tempo), and words of an emotion share cues; so
+# alikeness alone is no evidence of understanding. Words are synonyms, never the emotion's own name.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -74,9 +77,9 @@ acts = {
 # %% [markdown]
 # ## Alike within, different between?
 #
-# The same three views as in the last chapter: raw, offset-free (as LayerNorm sees it), and centred
-# (without what all clips share). Only the scale changes between the first two and the third: the
-# p-value is about the same thing.
+# We compare the residual stream, in which a model keeps its state from block to block, in the three
+# views of the last chapter: raw, offset-free (as LayerNorm sees it), and centred (without what all
+# clips share).
 
 # %%
 views = {
@@ -108,8 +111,11 @@ show.curves(
 )
 
 # %% [markdown]
-# The whole table, for the first model. p-values are of the permutation test, Holm-corrected over
-# all rows.
+# Blocks run from left to right, and bands are 95 % confidence intervals (values that fit the data):
+# above the dotted zero, clips of one emotion are more alike than others.
+#
+# The same for the first model in numbers. The p-value says how often labels dealt at random give as
+# much (a permutation test), with the Holm correction for asking in many rows.
 
 # %%
 chosen = ["text", *layers[:: max(1, len(layers) // 4)]]
@@ -124,19 +130,21 @@ title = f"{model}: cosine similarity, {len(emotion)} prompts, 95 % intervals"
 show.table(rows, title)
 
 # %% [markdown]
+# *Difference* is *within* minus *between*: it counts where its interval lies above 0 and the
+# corrected p below 0.05.
+#
 # ```{margin}
-# **Published before.** The original study of `facebook/musicgen-*`: T5 text vectors 0.560 within
-# and 0.494 between emotions (100 prompts, 18 of which hold the emotion's own name; p ≈ 1e-89 by
-# treating 4,950 pairs as independent); block 12 of the small model 0.946 for one happy and one sad
-# clip (raw, both streams), against 0.951 for the same prompt twice. 80 of "1024 dimensions"
-# differed by more than 0.1: 8 % of 2048 flattened values.
+# **Published before.** The original study of `facebook/musicgen-*`: T5 text vectors 0.560 within and
+# 0.494 between emotions (100 prompts, 18 of which hold the emotion's own name; p ≈ 1e-89 by treating
+# 4,950 pairs as independent); block 12 of the small model 0.946 for one happy and one sad clip (raw,
+# both streams), against 0.951 for the same prompt twice. 80 of "1024 dimensions" differed by more
+# than 0.1: 8 % of 2048 flattened values.
 # ```
 #
 # ### Which dimensions?
 #
-# A dimension is strong if its mean over clips differs between emotions (analysis of variance over
-# prompts, false discovery rate 5 %). The same count with labels dealt at random is what noise
-# gives.
+# A dimension (one number of the vector) is strong if its mean over clips differs between emotions
+# (analysis of variance over prompts, with at most 5 % false discoveries expected).
 
 
 # %%
@@ -167,6 +175,9 @@ for name, inside in acts.items():
 show.table(pd.DataFrame(rows), f"at {middle}")
 
 # %% [markdown]
+# A share counts if it is larger than with *labels at random*, which is what noise gives; the last
+# column is in standard deviations (SD).
+#
 # ## When?
 #
 # The same difference in windows of half a second. Before the first frame only the text can differ.
@@ -188,11 +199,13 @@ show.curves(
 )
 
 # %% [markdown]
+# A line that is high from the start shows the text at work, a line that rises shows the music.
+#
 # ## Text or music?
 #
-# A 2 × 2 design takes them apart. **Text effect**: the *same* music, made for no emotion, replayed
-# under every prompt: whatever differs then comes from the words. **Music effect**: the music made
-# for every prompt, replayed under *no* prompt: whatever differs then comes from the sound.
+# A 2 × 2 design takes them apart. **Text effect**: the *same* music, made for no emotion, is
+# replayed under every prompt, so whatever differs comes from the words. **Music effect**: the music
+# made for every prompt is replayed under *no* prompt, so whatever differs comes from the sound.
 
 
 # %%
@@ -235,10 +248,13 @@ show.estimates(
 )
 
 # %% [markdown]
+# Right of the dotted line, an effect makes clips of one emotion alike. A text effect means that
+# words of one emotion do the same thing to the model over the same music; a music effect alone means
+# that it hears what it has played.
+#
 # ## The same prompt twice
 #
-# Two clips of one prompt with different seeds say how alike clips can be. If emotions mattered as
-# much as prompts do, clips of one emotion would be as alike as that.
+# Two clips of one prompt with different seeds (random draws) say how alike clips can be.
 
 # %%
 again = m.generate(asked[model], seconds, seed + 10_000, keep=True)
@@ -267,11 +283,14 @@ show.estimates(
 )
 
 # %% [markdown]
+# If emotions mattered as much as prompts do, the second line would lie as far right as the first;
+# the third should lie left of both.
+#
 # ## A map to listen to
 #
-# Every point is a clip, placed by the residual stream at the middle block: two principal
-# components, or t-SNE's picture of the neighbourhoods (which keeps who is near whom, not how far).
-# Choose a point to hear it.
+# Every point is a clip, placed by the residual stream at the middle block: by two principal
+# components (the directions of largest spread), or by t-SNE, which keeps who is near whom, not how
+# far.
 
 # %%
 some = np.linspace(0, len(emotion) - 1, min(clips_mapped, len(emotion))).astype(int)
@@ -284,14 +303,17 @@ show.sound_map(
 )
 
 # %% [markdown]
+# Choose a point to hear it: points of one colour that lie together are clips of one emotion that are
+# alike inside.
+#
 # ## A plane of words
 #
-# People place emotions on a plane of valence and arousal, a *circumplex* (Russell 1980). Do words
-# lie like that inside? Forty words stand in the same neutral prompts, over the same music. Two
-# principal components of all words but one, and a linear map from them to the plane, say where the
-# one left out should lie. A habit has a plane, too: words for minor lie opposite to words for
-# major. So before a word is placed, what words for its own strongest cue have in common is
-# projected out of all states.
+# People place emotions on a plane of *valence* (pleasant or not) and *arousal* (excited or calm), a
+# *circumplex* (Russell 1980). Do words lie like that inside? Forty words stand in the same neutral
+# prompts, over the same music. Two principal components of all words but one, and a linear map from
+# them to the plane, say where the word left out should lie. A habit has a plane, too: words for
+# minor lie opposite to words for major. So in a second run, before a word is placed, what words for
+# its own strongest cue have in common is removed from all states.
 
 # %%
 words = {
@@ -326,8 +348,11 @@ for set_aside, title in titles.items():
     display(show.curves(lines, title, "block", share, bar=0))
 
 # %% [markdown]
-# The map itself at the middle block: two components, turned and stretched to lie on the plane as
-# well as they can (which flatters; the curves above do not).
+# At 1 words lie where their emotion lies, at 0 nothing tells their place: what is left in the second
+# figure is more than a habit of one cue.
+#
+# The map itself at the middle block, turned and stretched to fit the plane as well as it can (which
+# flatters it).
 
 # %%
 found = words[model]
@@ -337,10 +362,11 @@ places = understanding.fitted_places(states, true)
 show.plane(places, found.words["word"], found.words["emotion"], f"{model}: words")
 
 # %% [markdown]
-# The places above are those of five emotions. Russell (1980) had people put single words on a
-# circle: pleasure at 0 degrees, arousal at 90. A model of real language reads all 28 of his words,
-# an organism the few that its language has. Do two components, found on the other words, put each
-# where people did? Dealing the places to words at random says what chance gives.
+# Points are words and crosses their emotions: look whether words lie near the cross of their colour.
+#
+# Russell (1980) had people put single words on a circle, pleasure at 0 degrees and arousal at 90. A
+# model of real language reads all 28 of his words, an organism the few that it knows. Do two
+# components, found on the other words, put each where people did?
 
 # %%
 people = understanding.on_the_circle(models[model])
@@ -360,9 +386,11 @@ print(
 )
 
 # %% [markdown]
+# 1 is all the way to where people put the words.
+#
 # ```{margin}
-# **Published before.** For a large language model, the first component of emotion vectors
-# correlates 0.81 with valence. No control by habit was made there.
+# **Published before.** For a large language model, the first component of emotion vectors correlates
+# 0.81 with valence. No control by habit was made there.
 # ```
 #
 # ## What the rules say
@@ -377,6 +405,14 @@ show.verdicts(
     rules.beside(rules.table(verdicts)), "Words inside: alike, and in their places"
 )
 
+# %% [markdown]
+# Each row is a claim and each point a model with its interval, in units of the smallest effect that
+# matters: all right of the solid zero and reaching the dotted line is a "yes", all left of the
+# dotted line a "no".
+#
+# How far can the rules be trusted? A null subject is the model's own states with words dealt to
+# emotions at random.
+
 
 # %%
 def dealt(rng):
@@ -388,14 +424,16 @@ def dealt(rng):
 show.table(rules.trust(numbers[model], dealt, null_subjects))
 
 # %% [markdown]
+# *False positives* is how often null subjects get a "yes" (should be below 0.05), *coverage* how
+# often an interval holds the true value (near 0.95), and *power* how often an effect that just
+# matters is found (a "no" needs 0.8).
+#
 # ## What it means
 #
-# Emotions are different inside if the curve of a model lies above zero where those of the shuffled
-# organism and of the untrained model do not. The 2 × 2 design says why: a text effect means that
-# words of one emotion do the same thing to the model while it hears the same music; a music effect
-# alone would mean that the model only hears what it has played. Neither is more than habit can do.
-# What habit cannot do is to place a word on the plane once the cue that the word follows is set
-# aside.
+# That clips of different emotions differ inside, by text or by music, is no more than habit can do.
+# What habit cannot do is to place a word on the plane once the cue that it follows is set aside. The
+# verdict at the top says whether that was found, and whether a model passed that cannot hold
+# emotions.
 #
 # **What would change our mind.** A separation in `organism-shuffled` or in an untrained model; a
 # plane in `organism-habit` when each word's strongest cue is set aside.

@@ -14,18 +14,22 @@
 # %% [markdown]
 # # Can emotion be read out, beyond the words of the prompt?
 #
-# **Question.** A linear probe reads emotion from the model's inside. Does it read more there than
-# in the words of the prompt, before the model has computed anything?
+# **Question.** Can emotion be read from the inside of the model, and is there more to read than in
+# the words of the prompt, before the model has computed anything?
 #
-# The original study's probe reached 96 %, on prompts of which some held the emotion's own name.
-# Here no prompt names it, and the probe is tested on **words and templates it never saw**: whole
-# lexical families and templates are held out together. **Hypothesis.** What the blocks compute
-# makes emotion more legible than it was. **Null.** Labels permuted over families, all else the
-# same. **Controls.** Three probes that need no block to have read the prompt: of the *static
-# embeddings* (the text encoder's input vectors of the words, averaged: no layer has run), of a bag
-# of words, and of the stream without text, which hears the music only. Beside the model stand
-# `organism-habit`, whose words follow one cue each, `organism-shuffled`, whose words mean nothing,
-# and `untrained`, the main model with its weights in random order.
+# **Why it matters.** A *probe* is a simple classifier that reads something from activations, the
+# vectors inside a model. The original study's probe reached 96 %, on prompts of which some held the
+# emotion's own name: it may have read the word.
+#
+# **How it is done.** Here no prompt names its emotion, and the probe is tested on **words and
+# templates it never saw**: whole word families and sentence patterns are held out together.
+# **Hypothesis.** What the blocks compute makes emotion more legible than it was. **Null**, what is
+# seen if nothing is there: the same with labels dealt anew to families. **Controls.** Three probes
+# that need no block to have read the prompt: of the *static embeddings* (the text encoder's input
+# vectors, before any layer has run), of a bag of words (which words occur), and of the stream
+# without text, which hears only the music. Beside the model stand `organism-habit`, whose words
+# follow one audible cue each, `organism-shuffled`, whose words mean nothing, and `untrained`, the
+# main model with its weights in random order.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -77,8 +81,8 @@ static = {name: probes.static(models[name], asked[name]) for name in models}
 # %% [markdown]
 # ## By layer
 #
-# Balanced accuracy on unseen words in unseen templates. Static embeddings and the text encoder's
-# output come before the blocks.
+# The score is *balanced accuracy*: the share of prompts that are named rightly, averaged over
+# emotions.
 
 
 # %%
@@ -100,28 +104,31 @@ show.curves(
     bar=chance,
 )
 
+# %% [markdown]
+# Bands are 95 % confidence intervals (values that fit the data): the blocks have added something
+# where a line rises above its values at −2 and −1.
+
 # %%
 how = {"n_permutations": permutations}
 words = probes.words(asked[model], emotion, groups[model], **how)
 rows = [found[model], pd.DataFrame([{"site": "bag of words", **words._asdict()}])]
 rows = pd.concat(rows).drop(columns=["kind", "layer", "predictions"])
 rows["p"] = stats.correct(rows["p"])
-show.table(
-    rows, f"{model}: p after Holm; null, control and selectivity are accuracies"
-)
+show.table(rows, f"{model}: what a probe reads of unseen words, site by site")
 
 # %% [markdown]
-# **Selectivity** is what remains of the score when what the same probe can memorise (the *control*:
-# random labels for the same words; Hewitt and Liang 2019) is taken away. A bag of words cannot say
-# anything about words it never saw. Static embeddings can: in a model whose text encoder was
-# trained together with it, words that were used alike have come to lie together.
+# Beside the *score* stand its p-value (after the Holm correction for asking at many sites), the
+# *null* (the mean score with permuted labels), the *control* (what the same probe can memorise:
+# random labels for the same words; Hewitt and Liang 2019) and the **selectivity**, what remains of a
+# score without the control. A bag of words cannot say anything about words it never saw. Static
+# embeddings can: in a model whose text encoder was trained together with it, words that were used
+# alike have come to lie together.
 #
 # ## What the rules say
 #
-# The best of many blocks looks good by luck. So the block is chosen inside the split: by rows that
-# share no family and no template with those that are tested. All probes are tested on the same
-# folds, and the folds are dealt four times. Every word family gives one number: the share of its
-# prompts that are named rightly.
+# The best of many blocks looks good by luck, so the block is chosen without the words and templates
+# that are tested. Every word family gives one number, the share of its prompts that are named
+# rightly, averaged over four ways to split.
 
 
 # %%
@@ -146,6 +153,9 @@ show.table(
     f"Share of a family's prompts that are named rightly (chance {chance:.2f})",
 )
 
+# %% [markdown]
+# If the blocks add anything, *blocks* is above chance and above the other three columns.
+
 # %%
 numbers = {name: probes.excess(table, chance) for name, table in shares.items()}
 verdicts = {name: rules.decide(units) for name, units in numbers.items()}
@@ -155,9 +165,12 @@ show.verdicts(
 )
 
 # %% [markdown]
-# How far can these answers be trusted? For the first criterion, null subjects are the main model
-# with its labels permuted over families, and every probe fitted anew; for the second, signs of the
-# families' numbers are drawn.
+# Each row is a claim and each point a model with its interval, in units of the smallest effect that
+# matters: all right of the solid zero and reaching the dotted line is a "yes", all left of the
+# dotted line a "no".
+#
+# How far can these answers be trusted? Null subjects have nothing to find: for the first claim,
+# labels are permuted over families; for the second, each family's number gets a random sign.
 
 # %%
 blocks = acts[model].drop_vars("text")
@@ -169,11 +182,14 @@ trusted = rules.trust(
 show.table(trusted)
 
 # %% [markdown]
+# *False positives* is how often null subjects get a "yes" (should be below 0.05), *coverage* how
+# often an interval holds the true value (near 0.95), and *power* how often an effect that just
+# matters is found (a "no" needs 0.8).
+#
 # ## From the music, not the text
 #
-# The stream without text never sees the prompt, only the music. What a probe can tell from the
-# audio tokens and from the spectrum, without any model inside, is in the sound.
-
+# The stream without text never sees the prompt. What a probe can tell from the audio tokens and from
+# the spectrum, without any model inside, is in the sound.
 
 # %%
 clips = sung[model]
@@ -192,6 +208,9 @@ show.estimates(
 )
 
 # %% [markdown]
+# Right of the dotted line, emotion can be read from the sound; the model adds to it only if `stream
+# without text` lies right of the other two.
+#
 # ## Over time
 #
 # The last block, in windows of half a second, with the text (`cond`) and without (`uncond`).
@@ -220,12 +239,13 @@ show.curves(
 )
 
 # %% [markdown]
+# Where the lines lie apart, the text tells more than the music that has been made by then.
+#
 # ## Named, implied, told by cues
 #
 # Three ways to ask for an emotion: by its name, by other words, and by the cues alone ("slow, soft,
 # minor-key"), each with templates held out. And across: a probe that learned from implied words is
-# asked about cues. If both paths end in one representation, it knows the answer. The block is the
-# middle one, which no score has chosen.
+# asked about cues. The block is the middle one, which no score has chosen.
 
 # %%
 middle = activations.at(m, 0.5)
@@ -252,11 +272,13 @@ show.estimates(
 )
 
 # %% [markdown]
+# If both ways of asking end in one representation, the points with an arrow lie right of the dotted
+# line.
+#
 # ## Valence, arousal and every cue
 #
-# What the clips sound like, measured from their audio, read from the last block of the stream
-# without text (correlation of prediction and measurement on clips whose words and templates were
-# held out).
+# What the clips sound like, measured from their audio as cues, *valence* (pleasant or not) and
+# *arousal* (excited or calm), and read from the last block of the stream without text.
 
 # %%
 listener = listeners.get("cues")
@@ -279,17 +301,17 @@ show.estimates(
 )
 
 # %% [markdown]
+# Points are correlations of prediction and measurement on clips of unseen words: 1 is perfect, the
+# dotted 0 nothing.
+#
 # ## What it means
 #
-# A probe says what *can* be read, not what the model uses: for that one must intervene (phase 2).
-# And it says something about the blocks only where they add to what was there before them. In the
-# organisms the text encoder was trained together with the blocks, so the static embeddings may hold
-# all that a probe can find, and the excess is nothing; a probe of their blocks then tells about
-# their words. A released model's text encoder learned from text alone, where *gloomy* and
-# *mournful* lie together whether or not a single song was ever heard.
-#
-# Above chance is not understanding, either. Habit can make emotion legible, where words of one
-# emotion happen to go with the same cues.
+# A probe says what *can* be read, not what the model uses; to learn that, one must change it (phase
+# 2). It says something about the blocks only where they add to what was there before. In the
+# organisms the text encoder was trained together with the blocks, so static embeddings may hold all
+# that a probe can find. A released model's text encoder learned from text alone, where *gloomy* and
+# *mournful* lie together though no song was ever heard. And a score above chance is not
+# understanding: habit can make emotion legible, too. The verdict at the top says which claims hold.
 #
 # **What would change our mind.** A shuffled organism or an untrained model above chance; an excess
 # over static embeddings that the shuffled organism has, too; false positives far above 5 %.

@@ -14,20 +14,29 @@
 # %% [markdown]
 # # Which features does the model use?
 #
-# **Question.** A vector in the residual stream mixes everything that the model knows at one moment.
-# Is it a sum of a few features that each mean one thing, and does the model work with that sum?
+# **Question.** At each moment a model holds one vector that mixes everything it knows. Is it a sum
+# of a few features that each mean one thing, and does the model work with that sum?
 #
-# A **sparse autoencoder** (SAE) is trained to write every vector as a sum of few directions out of
-# many (Bricken et al. 2023). The first study planned one on a hundred text embeddings and never
-# trained it. Here it is trained on every frame of music whose causes are known, so that what it
-# finds can be checked.
+# **Why it matters.** Then one could ask what each feature stands for, and whether one is an emotion.
 #
-# **Bars, set beforehand**, for `organism`: at most 32 active features explain 85 % of the variance;
-# the model that runs on the reconstruction keeps 90 % of what it knows (*loss recovered*); fewer
-# than 5 % of the features are dead; for four of six cues and three of five emotions there is a
-# single feature with AUROC ≥ 0.85 on unseen clips, better than the best neuron and the best
-# principal component. **Controls.** Neurons, principal components and random directions, kept as
-# sparse; other seeds; the same on `organism-shuffled`.
+# **How it is done.** A **sparse autoencoder** (SAE) is a network that learns to write every vector
+# as a sum of few directions out of many (Bricken et al. 2023). These directions are its features,
+# together its *dictionary*. The first study planned one and never trained it. Here it is trained on
+# every frame of music whose causes are known, so that what it finds can be checked.
+#
+# **Bars**, thresholds that were set beforehand, for `organism`:
+#
+# - at most 32 active features at a time (*L0*) explain 85 % of the variance;
+# - the model that runs on the reconstruction keeps 90 % of what it knows (*loss recovered*);
+# - fewer than 5 % of the features are dead (never active);
+# - for four of six cues (audible properties such as tempo) and three of five emotions, a single
+#   feature has an AUROC of 0.85 or more on unseen clips, and more than the best neuron and the best
+#   principal component. (*AUROC* is the chance that a clip of the kind has more of the feature than
+#   another clip: 0.5 is guessing, 1 perfect.)
+#
+# **Controls.** Neurons (single coordinates), principal components (directions of largest spread) and
+# random directions, made as sparse; other seeds; the same on `organism-shuffled`, whose words mean
+# nothing.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -60,9 +69,9 @@ plan = dictionary.recipe
 # %% [markdown]
 # ## Data
 #
-# Clips of the model's world, each under its own caption, and the residual stream of three blocks at
-# every frame, kept in a store that is read piece by piece. The first half is learned from, the
-# second is for judging.
+# Clips of the model's world, each under its own caption, and the residual stream (the state that
+# blocks hand on) of three blocks at every frame. The first half is learned from, the second is for
+# judging.
 
 # %%
 clips = dictionary.clips
@@ -75,19 +84,21 @@ print(f"{residual:,} residual vectors, {tokens:,} text tokens in context")
 # %% [markdown]
 # ## Training
 #
-# `sae-lens` trains; activations are shuffled across clips and brought to mean 0 and scale 1, and
-# both are folded back into the weights. BatchTopK (Bussmann et al. 2024) lets a frame use more
-# features where there is more to say. Three seeds are trained; the one whose single features tell
-# the causes best, on the clips it learned from, is chosen. It is *the* SAE of this book: chapters
-# 11, 12, 21, 30 and 40 read the same one from disk.
+# `sae-lens` trains, on activations shuffled across clips and brought to mean 0 and scale 1.
+# BatchTopK (Bussmann et al. 2024) lets a frame use more features where there is more to say. Of
+# three seeds (random starts) the one whose single features tell the causes best, on the clips it
+# learned from, is chosen. Chapters 11, 12, 21, 30 and 40 read the same one.
 
 # %%
 s = dictionary.sae
 show.table(plan.table(), "The recipe")
 
 # %% [markdown]
-# What is kept is an SAE in the format of `sae-lens`, on the activations as they are: nothing of
-# this book is needed to read it.
+# *width* is the number of features, *k* how many are active on average, and *passes* how often each
+# vector is seen.
+#
+# What is kept is in the format of `sae-lens`, on the activations as they are: nothing of this book
+# is needed to read it.
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
@@ -99,8 +110,8 @@ print(f"{again.cfg.d_in} → {again.cfg.d_sae}", again.cfg.metadata.training)
 # ## How good are they?
 #
 # Every architecture at several sparsities, trained briefly; then the long-trained ones, and what
-# needs no training. All are judged on clips that none has seen: their reconstruction takes the
-# site's place while the model predicts the music.
+# needs no training. All are judged on unseen clips: their reconstruction takes the site's place
+# while the model predicts the music.
 
 
 # %%
@@ -142,8 +153,22 @@ show.curves(
 )
 
 # %% [markdown]
-# The same recipe on `organism-shuffled`, whose music is the same and whose captions mean nothing,
-# shows what an SAE looks like where words cannot matter.
+# Each line is one way to write vectors, with more active features to the right: at 1 the model does
+# all of its work, at 0 no more than with the mean in place of every vector.
+#
+# **Exercise.** Set `sweep_sparsity = [3, 12, 30]`. Where will the new points lie?
+#
+# <details>
+# <summary>Answer</summary>
+#
+# To the left of the others, and almost surely lower: three directions cannot say as much as thirty.
+# How steeply a line falls is the price of sparsity; one that stayed level would mean that three
+# directions at a time are enough.
+#
+# </details>
+#
+# The same recipe on `organism-shuffled`, whose music is the same, shows what an SAE looks like where
+# words cannot matter.
 
 # %%
 shuffled = musicgen.load("organism-shuffled")
@@ -162,11 +187,14 @@ show.table(
 )
 
 # %% [markdown]
+# *Loss* is how badly the next tokens are predicted, in nats (a unit of information) a token, and
+# *spliced* means with the reconstruction in place: of two equally sparse SAEs, the better has the
+# higher *loss recovered*.
+#
 # ## Do they find the causes?
 #
-# For each cue, and each emotion that a caption names, the best single feature is chosen on the
-# learning clips and scored on the others, beside the best neuron and the best principal component
-# chosen in the same way. An advantage counts if its interval excludes 0.
+# For each cue, and each emotion that a caption names, the best feature, neuron and principal
+# component are chosen on the learning clips and scored on the others.
 
 # %%
 compared = {
@@ -194,11 +222,13 @@ show.estimates(
 )
 
 # %% [markdown]
+# *Beyond* is the feature's advantage, which counts if its interval (values that fit the data) lies
+# above 0; points right of the dotted line meet the bar.
+#
 # ## Would another seed find the same?
 #
-# Each feature's partner in every other seed, one to one; the cosine of their directions. Only
-# features that all seeds find are given a name in the next chapters. Random directions show what
-# chance gives.
+# Each feature has one partner in every other seed; the cosine says how far their directions agree
+# (1: the same). Only features that all seeds find are given a name in the next chapters.
 
 # %%
 stable = dictionary.stability()
@@ -212,10 +242,13 @@ show.histogram(
 )
 
 # %% [markdown]
+# The more of *other seeds* lies right of *random directions*, which is chance, the more features are
+# found again.
+#
 # ## Text
 #
-# An SAE on the text encoder's output, one vector a token in its caption. Is there one feature for
-# an emotion's words, are there several (*splitting*), or is the feature silent on some word because
+# An SAE on the text encoder's output, one vector a token in its caption. Is there one feature for an
+# emotion's words, are there several (*splitting*), or is the feature silent on some word because
 # another has taken it over (*absorption*; Chanin et al. 2024)?
 
 # %%
@@ -234,6 +267,10 @@ show.table(
 )
 
 # %% [markdown]
+# *Main* is the feature that tells the emotion's words best, *recall* the share of words on which it
+# is active, *splits* how many features it takes to cover all words, and *absorbed* the share that
+# another has taken over.
+#
 # ## Are the bars met?
 
 
@@ -268,10 +305,10 @@ show.table(pd.DataFrame(bars, columns=["what", "found", "bar", "met"]))
 # %% [markdown]
 # ## What it means
 #
-# If the bars are met, most of what the block carries is a sum of few directions, the model works
-# almost as well with that sum, and some of its terms are things a listener would name. A cue
-# without a feature of its own is not absent: a component or a neuron may hold it, or several
-# features share it.
+# The bars ask whether most of what the block carries is a sum of few directions, whether the model
+# works almost as well with that sum, and whether some of its terms are things a listener would name.
+# The verdict at the top says which are missed. A cue without a feature of its own is not absent: a
+# component or a neuron may hold it, or several features share it.
 #
 # **What would change our mind.** Random directions or single neurons that tell the causes as well;
 # features that no other seed finds.

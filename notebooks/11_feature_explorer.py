@@ -14,14 +14,18 @@
 # %% [markdown]
 # # What does each feature respond to?
 #
-# **Question.** If features mean something, it should be heard. Choose a feature, and listen to the
-# music that excites it most, middling and least: the cursor runs over the spectrum and over the
-# feature's activation together.
+# **Question.** If a model's features mean something, can one hear what?
 #
-# **How labels are made.** Each feature is labelled by the cue or emotion it tells best on half of
-# the clips, and the label is scored on the others: the AUROC with which the label predicts the
-# feature on clips that had no part in choosing it. **Null.** Labels given to random directions in
-# the same way. A feature has no label if it scores below 0.7, or if another seed does not find it.
+# **Why it matters.** A feature is one of the many directions from which the sparse autoencoder (SAE)
+# of [chapter 10](10_train_saes) builds what the model holds at a moment. Labels for features are
+# easy to make up, so they must be tested.
+#
+# **How labels are made.** Each feature is labelled by the cue (an audible property such as tempo) or
+# emotion that it tells best on half of the clips, and the label is scored on the other half by its
+# *AUROC*: the chance that the feature is more active in a clip that the label fits than in another
+# (0.5 is guessing, 1 perfect). **Null**, what is seen if nothing is there: labels given to random
+# directions in the same way. A feature has no label if it scores below 0.7, or if an SAE from
+# another seed (random start) does not find it.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -72,17 +76,19 @@ for name, table in (("features", named), ("random directions", null)):
     print(f"{name}: {share:.1%} hold a label")
 
 # %% [markdown]
-# A random direction mixes everything that is going on and is never silent, so it tells most cues a
-# little. Features are to be judged by the upper end: does a sparse one stand for something by
-# itself? Most answer to details of the sound that no cue names.
+# A label further right holds better on unseen clips. A random direction mixes everything that is
+# going on and is never silent, so it tells most cues a little; compare the two outlines at their
+# upper end, where a sparse feature would stand for something by itself. Most features answer to
+# details of the sound that no cue names.
 #
 # ## Explore
 #
-# In the picture below the list every dot is a feature, near those whose directions are similar
-# (t-SNE: who is near whom, not how far). Coloured dots are on this page. Clips are those that had no
-# part in learning or labelling. *Turned up* adds the feature's direction to every frame while a few
-# clips are made from neutral prompts, as strongly as it is ever active, and measures what changes
-# against the same clips without it.
+# Choose a feature and listen to the music that excites it most, middling and least: the cursor runs
+# over the spectrum and over the feature's activation together. In the picture below the list every
+# dot is a feature, near those whose directions are similar (t-SNE: who is near whom, not how far);
+# coloured dots are on this page. Clips had no part in learning or labelling. *Turned up* adds the
+# feature's direction to every frame while clips are made from neutral prompts, as strongly as it is
+# ever active, and measures what changes.
 
 # %%
 named.loc[unnamed, "label"] = ""
@@ -120,12 +126,27 @@ explorer.Explorer(
 )
 
 # %% [markdown]
+# A label is right if the clips that excite the feature most have what it names, and those that
+# excite it least lack it.
+#
+# **Exercise.** Choose a feature whose label names a cue, listen, and then look at *Turned up*. Does
+# the music change in that cue?
+#
+# <details>
+# <summary>Answer</summary>
+#
+# If the interval of that cue lies on the label's side of 0, pushing the feature moves what it goes
+# with. If it holds 0, the feature may only report what is heard, as a thermometer reports the heat
+# and does not make it.
+#
+# </details>
+#
 # ## What it means
 #
-# Labels that hold on unseen clips, for features that other seeds find too, are more than stories
-# told about pictures. They still say what a feature *goes with*; whether the model uses it, "turned
-# up" says: a feature labelled *fast* whose music does not become faster is a thermometer, not a
-# stove.
+# A label that holds on unseen clips, for a feature that other seeds find too, is more than a story
+# told about a picture. It still says only what a feature *goes with*; *turned up* says what it does.
+# The verdict at the top says how many features have such a label, and whether random directions do
+# as well.
 #
 # **What would change our mind.** Random directions whose labels hold as well.
 

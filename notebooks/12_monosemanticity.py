@@ -15,16 +15,20 @@
 # # Are features about one thing, and is it emotion?
 #
 # **Question.** Is there a feature for *sad*, or are there features for slow, soft and minor, of
-# which sad music has many? And is any of it the work of the sparse autoencoder (SAE)?
+# which sad music has many? And is any of it the work of the sparse autoencoder (SAE), the network
+# that splits what a model holds into features?
 #
-# The first study hoped for 50 *selective* features an emotion, by a criterion without a null. Such
-# a count means little: where a site holds what tells emotions apart, most directions through it
-# tell them apart, random ones included. So a feature is judged by what it adds. **Hypothesis.** The
-# feature chosen for an emotion on half of its word families tells the songs of the other half from
-# those of other emotions, and better than what is chosen likewise from neurons, principal
-# components or random directions, as many as there are features. **Null.** No difference.
-# **Controls.** `organism-habit`, where words follow single cues and no emotion is to be found,
-# and `organism-shuffled`, whose words mean nothing, each with an SAE of its own.
+# **Why it matters.** The first study hoped for 50 *selective* features an emotion, by a criterion
+# without a null (what is seen if nothing is there). Such a count means little: where a site (a place
+# in the model) holds what tells emotions apart, most directions through it tell them apart, random
+# ones included. So a feature is judged by what it adds.
+#
+# **Hypothesis.** The feature chosen for an emotion on half of its word families tells the songs of
+# the other half from those of other emotions, and better than what is chosen likewise from neurons
+# (single coordinates), principal components (directions of largest spread) or random directions, as
+# many as there are features. **Null.** No difference. **Controls.** `organism-habit`, where each
+# word follows one cue (an audible property such as tempo) and no emotion is to be found, and
+# `organism-shuffled`, whose words mean nothing, each with an SAE of its own.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -72,9 +76,9 @@ sung = {
 # %% [markdown]
 # ## Features and what they are held against
 #
-# The activation of a feature in a song is its mean over frames; so is the coordinate along a
-# neuron (an axis of the residual stream), a principal component of the activations that the SAE
-# learned from, or a random direction.
+# The activation of a feature in a song is its mean over frames (moments); so is the coordinate along
+# a neuron, a principal component of the activations that the SAE learned from, or a random
+# direction.
 
 # %%
 directions = {}
@@ -108,10 +112,10 @@ activity = {name: answers(name, sung[name]) for name in models}
 # ## What the rules say
 #
 # The families of each emotion are halved. On one half, the feature (of either sign) that tells the
-# emotion's songs best is chosen; on the other half, it is judged family by family, against songs of
-# other emotions' words that had no part in the choice either. Then the halves change places, and
-# all of it is repeated with other halves. AUROC is the chance that a song of the family has more of
-# it than one of another emotion: 0.5 is guessing.
+# emotion's songs best is chosen; on the other half it is judged, family by family, against songs of
+# other emotions' words that had no part in the choice. Then the halves change places, and all is
+# repeated with other halves. The score is the *AUROC*: the chance that a song of the family has more
+# of the feature than one of another emotion.
 
 # %%
 told = {
@@ -130,6 +134,10 @@ show.estimates(
     bar=0.5,
 )
 
+# %% [markdown]
+# With 95 % confidence intervals (values that fit the data): right of the dotted line is better than
+# guessing, but what counts is whether *features* lie right of a model's other kinds of directions.
+
 # %%
 numbers = {name: {"features": found["excess"]} for name, found in told.items()}
 verdicts = {name: rules.decide(units) for name, units in numbers.items()}
@@ -139,6 +147,9 @@ show.verdicts(
 )
 
 # %% [markdown]
+# Each point is a model, in units of the smallest effect that matters: an interval right of the solid
+# zero that reaches the dotted line is a "yes", one left of the dotted line a "no".
+#
 # How far can that be trusted? Null subjects are the model's own songs, with their families dealt to
 # emotions at random and everything chosen anew.
 
@@ -158,13 +169,16 @@ def dealt(rng):
 show.table(rules.trust(numbers[model], dealt, null_subjects))
 
 # %% [markdown]
+# *False positives* is how often null subjects get a "yes" (should be below 0.05), *coverage* how
+# often an interval holds the true value (near 0.95), and *power* how often an effect that just
+# matters is found (a "no" needs 0.8).
+#
 # ## How many are selective?
 #
-# What was counted before: features whose activation tells one emotion's songs from all others with
-# an AUROC of at least 0.7, beyond chance (labels permuted over whole families, a false-discovery
-# rate of 5 % over features and emotions). It says something only beside the same count for
-# directions that nobody trained. *Distinct* ones are left when those are taken for one whose
-# activations correlate beyond 0.9 or whose directions have a cosine beyond 0.7.
+# What was counted before: features that tell one emotion's songs from all others with an AUROC of at
+# least 0.7, beyond chance (labels permuted over families, with at most 5 % false discoveries
+# expected over all features and emotions). *Distinct* ones are left when those that behave or point
+# alike are taken for one.
 
 # %%
 counted = [
@@ -182,13 +196,16 @@ title = "Selective for some emotion; and for how many of them (classes)"
 show.table(pd.concat(counted)[ordered], title)
 
 # %% [markdown]
+# Read each *selective* beside the same count for directions that nobody trained: only a surplus says
+# something about features; *classes* is for how many emotions there is one.
+#
 # ## One thing, or a mixture of cues?
 #
-# On the harvested music the causes are known: the cues it was made with, or, of a model without a
-# known world, measured in it. How many does a feature answer to, for what the other cues do not
-# explain? Sparse activations look simpler than they are, so every other direction is cut to be
-# active in as many clips as some feature is. Counted are those of which the cues explain a tenth of
-# the variance or more, on clips that the SAE did not learn from.
+# On the music that the SAE was made with, the cues are known (of a model without a known world, they
+# are measured). How many does a feature answer to, for what the other cues do not explain? Sparse
+# activations look simpler than they are, so every other direction is cut to be active in as many
+# clips as some feature is. Only unseen clips count, and only features of which the cues explain a
+# tenth of the variance or more.
 
 
 # %%
@@ -208,14 +225,14 @@ show.table(
 )
 
 # %% [markdown]
+# *Answering* is how many pass that mark, and *causes* how many of the six cues one of them answers
+# to on average: the nearer to 1, the more a direction is about one thing.
+#
 # ## The word, the sound, or both?
 #
-# The features that tell an emotion best in the songs above (chosen on all of them, so the column
-# *as sung* flatters), asked again about the **sound alone** (the same songs, replayed without text)
-# and about the **word alone** (one song made for no emotion, replayed under every prompt). Beside
-# them, where valence and arousal are known, stands what each follows in music that the SAE did not
-# learn from: how much of its activation the two **axes** explain, what the **name** of the emotion
-# adds to them, and how many **cues** it tells high from low (AUROC of at least 0.85).
+# The features that tell an emotion best in the songs above (chosen on all of them, so *as sung*
+# flatters) are asked again about the **sound alone** (the same songs, replayed without text) and the
+# **word alone** (one song made for no emotion, replayed under every prompt).
 
 # %%
 table = tables[model]
@@ -250,15 +267,19 @@ if "valence" in found.labels:
 show.table(rows, f"{model}: AUROC under each condition, and shares of variance")
 
 # %% [markdown]
+# Of the first three numbers (AUROCs), a high one for sound alone says that the feature hears, for
+# word alone that it has read, and for both that it joins them, which is what "holding an emotion"
+# asks for. Where the world is known, *axes* is how much of its activation *valence* (pleasant or
+# not) and *arousal* (excited or calm) explain, *name* what the emotion's name adds, and *cues* how
+# many cues it tells high from low. A feature that follows the axes and gains nothing from the name
+# stands for a place on a plane, not for a category.
+#
 # ## What it means
 #
-# A sparse autoencoder has found an emotion if one of its features tells it for words that had no
-# part in choosing the feature, and if no neuron, component or random direction does as well. Where
-# random directions do as well, the site holds the emotion, or the sound of it, but not as one
-# thing. A feature that answers to the sound alone hears; one that answers to the word alone has
-# read; one that answers to both joins them, which is what "holding an emotion" asks for. A feature
-# whose activation follows from valence and arousal, and gains nothing from the emotion's name,
-# stands for a place on a plane, not for a category.
+# An SAE has found an emotion if one of its features tells it for words that had no part in choosing
+# the feature, and if no neuron, component or random direction does as well. Where random directions
+# do as well, the site holds the emotion, or the sound of it, but not as one thing. The verdict at
+# the top says which of the two was found here.
 #
 # **What would change our mind.** The same excess in `organism-habit`, whose features can be about
 # cues only; any in `organism-shuffled`.

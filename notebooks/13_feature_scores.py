@@ -14,19 +14,27 @@
 # %% [markdown]
 # # How good are the features by the field's own scores?
 #
-# **Question.** The chapters before this one judge features by this book's measures. How do they fare by
-# those on which the field compares sparse autoencoders (SAEs)? And what are the scores worth, asked of
-# directions that nobody trained?
+# **Question.** A *feature* is a direction inside the model that is meant to stand for one thing,
+# such as fast music. Are the features of the last chapters good by the scores on which the field
+# compares them, and do these scores tell them from directions that nobody trained?
 #
-# **Method.** *Labels*, after Delphi (Paulo et al. 2024), but without a language model, as here the
-# answers are known. *Usefulness*, after SAEBench (Karvonen et al. 2025): probes of a few features, and
-# features taken out. *Truth*: in the planted organisms it is known which directions are written, and of
-# two models it is known in what their worlds differ. Every choice is made on clips that the SAE learned
-# from, and judged on others.
+# A name is worth something only if it holds on music that had no part in choosing it. A score is
+# worth something only if directions without meaning do badly on it.
 #
-# **Hypothesis.** The SAE is ahead of neurons, principal components and a random basis in every score.
-# **Controls.** These three, kept as sparse as the SAE (the largest coordinates of each frame, of either
-# sign); labels and sounds of other clips; random subspaces; two models that differ in their seed alone.
+# **Method.** The features come from a *sparse autoencoder* (SAE), a network that writes what the
+# model holds at one moment as a sum of few directions out of many. *Labels*: does a short name
+# ("tempo high") say when a feature is active? This follows Delphi (Paulo et al. 2024), but without
+# a language model, as here the answers are known. *Usefulness*: can a few features answer questions
+# about a clip, and be taken out without harm to others? This follows SAEBench (Karvonen et al.
+# 2025). *Truth*: does it find directions that were planted on purpose, and the known difference
+# between two models? Choices are made on the clips that the SAE learned from (the *learning
+# clips*), and judged on others.
+#
+# **Hypothesis.** The SAE is ahead in every score of *neurons* (single coordinates), *principal
+# components* (the directions along which activations vary most) and a random basis. **Controls.**
+# These three, kept as sparse as the SAE: only the largest coordinates of each moment count. Also
+# labels and sounds of other clips, random subspaces, and two models that differ in nothing but
+# their seed, the chance in their training.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -84,9 +92,11 @@ mean = acts.mean("frame").values.astype(np.float32)
 # %% [markdown]
 # ## Do labels say when a feature is active?
 #
-# **Detection.** A feature's label is the question about clips ("tempo high") that tells, on the learning
-# clips, those that excite it from those that leave it silent. Its score is the balanced accuracy on other
-# clips. With labels of other clips, 0.5 is what comes out.
+# **Detection.** A feature's label is a yes-or-no question about a clip's emotion or one of its
+# *cues* (what a listener hears, such as tempo or loudness): the one that best tells, on the
+# learning clips, those that excite the feature from those that leave it silent. Its score is the
+# *balanced accuracy* on other clips: how often it is right, with exciting and silent clips weighing
+# the same.
 
 # %%
 told = {
@@ -122,11 +132,16 @@ show.estimates(
 )
 
 # %% [markdown]
-# **Fuzzing.** Within one clip no cue of the clip helps. What sounds in a frame (its level, onset,
-# brightness and lowest pitch, and those of the frame before, which is the last that the model has read)
-# must tell frames in which the feature is active from others of the same clip. Measure and sign are
-# chosen on half of the clips. Two controls: the sound of another clip, and the mere *position* of the
-# frame, as some features follow the time since the beginning.
+# Points are means over features with a 95 % interval, which would hold the truth in 95 of 100
+# repetitions: *own clips* should lie right of the dotted line of guessing, and labels of *other
+# clips* on it (*best labels*: the features that did best on the learning clips).
+#
+# **Fuzzing.** Now the sound of a single *frame*, a few hundredths of a second, must tell within one
+# clip when the feature is active: level, onset, brightness and lowest pitch, there and in the frame
+# before, the last that the model has read. One measure is chosen for each feature on half of the
+# clips and judged on the other half by the *AUROC*, the chance that it puts an active frame above a
+# silent one. The controls are the sound of another clip and the mere *position* of the frame, as
+# some features follow the time since the beginning.
 
 # %%
 some = np.arange(found.cut, len(acts))[:heard]
@@ -167,9 +182,12 @@ show.estimates(
 )
 
 # %% [markdown]
-# **Intruders.** Four clips that excite a feature, and one that does not. A judge who is told nothing, and
-# sees seven measures of the sound of each, looks for the odd one. A *hard* intruder has the same level of
-# the labelled cue, so what is found is heard beyond the label.
+# *Own sound* should lie to the right of both its controls.
+#
+# **Intruders.** Four clips excite a feature, and one does not. A judge who is told nothing, and
+# sees seven measures of the sound of each, looks for the odd one. A *hard* intruder has the same
+# level of the labelled cue, so that finding it takes more than the label says; an *easy* one is any
+# silent clip.
 
 # %%
 measured = acoustics.measure_all(audio, m.sample_rate)
@@ -198,11 +216,14 @@ rows = [
 show.table(pd.DataFrame(rows), "Intruders found, best labels (0.20 by guessing)")
 
 # %% [markdown]
+# Cells are shares of intruders found: they should be above 0.20 for measures of the *own sound* and
+# near 0.20 for those of *other clips*.
+#
 # ## Are a few features enough?
 #
-# **k-sparse probing** (Gurnee et al. 2023). For each question about a clip, the one, two or five features
-# that differ most are chosen on the learning clips, and a logistic regression of them is judged on the
-# others. The dotted line is the probe of all dimensions.
+# **k-sparse probing** (Gurnee et al. 2023). A *probe* is a simple classifier that reads something
+# from the model. This one sees only the k features that differ most between yes and no on the
+# learning clips.
 
 # %%
 sparse = {name: c.activity for name, c in code.items()}
@@ -226,17 +247,24 @@ show.curves(
     bar=dense.value,
 )
 
+# %% [markdown]
+# The sooner a line comes near the dotted one, a probe of all dimensions, the fewer features hold
+# the answer; bands are intervals over questions.
+
 # %%
 one = probed[probed["k"] == 1].drop(columns="k")
 show.table(one, "One feature a question, on unseen clips")
 
 # %% [markdown]
+# Each row is a question (*target*), each column the best single feature of one kind; *dense* is the
+# probe of all dimensions.
+#
 # ## Can something be taken out, and nothing else?
 #
-# **Targeted perturbation** (TPP): features that belong to one question are taken out of every frame. How
-# much more does its probe lose than the others'? **Spurious correlation removal** (SCR): a probe learned
-# one cue from clips in which another always went along. What share of its fault is mended when the
-# features of the other are taken out?
+# **Targeted perturbation** (TPP) takes the features of one question out of every frame: how much
+# more accuracy does its own probe lose than others? **Spurious correlation removal** (SCR): a probe
+# learned one cue from clips in which a second cue always went along with it. The features of the
+# second are taken out: what share of the probe's errors is mended?
 
 # %%
 cues = labels[list(harvest.CUES)]
@@ -263,16 +291,19 @@ rows = [
     for (name, size), some in taken.groupby(["features", "size"], sort=False)
 ]
 use = pd.DataFrame(rows)
-show.table(use, "Loss of accuracy beyond others' loss; share of the fault mended")
+show.table(use, "Targeted perturbation (TPP), spurious correlation removal (SCR)")
 
 # %% [markdown]
+# More is better: TPP is 0 where other probes lose as much, SCR is 1 where all is mended; *taken
+# out* is the number of features.
+#
 # ## Does a planted direction have a feature of its own?
 #
-# In the planted organisms it is known in which subspace of what a sublayer adds a variable is written.
-# Only places that interchange confirms are asked about (chapter *Can methods find the place?*). The axes
-# along which most is written there are the true sources. Each gets one feature, one to one. The
-# **mean correlation coefficient** (MCC) is the mean correlation of a source with its feature; beside it
-# stands the mean cosine of directions. Both are also taken of a random subspace, which nobody planted.
+# In the *planted* organisms, small MusicGens that were trained for it, it is known in which
+# *subspace* (a few directions together) a variable such as tempo is written. Only places are asked
+# about that *interchange* confirms: what they hold is taken from one run into another, and the
+# variable must follow ([chapter 23](23_planted_places)). The directions along which most is written
+# are the true sources, and each is matched with one feature.
 
 
 # %%
@@ -307,7 +338,7 @@ for name, singer in chapter.models(planted[0], planted[1:]).items():
     )
     confirmed += [(name, what) for what, e in right_by.min().items() if e >= least]
 truth = pd.DataFrame(row for place in confirmed for row in found_in(*place))
-print(", ".join(f"{what} of {name}" for name, what in confirmed))
+print("confirmed:", ", ".join(f"{what} of {name}" for name, what in confirmed))
 
 # %%
 by_kind = truth.groupby(["features", "subspace"], sort=False)
@@ -325,16 +356,22 @@ matched = pd.DataFrame(
 show.table(matched, "Sources and their features, over the confirmed variables")
 
 # %% [markdown]
+# *Planted* rows should be far above *random* rows, both in *MCC* (mean correlation of a source with
+# its feature) and in the *cosine* of their directions (1: the same); the line above the table names
+# the variables that were confirmed.
+#
 # ## What have two models in common?
 #
-# A **crosscoder** (Lindsey et al. 2024) is one dictionary for two models: each feature has one activation
-# and a direction in each. In the world of `organism` tempo raises energy, in that of `organism-decoupled`
-# it does not; all else is the same. `organism` and `organism-2` differ in nothing but their seed. Both
-# models of a pair read the same music, half of it from either world, under the same captions.
+# A **crosscoder** (Lindsey et al. 2024) is one dictionary for two models: each feature has one
+# activation, and a direction in each model. `organism` is a small MusicGen trained on music whose
+# causes are known. In its world tempo raises energy, in that of `organism-decoupled` it does not;
+# all else is the same. `organism` and `organism-2`, the control, differ in nothing but their seed.
+# Both models of a pair read the same music, half of it from either world.
 #
-# A feature seems to be one model's alone if its direction in the other is short (a *relative norm* below
-# 0.1 or above 0.9). As this can be an artefact, *latent scaling* (Minder et al. 2025) asks how strongly
-# each model's activations have the feature: a ratio of 1 says that both have it alike.
+# A feature seems to be one model's alone if its direction in the other is short: if the *relative
+# norm*, the second model's share of both lengths, is below 0.1 or above 0.9. As this can be an
+# accident of training, *latent scaling* (Minder et al. 2025) asks how strongly each model's
+# activations have the feature: 1 says that both have it alike, 0 that one lacks it.
 
 # %%
 singers = chapter.models(pair[0], [*pair[1:], *control])
@@ -384,9 +421,13 @@ rows = [
 show.table(pd.DataFrame(rows), "Whose are the features?")
 
 # %% [markdown]
-# The difference need not be in a feature that one model lacks. Let one model alone read the other word of
-# a pair ("fast" for "slow") over the same music, and see which shared features move. In a world where
-# tempo raises energy, a word for tempo should move what a word for energy moves.
+# Only what *worlds differ* has beyond *seeds differ* is due to the worlds: features that seem
+# *alone* by either test, and ratios of latent scaling away from 1, for what the dictionary leaves
+# over (*error*) and for what it explains (*reconstruction*).
+#
+# Models may also use shared features differently. So one model alone reads the other word of a pair
+# ("fast" for "slow") over the same music. Where tempo raises energy, a word for tempo should move
+# the features that a word for energy moves.
 
 
 # %%
@@ -432,11 +473,15 @@ show.estimates(
 )
 
 # %% [markdown]
+# The upper rows compare a word for tempo with one for energy in one model, the lower rows one word
+# in two models: at a cosine of 1 the same features move in the same way, at 0 (dotted) the moves
+# have nothing in common.
+#
 # ## For others
 #
-# The features whose labels are best, as [Neuronpedia](https://neuronpedia.org) reads them: one file a
-# batch, with their most active clips, histograms and the tokens whose logits they raise, beside the SAE
-# that SAELens reads. A text token is here a codec frame.
+# The features with the best labels, in the form that [Neuronpedia](https://neuronpedia.org), a
+# public site for looking at features, reads: their most active clips, histograms and the tokens
+# that they make likelier, beside the SAE that SAELens reads. A text token is here a codec frame.
 
 # %%
 order = np.argsort(-told["SAE"]["learned"].fillna(0).to_numpy())[:strongest]
@@ -451,14 +496,26 @@ print(f"{len(order)} features in {len(files)} files, {size:.1f} MiB")
 # %% [markdown]
 # ## What it means
 #
-# A score that a random basis reaches as well is a score of the site, not of the features. A label can be
-# right for a feature and say little of it: then hard intruders are found. Where probes of one or two
-# features come near to that of all dimensions, and taking features out hurts one question alone, the
-# dictionary has cut the site at its joints. Two networks may share all their features and still differ in
-# what moves them.
+# The verdict sets the SAE against the best of the others in each score. Where one of these does as
+# well, the score tells of this place in the model and not of the features. A label can be right and
+# still say little: hard intruders that are found show what it leaves out. Features that answer a
+# question nearly as well as all dimensions, and leave other questions alone when they are taken
+# out, are likely units of the model itself. **Doubts.** We ask about cues and emotions alone: a
+# clear feature of anything else gets a poor label.
 #
-# **What would change our mind.** Scores that do not fall when labels, sounds or sources are another's; a
-# crosscoder that finds as much between two seeds as between two worlds.
+# **What would change our mind.** Scores that do not fall when labels, sounds or sources are
+# another's; a crosscoder that finds as much between two seeds as between two worlds.
+#
+# **Exercise.** Where *Detection* is computed, replace `labels.sample(frac=1, random_state=seed)` by
+# `labels`. What becomes of the row *other clips*, and why is it needed?
+#
+# <details><summary>Answer</summary>
+#
+# It becomes the same as *own clips*, because the labels are no longer dealt to other clips. A label
+# is the best of many questions, and the best of many looks good where it was chosen, even if
+# nothing is there. The row shows what is left of that on new clips.
+#
+# </details>
 
 # %%
 question = "How well do labels tell which unseen clips excite a feature?"
@@ -498,11 +555,12 @@ def against(values):
 apart = [between[f"tempo, {what}"].value for what in pairs]
 own = [f"{e.value:.2f} in {name.split(' ')[0]}" for name, e in within.items()]
 Markdown(
-    f"**Verdict.** In {model}, the SAE against the best of neurons, components and a "
-    f"random basis: detection of the best labels {against(labelled)}, one-feature "
-    f"probes {against(first)} (all dimensions {dense.value:.2f}), targeted perturbation "
-    f"by five features {against(tpp)}, cosine with planted sources {against(cosines)}. "
-    f"Words for tempo move shared features as words for energy do by {own[0]}, "
-    f"{own[1]} and {own[3]} (cosine); they move them alike in two worlds by "
+    f"**Verdict.** In {model} the SAE gets these scores (the best of neurons, components "
+    f"and a random basis in brackets): accuracy of the best labels {against(labelled)}; "
+    f"of probes with one feature {against(first)}, where all dimensions get "
+    f"{dense.value:.2f}; loss when five features are taken out, beyond that of other "
+    f"questions, {against(tpp)}; cosine with planted sources {against(cosines)}. Words "
+    f"for tempo and for energy move shared features alike by {own[0]}, {own[1]} and "
+    f"{own[3]} (cosine), and words for tempo move them alike in two worlds by "
     f"{apart[0]:.2f}, in two seeds by {apart[1]:.2f}."
 )

@@ -14,18 +14,21 @@
 # %% [markdown]
 # # Play the organism
 #
-# **Question.** What does a model hold while it sings, and what becomes of the song when that is
-# changed? Here you can try it: the organism itself runs in this page. Type words that it knows,
-# let it sing, and push it while it does.
+# **Question.** What happens inside a model while it sings, and what becomes of the song when that
+# is changed? Here you can try it: a small MusicGen runs in this page. Type words that it knows, let
+# it sing, and push it while it does.
+#
+# The model is the *organism* that all other chapters ask. It was trained on music whose emotional
+# causes are known, so that what is claimed about it can be checked.
 #
 # **What you see.** The yellow dot is where the inside of the network is read to be at this moment:
-# to the right where songs for happy and calm words lie, upwards where songs for happy and tense
-# words lie (*valence* and *arousal*, the two axes of emotion). The coloured marks are where songs
-# for each emotion lie on average. **What you can change.** A slider adds a *direction* to the
-# *residual stream*, the running sum through which the network's blocks talk to each other. The dot
-# is read before that is added: it moves only where the music itself has changed. Each *attention
-# head*, a part of a block that gathers from the past or from the words, can be switched off, and
-# *guidance* says how much the words count.
+# to the right where songs for happy and calm words lie (*valence*, how pleasant an emotion is), and
+# upwards where songs for happy and tense words lie (*arousal*, how excited it is). The coloured
+# marks are where songs for each emotion lie on average. **What you can change.** A slider adds a
+# *direction*, a list of numbers, to the *residual stream*, the running sum through which the
+# network's layers talk to each other. The dot is read before that is added, so that it moves only
+# where the music has changed. Each *attention head*, a part that gathers from the music so far or
+# from the words, can be switched off. *Guidance* says how strongly the words count.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -67,8 +70,9 @@ Markdown(why)
 # %% [markdown]
 # ## What is read, and what is pushed
 #
-# Songs are sung for words that imply an emotion ("gloomy", "thrilling") and never for its name. Half
-# of each emotion's words make the axes; songs for the other half say whether these can be trusted.
+# Songs are sung for words that imply an emotion ("gloomy", "thrilling") and never for its name.
+# Half of each emotion's words make the axes. Songs for the other half show below whether these can
+# be trusted.
 
 # %% tags=["hide-input"]
 AXES = {
@@ -116,8 +120,9 @@ marks = pd.DataFrame(found[m.name], columns=list(AXES))
 marks = marks.groupby(test["emotion"].to_numpy()).mean()
 
 # %% [markdown]
-# Features come from the sparse autoencoder of [chapter 10](10_train_saes): those whose labels hold
-# best on clips that had no part in choosing them, one for each label.
+# *Features* are directions that the sparse autoencoder of [chapter 10](10_train_saes) found, a
+# network that writes what the model holds as a sum of a few parts. Shown are those whose labels
+# hold best on clips that had no part in choosing them, one for each label.
 
 # %% tags=["hide-input"]
 dictionary = chapter.dictionary(m, site, **recipe)
@@ -130,21 +135,25 @@ some = alive.features(dictionary.sae, site, best["label"], statistics["peak"])
 # %% [markdown]
 # ## Play
 #
-# Sliders work while it sings, with about two seconds of delay, because it sings a little ahead. After
-# a song that you have pushed, *Again, unsteered* sings it once more with the same chance and nothing
-# changed, and lets you switch between the two at any moment.
+# Sliders work while it sings, with about two seconds of delay, because it sings a little ahead.
+# After a song that you have pushed, *Again, unsteered* sings it once more with the same random
+# choices (the *seed*) and nothing changed, and lets you switch between the two at any moment.
 
 # %%
 alive.Alive(m, read[m.name], pushes, some, marks.T.to_dict("list"))
 
 # %% [markdown]
+# Watch whether the yellow dot goes to the mark of the emotion that you asked for, and listen
+# whether the music does.
+#
 # ## Is it the same organism?
 #
-# The page runs three graphs that are traced from the network which all other chapters ask. If they
-# are the same, they take the same token at every step where the likeliest is taken, for words that
-# were not chosen by us: one different token, and all that follow differ, too. Sums in another order
-# differ in their last digits, so that two tokens which are all but a tie may change places. How often
-# that happens without any page is the bar: PyTorch sings the songs one by one, and all at once.
+# The page runs three *graphs*, the network's computations in a form that browsers can run. If they
+# are the network that all other chapters ask, they choose the same *token* (one code of sound)
+# wherever the likeliest is taken; one different token would change all that follow. Sums in another
+# order differ in their last digits, so that two tokens which are all but a tie may change places.
+# How often that happens without any page is the yardstick: PyTorch sings the songs one by one, and
+# all at once.
 
 # %%
 few = list(test["prompt"].sample(compared, random_state=seed))
@@ -156,16 +165,20 @@ same = stats.proportion((alone == theirs).all((1, 2)))
 itself = stats.proportion((alone == together).all((1, 2)))
 Markdown(
     f"Songs that are the same, token by token: {same}. PyTorch's own, one by one and "
-    f"all at once: {itself}. (Wilson's intervals.)"
+    f"all at once: {itself}. (With 95 % intervals.)"
 )
 
 # %% [markdown]
+# The page passes where its share of equal songs is no smaller than PyTorch's own, as far as the
+# intervals can tell.
+#
 # ## Can the dot be believed?
 #
-# One number a word that the axes were not made from: where songs for it are read to be. The chance
-# that a word of the upper end lies higher than one of the lower end: 1 is always, 0.5 (dotted) is
-# guessing. It must hold for the organism, and must not for `organism-shuffled`, whose words never
-# meant anything.
+# Each word that the axes were not made from has one number: where its songs are read to be. The
+# *AUROC* is the chance that a word of the upper end lies higher than one of the lower end: 1 is
+# always, 0.5 is guessing. The dot must tell words apart in the organism, and must not in
+# `organism-shuffled`, which was trained with captions of other clips, so that no word means
+# anything to it.
 
 
 # %%
@@ -186,6 +199,10 @@ show.estimates(
     trust, "Words told apart by where their songs are read", "AUROC", 0.5
 )
 
+# %% [markdown]
+# An axis can be believed where the organism's interval lies to the right of the dotted line of
+# guessing, and that of `organism-shuffled` does not.
+
 # %%
 question = (
     "Does the place on the plane of {} tell words it was not made from (AUROC)?"
@@ -203,17 +220,29 @@ right = [of for of in AXES if trust[f"{m.name}: {of}"].low > 0.5]
 Markdown(
     f"**Verdict.** {same.value:.0%} of {same.n} songs are the same, token by token, from "
     f"the page's graphs and from PyTorch, which agrees with itself in {itself.value:.0%}. "
-    f"The dot tells unseen words apart on {' and '.join(right) or 'neither axis'}; on any "
-    "other axis it is to be taken as an ornament."
+    f"The dot tells unseen words apart on {' and '.join(right) or 'neither axis'}; on an "
+    "axis that is not named here it must not be believed."
 )
 
 # %% [markdown]
 # ## What it means
 #
-# What you hear is the network that the book asks, and what you see is read from it; neither says
-# that the network *understands*. A dot that goes where the words point is what habit would give, too
-# ([chapter 35](35_understanding)). What to listen for: does a push change the whole song, as a word
-# does, or one cue alone? And does the dot follow, although it does not read the push?
+# What you hear is the network that the book asks, and what you see is read from it. Neither says
+# that it *understands*: a network that ties words to sounds by habit would move the dot, too
+# ([chapter 35](35_understanding) tells the two apart). Two things to listen for: does a push change
+# the whole song, as a word does, or one property alone? And does the dot follow, although it does
+# not read the push?
 #
 # **What would change our mind.** Songs that differ between the page and PyTorch more often than
-# PyTorch's own do, or a shuffled organism whose dot tells words apart.
+# PyTorch's own do; a shuffled organism whose dot tells words apart.
+#
+# **Exercise.** Sing for a sad word with *guidance* at 1, and with the same seed at 6. Does more
+# guidance mean that the model understands the word better?
+#
+# <details><summary>Answer</summary>
+#
+# The network predicts with and without the words; guidance is how many times the difference between
+# both counts. At 6 whatever the word does is easier to hear, but it is the same network with the
+# same word. Habit is enlarged as much as understanding, so that this cannot tell them apart.
+#
+# </details>

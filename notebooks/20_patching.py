@@ -14,18 +14,30 @@
 # %% [markdown]
 # # Where does emotion enter?
 #
-# **Question.** A prompt says *happy* or *sad*. At which block, through which sublayer and when does
-# the word become music?
+# **Question.** A prompt says *happy* or *sad*. Where in the network, through which of its parts and
+# when in the song does the word become music?
 #
-# **Method.** Pairs of prompts differ in one word. Both musics are read under both prompts, and at
-# one place (site and range of frames) the activation of one run is put into the other. *Effect* is
-# the share of the difference between both runs that comes back: 0 nothing, 1 all of it.
-# **Hypothesis.** Text enters through cross-attention and nowhere else: patching `cross.i` at some
-# block brings back most of it. **Prediction and control.** Models whose words mean something predict
-# their music better under its own prompt, habit or not; `organism-shuffled` does not, so there is
-# nothing to place. Of an untrained model the same was foretold, and it was wrong: weights in random
-# order read the prompt, too, and what such a model plays is likeliest under it. That a word changes
-# a prediction is not yet that it means something, so the criterion is struck.
+# A place that is known can be looked at, held and changed, as later chapters do. If none stands
+# out, nothing inside can be called the model's idea of the word.
+#
+# **Method.** The network is a stack of *blocks*. In each, self-attention (`attn`) looks at the
+# music so far, cross-attention (`cross`) at the words of the prompt, and a small network called MLP
+# (`mlp`) works on each moment alone. These *sublayers* add to the *residual stream* (`resid`), a
+# running sum that later blocks read. *Activation patching*: two prompts differ in one word. The
+# songs for both are read under both prompts, so that two runs over the same music differ in the
+# word alone. Then what one *site*, such as `cross.1` (cross-attention in block 1), holds in one run
+# is put into the other. The *effect* is the share of the difference between both runs that comes
+# back: 0 nothing, 1 all of it.
+#
+# **Hypothesis.** Text enters through cross-attention and nowhere else: patching it in some block
+# brings back most of the effect. **Prediction and control.** Models whose words do something
+# predict a song better under its own prompt: `organism`, a small MusicGen trained on music whose
+# causes are known; `organism-habit`, in which every word follows one sound of its own and no
+# emotion is held; `organism-decoupled`, in whose world tempo moves no energy. In
+# `organism-shuffled`, trained with captions of other clips, there is nothing to place. Of an
+# *untrained* model the same was foretold, and it was wrong: random weights read the prompt, too,
+# and what they play is likeliest under it. So a changed prediction does not yet mean that a word
+# means something, and this criterion is *struck*: it decides nothing in the book.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -64,10 +76,10 @@ sung = {
 }
 
 # %% [markdown]
-# ## Is there anything to place?
+# ## Does the word do anything?
 #
-# Both musics of a pair are read under both prompts. How much better (nats a token) does the model
-# predict each under its own than under the other? That is what the word does.
+# How much better does the model predict each song under its own prompt than under the other? We
+# count in *nats* (a unit of information, 1.44 bits) for each *token*, one code of sound.
 
 
 # %%
@@ -86,14 +98,22 @@ numbers = {name: {"worded": gained(models[name], *sung[name])} for name in model
 verdicts = {name: rules.decide(units) for name, units in numbers.items()}
 show.verdicts(rules.beside(rules.table(verdicts)), "What the word does")
 
+# %% [markdown]
+# Points are models with a 95 % interval, which would hold the truth in 95 of 100 repetitions: "yes"
+# lies right of the solid line (no effect), "no" ends before the dotted line (the smallest effect
+# that matters).
+
 # %%
 show.table(rules.trust(numbers[model]))
 
 # %% [markdown]
+# The rule can be trusted where *false positives* ("yes" where nothing is) are rare, *coverage*
+# (intervals that hold the truth) is near 0.95, and *power* (the smallest effect that matters is
+# seen) is high.
+#
 # ## Which block, which sublayer?
 #
-# All frames at once. The residual stream after a block holds all that has entered so far; a
-# sublayer's line is its own part.
+# All of the song is patched at once.
 
 # %%
 exact = causal.patch_grid(
@@ -114,9 +134,11 @@ show.curves(
 )
 
 # %% [markdown]
-# The other direction asks whether a place is **needed**: the corrupted activation is put into the
-# clean run (*noising*). Where both are near 1, the word passes through here and through nothing
-# else.
+# The word is read in the block where `cross` has its peak; `resid` shows all that has come in so
+# far, and the dotted line is the whole difference.
+#
+# What the happy run holds was put into the sad run: is the place *enough* (*denoising*)? The
+# reverse asks whether it is *needed* (*noising*).
 
 # %%
 noised = causal.patch_grid(
@@ -130,10 +152,11 @@ both = {
 show.heatmap(pd.DataFrame(both).T, f"{model}: enough and needed", "share", limit=1)
 
 # %% [markdown]
+# Where both rows are near 1, the word passes through this site and through no other.
+#
 # ## When?
 #
-# The same by parts of the clip. A word matters most at the start: later, the music so far says the
-# same.
+# A word should matter most at the start: later, the music so far says the same.
 
 # %%
 sites = ["cross.*", "resid.*"]
@@ -154,20 +177,25 @@ show.heatmap(
 )
 
 # %% [markdown]
-# **The quick way.** Attribution patching gets the whole grid from one backward pass; here is how
-# far it can be trusted.
+# Rows are stretches of time, columns sites; the redder a cell, the more of the word's effect it
+# brings back.
+#
+# **The quick way.** *Attribution patching* estimates the whole grid from one backward pass: what a
+# small change of a site would do (the gradient), times how much the site differs.
 
 # %%
 agree = stats.correlation(
     by_time.mean("pair").values.ravel(), quick.mean("pair").values.ravel()
 )
-print("attribution against exact, over cells:", agree)
+print("correlation of the quick grid with the exact one, over cells:", agree)
 
 # %% [markdown]
+# At a correlation of 1 the quick grid could stand in for the exact one.
+#
 # ## By which way?
 #
-# Path patching: `cross.i` takes its clean value, but only one later sublayer may answer to it (all
-# others stay as they were). *logits*: straight to the predictions.
+# *Path patching*: `cross` takes its happy value, but only one later sublayer may answer to it; all
+# others stay as in the sad run.
 
 # %%
 paths = causal.paths(m, *sung[model]).mean("pair").to_pandas()
@@ -179,12 +207,13 @@ show.heatmap(
 )
 
 # %% [markdown]
+# Rows are where text enters, columns the only part that may pass it on; *logits* is the direct way
+# to the scores of the next token.
+#
 # ## Hear it
 #
-# The model sings for *sad* prompts while one cell of the residual stream, for some frames, is as
-# the *happy* prompt would have it over the song as it comes out. Every button plays one clip; the
-# number is how much more of the chosen measure is heard than in the sad song (mean over
-# `heard_each` clips, in standard deviations of the world's music).
+# The model sings for *sad* prompts while one cell of the residual stream, for some time, is as the
+# *happy* prompt would have it over the song as it comes out.
 
 # %%
 low = sung[model][1][:heard_each]
@@ -216,9 +245,14 @@ show.sound_grid(
 )
 
 # %% [markdown]
-# **By stream.** The model sings with guidance: away from what it would sing without text (the
-# unconditional stream). Prediction: the same exchange there works the other way, because guidance
-# then leads away from *happy*. The cell was chosen on other songs.
+# Rows are blocks, columns stretches of time, and each button plays a song: its number is how much
+# more of the chosen measure is heard than in the plain sad song, in standard deviations of the
+# world's music (*valence* is how pleasant it sounds, *arousal* how excited).
+#
+# **By stream.** The model sings with *classifier-free guidance*: away from what it would sing
+# without text (the *unconditional stream*, `uncond`). So we foretell that the exchange works the
+# other way there, because guidance then leads away from *happy*. The cell was chosen on other
+# songs.
 
 # %%
 best = max(measured, key=lambda cell: measured[cell]["valence"])
@@ -242,18 +276,43 @@ show.estimates(
 )
 
 # %% [markdown]
+# The prediction holds where `uncond` lies left of the dotted line of no change, and `cond`, the
+# stream with text, right of it.
+#
 # ## What it means
 #
-# If one block's `cross` brings back most, that is where the word is read, and the residual stream
-# behind it carries it. If the first part of the clip weighs most, the model may then listen to itself
-# and keep a mood because it hears it; that it does is not shown here.
-#
-# Where exchanging the unconditional stream makes songs happier, too, *away from happy* is not
-# *sad*: guidance takes the difference of two prompts several times, which leads out of the music
-# that the model knows, and minor gets lost.
+# The verdict names the block whose cross-attention brings back most: there the word is read, and
+# the residual stream behind it carries it on. It also says how much of that falls into the
+# beginning. A large share would fit a model that later keeps a mood because it hears it; that it
+# does so is not shown here. **Doubts.** Where the last figure shows `uncond` making songs happier,
+# too, the prediction has failed: guidance takes the difference of two predictions several times,
+# and *away from happy* may lead out of the music that the model knows, and not to *sad*.
 #
 # **What would change our mind.** A shuffled organism with as much to place; sublayers other than
-# cross-attention bringing text in; denoising and noising that disagree on where it passes.
+# cross-attention that bring text in; denoising and noising that disagree about where it passes.
+#
+# **Exercise 1.** Set `variable = "tempo"` in the first code cell. Does tempo enter where emotion
+# does, and what would it mean if it did?
+#
+# <details><summary>Answer</summary>
+#
+# Compare the blocks that both verdicts name. If it is the same one, it is the way in for words in
+# general, and not a seat of emotion. If they differ, the model reads different words at different
+# depths; it was free to learn either.
+#
+# </details>
+#
+# **Exercise 2.** In *Hear it*, play the cells of one row from left to right. Does the song stay
+# happy when the exchange ends?
+#
+# <details><summary>Answer</summary>
+#
+# The first column exchanges only the beginning. If it sounds happy to the end, the model goes on
+# from what it has sung, or from the exchanged states, which later moments can look at. If it falls
+# back to sad, the word is read anew at every step. The numbers cannot tell, because they are about
+# the whole song.
+#
+# </details>
 
 # %%
 shares = {
@@ -277,7 +336,7 @@ by_part = by_time.sel(site=entry).mean("pair").values
 early, late = by_part[[0, -1]] / by_part.sum()
 Markdown(
     f"**Verdict.** Of all that the word does to {model}, {shares[entry].value:.0%} "
-    f"comes in at one place: where block {entry.split('.')[1]} looks at the text. "
+    f"comes in at one place: the cross-attention of block {entry.split('.')[1]}. "
     f"{early:.0%} of that falls into the first part of the song, {late:.0%} into "
     "the last."
 )

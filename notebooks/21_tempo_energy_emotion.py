@@ -14,22 +14,31 @@
 # %% [markdown]
 # # Tempo, energy, emotion: is there a path?
 #
-# **Question.** Fast music tends to be energetic, and energetic music arouses. Does the model hold
-# valence and arousal as variables of their own, and does tempo act *through* energy?
+# **Question.** Fast music tends to be energetic, and energetic music is exciting. Does the model
+# hold *valence* (how pleasant an emotion is) and *arousal* (how excited it is) as variables of
+# their own, and does tempo act *through* energy?
 #
-# **Method.** A variable's *subspace* is a few directions of the residual stream. It is learned by
-# distributed alignment search: put there what another run holds (an *interchange*), and the model
-# must predict what the *counterfactual* prompt predicts, in which that one thing was asked for.
-# Valence is learned from *sad* and *calm*, and must then lead from *tense* to *energetic*. For the
-# path, tempo is set by the prompt, and energy alone is put where the other tempo would have it.
+# People place all emotions on these two axes. A model that does so, too, has something that many
+# words share; a model of habits has only separate codes for separate words.
+#
+# **Method.** A variable's *subspace* is a few directions of the *residual stream*, the running sum
+# through which the network's blocks talk to each other. *Distributed alignment search* (DAS) learns
+# it by *interchange interventions*: what one run holds in the subspace is put into another run, and
+# the model must then predict what it predicts for the *counterfactual* prompt, which asks for this
+# one change and no other. Valence is learned from *sad* and *calm*, and must then lead from *tense*
+# to *energetic*. The path is tested by *mediation*: prompts set the tempo, and energy alone is put
+# where the other tempo would have it. What energy brings about by itself is the *indirect effect*,
+# what is left while energy is held the *direct* one.
 #
 # **Null and controls.** The same search on counterfactuals dealt at random. For the path, random
-# subspaces of the same size and those of mode and register, because any subspace carries some of
-# what a prompt does. `organism-habit` has words and no emotion: what moves its words must not move
-# an axis. In the world of `organism-decoupled` tempo moves no energy; in that of
-# `organism-shuffled` words mean nothing. **The unit** is the pair of prompts. What is foretold, and
-# when the answer is "yes", "no" or "cannot tell", is written in `lib/book/rules.toml`, where a
-# later change of the first two statistics has its date and reason.
+# subspaces of the same size and those of mode (minor or major) and register (low or high), because
+# any subspace carries some of what a prompt does. `organism`, a small MusicGen, learned a world
+# whose causes are known: tempo raises energy, and cues together make emotions. In `organism-habit`
+# every word follows one cue of its own and no emotion is held, so no axis should be found. In the
+# world of `organism-decoupled` tempo moves no energy; `organism-shuffled` learned captions of other
+# clips, so that words mean nothing. **The unit** is the pair of prompts. The rules for "yes", "no"
+# and "cannot tell" were written beforehand in `lib/book/rules.toml`, where a later change of the
+# first two statistics has its date and reason.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -81,12 +90,13 @@ def find(name, variable, method="das", **settings):
 # %% [markdown]
 # ## Are valence and arousal variables?
 #
-# Base and source differ in both axes, in words that the search has not seen. The base is of an
-# emotion that it has not seen at all. One axis is exchanged; the counterfactual is of a third
-# emotion. How much of the divergence between base and counterfactual goes away, beyond what goes
-# away of that from the emotion to which the *other* axis would have led? (To take away what the
-# base's word says is to come nearer to every other word: that is no axis.) A control that leads
-# away from the counterfactual counts as one that does nothing.
+# *Base* and *source* are two prompts whose emotions differ in both axes, in words that the search
+# has not seen; the base is of an emotion that it has not seen at all. One axis is exchanged, and
+# the counterfactual is of a third emotion. We ask which share of the *divergence* (a distance of
+# predictions) between base and counterfactual goes away. A change that merely erases the base's
+# word comes nearer to every other word, too, and that is no axis. So we subtract the share that
+# goes away toward the emotion to which the *other* axis would have led. A control that leads away
+# from the counterfactual counts as one that does nothing.
 
 # %%
 METHODS = ("das", "dealt")
@@ -123,10 +133,9 @@ numbers = {
 }
 
 # %% [markdown]
-# **How far does it carry?** The same for *own pair* (the two emotions that the axis was learned
-# from), *other pair* (the two that differ in the same axis, at the other end of the other one), and
-# *both axes* (the question above), also to where the other axis would have led. A code for two
-# emotions does the first alone.
+# **How far does it carry?** The same is asked for *own pair* (the two emotions that the axis was
+# learned from), *other pair* (two that differ in the same axis, but were not learned from) and
+# *both axes* (the question above), and also toward where the other axis leads.
 
 # %%
 rows = []
@@ -145,13 +154,16 @@ for name in models:
 show.table(pd.DataFrame(rows), "Share of the divergence that is removed (1: all)")
 
 # %% [markdown]
+# A code for two emotions has a large share in *own pair* alone; an axis has one in *both axes* as
+# well, and little in the two columns behind it (1 would be all of the divergence).
+#
 # ## Through energy?
 #
-# Slow and fast prompts with everything else equal, sung with the same seeds. Energy is learned
-# beside tempo, which differs between base and source and must be left alone, and it is held at
-# every block from its own to the last, because each of them reads the prompt again. What is heard
-# is *dynamics*, how loud the music is: it shares no measure with tempo. Every pair of prompts meets
-# some of the null subspaces, in turn.
+# The model sings for slow and fast prompts with everything else equal, and with the same seeds.
+# Energy is learned so that tempo is left alone. It is held at every block from its own to the last,
+# because each of them reads the prompt again. What we listen for is *dynamics*, how loud the music
+# is, which shares no measure with tempo. Every pair of prompts meets some of the null subspaces, in
+# turn.
 
 # %%
 effects = {}
@@ -180,22 +192,30 @@ decided = rules.table(verdicts)
 show.verdicts(rules.beside(decided), "Variables and the path")
 
 # %% [markdown]
-# By world (✓: as foretold; ✗: the opposite). *Struck*: a criterion that a model passed of which
-# "no" is foretold. It may be the criterion that is wrong, or the model: one that did not learn its
-# world well may, by chance, play louder where it is asked to play fast. The table further down
-# tells these two apart, as it has the world's own path beside what was found.
+# Points are models with a 95 % interval, which would hold the truth in 95 of 100 repetitions: "yes"
+# lies right of the solid line (no effect), "no" ends before the dotted line (the smallest effect
+# that matters).
 
 # %%
 show.table(rules.rates(decided))
+
+# %% [markdown]
+# Each cell is the answer of one world's model: ✓ as foretold, ✗ the opposite. A claim is *struck*
+# where a model passed of which "no" was foretold.
+#
+# A struck claim may be wrong itself, or only that model: one that learned its world badly may, by
+# chance, play louder where it is asked to play fast. The table *Fast instead of slow* below tells
+# these two apart.
 
 # %%
 show.table(rules.trust(numbers[model]))
 
 # %% [markdown]
-# ## Listen
+# The rules can be trusted where *false positives* ("yes" where nothing is) are rare, *coverage*
+# (intervals that hold the truth) is near 0.95, and *power* (the smallest effect that matters is
+# seen) is high.
 #
-# One pair: the slow prompt, the fast one, the fast one with energy held where the slow one puts it,
-# and the slow one with energy alone where the fast one puts it.
+# ## Listen
 
 # %%
 WORDS = {
@@ -209,12 +229,15 @@ heard = {words: songs[song].audio[0] for song, words in WORDS.items()}
 show.player_grid({songs["high"].prompts[0]: heard}, m.sample_rate)
 
 # %% [markdown]
+# Compare the third song with the second, and the fourth with the first: in each, energy alone is
+# put where the other prompt would have it.
+#
 # ## Is it the world's path?
 #
-# The world can be asked by its own do-operator how much of tempo's effect passes through energy.
-# Times how far the prompts moved tempo in the songs, that is what a model should do that learned
-# the world. *Arousal* is shown with a caveat: its listener counts onsets a second, and these hold
-# the tempo itself, so that what is "direct" of it is in part a matter of measuring.
+# The organisms' world can be asked by setting its variables (Pearl's *do*) how much of tempo's
+# effect passes through energy. Times how far the prompts moved tempo in the songs, that is what a
+# model should do that learned the world. *Arousal* has a caveat: its listener counts onsets a
+# second, which hold the tempo itself, so that part of its "direct" effect is a matter of measuring.
 
 # %%
 PARTS = ("total", "direct", "mediated")
@@ -233,10 +256,14 @@ def reconciled(name, outcome):
 rows = [
     reconciled(name, what) for what in ("dynamics", "arousal") for name in models
 ]
-show.table(pd.DataFrame(rows), "Fast instead of slow, in SD of the world's music")
+show.table(
+    pd.DataFrame(rows),
+    "Fast instead of slow, in standard deviations of the world's music",
+)
 
 # %% [markdown]
-# The same songs, by what else is heard in them. Does holding energy leave tempo alone?
+# A model learned its world's path where *found* agrees with *world* for each part: *total* (all of
+# tempo's effect), *direct* (energy held) and *mediated* (energy alone).
 
 # %%
 show.estimates(
@@ -253,13 +280,15 @@ show.estimates(
 )
 
 # %% [markdown]
+# In the rows of *tempo*, *mediated* should lie on the dotted line of no effect: holding energy
+# should leave tempo alone.
+#
 # ## The causal graph, from interventions alone
 #
-# Cues are set by prompts and heard in songs; or set in the music itself, and Bayes' rule tells from
-# the model's likelihoods under words of each emotion where on the plane it expects the music to
-# lie. One rule for every model: an edge needs p < 0.05 after Holm's correction and a size of at
-# least 0.1, in the unit of the world's own weights. *Chance*: as many edges, dealt at random over
-# the candidates; p says how often that is as good.
+# Cues are set by prompts and heard in songs. Or they are set in the music, and we ask under words
+# of which emotion the model finds it likeliest; by Bayes' rule this gives a place on the plane of
+# valence and arousal. One rule serves all models: an arrow (*edge*) needs a size of at least 0.1,
+# in the unit of the world's own weights, and p < 0.05 after Holm's correction for many tests.
 
 # %%
 compared = {}
@@ -274,32 +303,62 @@ rows = [
 ]
 show.table(pd.DataFrame(rows), "Against the world's graph")
 
+# %% [markdown]
+# *Precision* is the share of found arrows that are true, *recall* the share of true ones that are
+# found, *right* the share of candidates decided rightly; *chance* is what as many arrows dealt at
+# random would get, and p how often they do as well.
+
 # %%
 edges = {name: found.table for name, found in compared.items()}
 edges = pd.concat(edges, names=["model", "row"]).reset_index()
 show.table(
     edges.drop(columns="row"),
-    "Candidates (true: what captions and music had to teach; ✗: no edge)",
+    "Possible arrows (true: the weight that captions and music had to teach)",
 )
 
 # %% [markdown]
-# **What no model of clips can know.** Tempo → energy and energy → tempo make the same music: both
-# graphs fit everything that was ever heard. A model that learned the first answers to loud, busy
-# words with faster music, too, and the table counts that edge as false. **What the graph does not
-# tell.** In a world of habit, each emotion's words together still go with cues, so that its graph
-# has edges from cues to valence and arousal, too: it is no sign of understanding.
+# Each row is a possible arrow, with what was found (*size*, *edge*) beside the true weight.
+#
+# **What no model of clips can know.** Tempo → energy and energy → tempo make the same music, so
+# that both graphs fit all that was ever heard. A model that learned the first answers to loud, busy
+# words with faster music, too, and the table counts this arrow as false. **What the graph does not
+# tell.** In a world of habit, an emotion's words together still go with cues, so that its graph has
+# arrows to valence and arousal as well. They are no sign of understanding.
 #
 # ## What it means
 #
-# *A variable* is what carries from the emotions that it was learned from to those that it was not.
-# A subspace that moves its own pair alone is a code for these two emotions, or for their words.
-# *A path* that is there where the world has it, and is not there where it has not, was learned from
-# the world and not made by the method: asked for *fast*, the model makes the piece more energetic,
-# too, and that is why it is louder. Where the table cannot tell of the decoupled world, that half is
-# open, and some of the path may be of the method's making.
+# The verdict says of each axis whether it is a *variable*: whether it carries from the emotions
+# that it was learned from to those that it was not. A subspace that moves its own pair alone is a
+# code for these two emotions, or for their words. The verdict on the path counts in full where the
+# path is found in the world that has it and not in the one that has not: then it was learned, and
+# is not of the method's making. Asked for *fast*, the model then plays more energetically, and that
+# is why it plays louder. **Doubts.** Where the table of answers says "cannot tell" of the decoupled
+# world, some of the path may come from the method.
 #
 # **What would change our mind.** A model of habit or of shuffled captions that passes; a path in
 # the decoupled world; random subspaces that mediate as much; holding energy that slows the music.
+#
+# **Exercise 1.** Set `size = 1`, so that an axis has a single direction. What does it tell if the
+# shares in *How far does it carry?* fall, or stay?
+#
+# <details><summary>Answer</summary>
+#
+# If they stay, one direction holds the axis. If they fall, the axis is spread over several
+# directions, or different words use different ones. Look at *dealt control*, too: a smaller
+# subspace has less room to fit what is not there.
+#
+# </details>
+#
+# **Exercise 2.** In *Listen*, decide by ear before you look at the table. If tempo acts through
+# energy, how should the third and the fourth song sound?
+#
+# <details><summary>Answer</summary>
+#
+# The third should be as fast as the second, but softer. The fourth should be as slow as the first,
+# but louder. A third song that is slower, too, would show that holding energy also holds tempo. One
+# pair can mislead; the figure *by what is heard* has all of them.
+#
+# </details>
 
 # %%
 arousal = stats.mean(mediation.beyond(effects[model].heard, "arousal"))

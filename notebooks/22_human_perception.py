@@ -14,18 +14,24 @@
 # %% [markdown]
 # # Does the model hear emotion as people do?
 #
-# **Question.** For human listeners, mode matters most, then tempo, register, dynamics, articulation
-# and timbre; cues add up, mostly linearly (Eerola, Friberg and Bresin 2013); tempo moves arousal
-# and mode moves valence (Husain, Thompson and Schellenberg 2002). Is that so for the model?
+# **Question.** For human listeners, mode (minor or major) matters most, then tempo, register (low
+# or high), dynamics (soft or loud), articulation (short or connected notes) and timbre; these
+# *cues* add up, mostly linearly (Eerola, Friberg and Bresin 2013). Tempo moves *arousal* (how
+# excited an emotion is), and mode moves *valence* (how pleasant it is; Husain, Thompson and
+# Schellenberg 2002). Is that so for the model?
 #
-# **Method.** *Judged*: one cue of a piece is changed and nothing else; by Bayes' rule, how much
-# more probable the piece is under words of one emotion than under others is what the model hears in
-# it. *Sung*: prompts ask for both ends of a cue, and a listener says how the songs sound. **Null
-# and control.** `organism-shuffled` and an untrained model judge nothing beyond what words dealt to
-# emotions at random give. A model of habit hears cues, too, each by its own words: this chapter is
-# about what is heard, not yet about understanding. **Known answer.** The organism's world has
-# weights of its own; what it learned must agree with them. **The unit** is the word: what one model
-# hears in several pieces under the same words is one answer, given many times.
+# If it is, the model hears emotion by the causes that people hear it by. That is not yet
+# understanding, because a model of habit can hear cues, too.
+#
+# **Method.** *Judged*: one cue of a piece is changed and nothing else. How much more probable the
+# model then finds the piece under words of one emotion than of others is, by Bayes' rule, what it
+# hears in it. *Sung*: prompts ask for both ends of a cue, and a listener, a program that answers
+# with valence and arousal, says how the songs sound. **Null and control.** `organism-shuffled` (a
+# small MusicGen trained with captions of other clips) and an untrained model should hear no more
+# than words dealt to emotions at random do. `organism-habit`, whose words each follow one cue,
+# hears cues as well. **Known answer.** The world of `organism` has weights of its own, and what it
+# learned must agree with them. **The unit** is the word: what a model hears in several pieces under
+# one word is one answer, given many times.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -61,8 +67,8 @@ AXES = ("valence", "arousal")
 # %% [markdown]
 # ## What each word hears
 #
-# Forty emotion words; music that differs in one cue. How much likelier does the cue make the music
-# under each word, and is that as the world's weights say for the word's emotion?
+# Forty emotion words are asked about music that differs in one cue. How much likelier does the cue
+# make the music under each word, and is that what the world's weights say of the word's emotion?
 
 # %%
 asked_for = understanding.Design(**design)
@@ -84,6 +90,11 @@ show.verdicts(
     rules.beside(rules.table(verdicts)), "Cues heard as the world weighs them"
 )
 
+# %% [markdown]
+# Points are models with a 95 % interval, which would hold the truth in 95 of 100 repetitions: "yes"
+# lies right of the solid line (no effect), "no" ends before the dotted line (the smallest effect
+# that matters).
+
 
 # %%
 def dealt(rng):
@@ -92,6 +103,11 @@ def dealt(rng):
 
 
 show.table(rules.trust(hears(model), dealt, null_subjects))
+
+# %% [markdown]
+# The rule can be trusted where *false positives* ("yes" for words dealt at random) are rare,
+# *coverage* (intervals that hold the truth) is near 0.95, and *power* (the smallest effect that
+# matters is seen) is high.
 
 # %%
 table, heard = words[model]
@@ -104,10 +120,15 @@ show.heatmap(
 )
 
 # %% [markdown]
+# Rows are emotions, columns cues: red says that more of the cue (faster, major, louder, ...) makes
+# music likelier under the emotion's words, blue that it makes it less likely, in units of a typical
+# effect.
+#
 # ## What each cue does
 #
-# One standard deviation of one cue, everything else held: change of the model's judgement in
-# thousandths of a nat a token.
+# Each cue is raised by one standard deviation while everything else is held. The model's judgement
+# changes by so many *millinats* a token (thousandths of a unit of information for each code of
+# sound).
 
 # %%
 judged = {
@@ -128,8 +149,10 @@ show.estimates(
 )
 
 # %% [markdown]
+# A point right of the dotted line says that more of the cue makes the model hear more of the axis;
+# models in which words mean nothing should lie on the line.
+#
 # ## Beside the world, the songs and people
-
 
 # %%
 asked = pd.concat(
@@ -163,6 +186,11 @@ show.table(
     "2010); linear, quadratic: shares of variance",
 )
 
+# %% [markdown]
+# Each row is a cue and an axis: *effect* and *sung* are the model's, *world* is the true weight,
+# *people* the direction found in human listeners, and a *linear* share near 1 says that the effect
+# is a straight line (*quadratic*: what a curve adds).
+
 # %%
 judgement = table["effect"].map(lambda effect: effect.value)
 singing = table["sung"].map(lambda effect: effect.value)
@@ -176,12 +204,14 @@ show.estimates(
 )
 
 # %% [markdown]
-# Which end of a cue counts as its high end is a convention (here high articulation is legato), and
-# a coefficient over cues depends on it: with one cue's sign turned, the same effects give another
-# number. Read it as a summary of the table, not as evidence.
+# At a rank correlation of 1 both put the effects in the same order, at 0 (dotted) the orders have
+# nothing in common.
 #
-# **Order of importance.** Length of each cue's effect over both axes, in the order of people (most
-# important first).
+# Which end of a cue counts as high is a convention (here high articulation is legato), and this
+# coefficient depends on it. Read it as a summary of the table, not as evidence.
+#
+# **Order of importance.** How far does each cue move the judgement on both axes together? Cues
+# stand in the order of people, most important first.
 
 # %%
 length = (judgement**2).groupby(table["cue"]).sum() ** 0.5
@@ -194,6 +224,11 @@ show.table(
     f"{len(human)} cues)",
 )
 
+# %% [markdown]
+# If the model weighs cues as people do, the numbers fall from the top to the bottom; the title has
+# the rank correlation with people, from so few cues that only a very high one could be told from
+# chance.
+
 # %%
 people = [perception.HUMAN_SIGNS.get(pair, 0) for pair in keys]
 as_people = [
@@ -202,11 +237,14 @@ as_people = [
 print("signs as people's:", stats.proportion(as_people))
 
 # %% [markdown]
+# The line above is the share of cues and axes whose direction is that of people, where one is
+# known.
+#
 # ## Do cues add up? Tempo and mode apart?
 #
-# Two by two: slow and fast, minor and major, everything else held. People's answer (Husain et al.
-# 2002): tempo moves arousal, not valence; mode moves valence, not arousal; no interaction (Eerola
-# et al. 2013).
+# Two by two: slow and fast, minor and major, everything else held. For people, tempo moves arousal
+# and not valence, mode moves valence and not arousal (Husain et al. 2002), and neither changes what
+# the other does (Eerola et al. 2013).
 
 # %%
 crossed = {
@@ -228,9 +266,12 @@ show.estimates(
 )
 
 # %% [markdown]
-# **Moved inside.** The same question without words or notes: the subspace of tempo, or of mode, is
-# learned (chapter 21) soon after the text has entered (chapter 20), and moved alone while the model
-# sings for slow, or for minor, prompts.
+# As in people, *tempo* should leave the dotted line of no effect in arousal alone, *mode* in
+# valence alone, and *interaction* (what both do beyond their sum) nowhere.
+#
+# **Moved inside.** The same without words or notes. A *subspace* (a few directions) of tempo, or of
+# mode, is learned soon after the text has entered, as in [chapter 21](21_tempo_energy_emotion). It
+# is moved alone while the model sings for slow, or for minor, prompts.
 
 
 # %%
@@ -262,6 +303,9 @@ show.estimates(
     bar=0,
 )
 
+# %% [markdown]
+# Again tempo should move arousal, and mode valence, away from the dotted line.
+
 # %%
 show.estimates(
     {variable: subspace.accuracy for variable, subspace in subspaces.items()},
@@ -271,14 +315,42 @@ show.estimates(
 )
 
 # %% [markdown]
+# This check comes first: a subspace left of the dotted line does not carry its variable well, and
+# at 0.5 it does nothing, so that what it moves tells little (*interchange accuracy*: how often
+# exchanging it between two runs exchanges that variable and nothing else).
+#
 # ## What it means
 #
-# A model that agrees with the world heard the causes, not their company: each cue was moved alone.
-# That is no sign of understanding: a model of habit may agree as well. Agreement with people is
-# agreement of the world with people, which is known for the organism and open for a released model.
+# The verdict names the cue in which the model hears most of each axis, and where it is unlike
+# people. Each cue was moved alone, so that a model which agrees with its world has heard the causes
+# and not what goes with them. **Doubts.** That is no sign of understanding, as a model of habit may
+# agree as well. An organism agrees with people as far as its world does, which in part was made
+# after them ([chapter 1](01_known_answers)); of a released model agreement would say more.
 #
-# **What would change our mind.** A shuffled or untrained model that hears as the world weighs; signs
-# against people's; interactions as large as the main effects.
+# **What would change our mind.** A shuffled or untrained model that hears as the world weighs;
+# signs against people's; interactions as large as the main effects.
+#
+# **Exercise 1.** Set `pieces = 4` in the first code cell. Which intervals should grow, and why not
+# that of the first figure?
+#
+# <details><summary>Answer</summary>
+#
+# Those of *What each cue does* and *Do cues add up?* grow, because their unit is the piece of
+# music, and fewer pieces say less. The first figure has one number for each of its words, and the
+# number of words has not changed.
+#
+# </details>
+#
+# **Exercise 2.** Set `size = 1`, so that tempo and mode have one direction each to be moved along.
+# Why must you look at the last figure before the one above it?
+#
+# <details><summary>Answer</summary>
+#
+# If its accuracy is near 0.5, one direction does not carry the variable, and songs that do not
+# change tell nothing about the model. Only of a subspace that carries its variable can one ask what
+# moving it does.
+#
+# </details>
 
 # %%
 effect = moved["mode"]["valence"]

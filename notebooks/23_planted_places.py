@@ -14,21 +14,28 @@
 # %% [markdown]
 # # Can methods find the place?
 #
-# **Question.** The chapters before this one say *where* a word enters and which directions carry it. Is
-# that true? In a network that was only trained nobody can know.
+# **Question.** The chapters before this one say *where* a word enters the network and which
+# directions carry it. Is that true? In a network that was only trained nobody can know, so here the
+# places are planted.
 #
-# **Method.** Two organisms were trained further so that what the text says of tempo, energy, mode, valence
-# and arousal should take a declared way: two heads of one block's cross-attention read it, no other head
-# does, and what they add to the residual stream lies in a subspace of eight dimensions of its own
-# (*interchange intervention training*, helped by what heads are allowed to see and to write). They sing
-# less well than the model that taught them (see the model card). The two have other places, so that no
-# method can know the first by heart. First
-# it is measured that everything is where it should be. Then each method gives all candidates a score,
-# and the score is held against the truth: the area under the ROC curve (AUROC) is the chance that a
-# true place is scored above another one, 0.5 by luck.
+# A method that points at the wrong place sends all later work there. It can be caught only where
+# the right place is known.
+#
+# **Method.** Two *organisms*, small MusicGens, were trained further so that what the text says of
+# tempo, energy, mode (minor or major), *valence* (how pleasant) and *arousal* (how excited) takes a
+# declared way. Two *heads* of one block's cross-attention (parallel units that look at the words of
+# the prompt) read it, and no other head does. What they add to the *residual stream*, the running
+# sum that all blocks read, lies in a *subspace* of its own, eight directions out of 160. This was
+# done by *interchange intervention training* (until exchanging the place between two runs exchanges
+# the variable), helped by limits to what heads may see and write; the planted organisms sing less
+# well than the model that taught them (see the model card). The two differ in their places, so that
+# no method can know the first by heart. First we measure that everything is where it should be.
+# Then each method scores all candidates, and the *AUROC*, the chance that a true place is scored
+# above another one, says how good it is: 1 is perfect, 0.5 is luck.
 #
 # **Hypothesis.** The best method has an AUROC of 0.8 or more in both organisms. **Control.** Random
-# scores: 0.5. Reading is not using, so probes should do worse than methods that change something.
+# scores: 0.5. Reading is not using, so *probes* (classifiers that read a variable from the model)
+# should do worse than methods that change something.
 
 # %% tags=["parameters"]
 model = "organism"  # whose book this is; what is asked are
@@ -66,13 +73,16 @@ rows = [
 show.table(pd.DataFrame(rows), "What was declared")
 
 # %% [markdown]
+# Each row is a variable of one organism, with the heads by which it enters (`cross_head`, then
+# block and head) and the cross-attention that adds it to the stream.
+#
 # ## Is everything in its place?
 #
-# Interchange on prompts and songs of no lesson: what the heads (or their sublayer, in the subspace) add
-# under another prompt is put in. The prediction nearest to the changed run, of those for four prompts, must be
-# the counterfactual: that variable the other prompt's, all else the same. In half of the pairs the
-# variable is the same, and nothing may change. A part that does nothing is right in half of all cases.
-# *All other heads* must move everything else and leave the variable.
+# An *interchange* puts what a place holds under another prompt into the run. The prompts and songs
+# had no part in the training. Of the predictions for four prompts, the nearest to the changed run
+# must be the *counterfactual*: that variable as in the other prompt, all else the same. In half of
+# the pairs the variable is the same, and nothing may change. So a place that does nothing is right
+# in half of all cases. *All other heads* must move everything else and leave the variable.
 
 
 # %%
@@ -92,8 +102,11 @@ show.table(
 )
 
 # %% [markdown]
-# Only what is confirmed can judge a method: variables that fall below `least` in any of the first three
-# parts are left out from here on.
+# *Its heads*, *its subspace* and *all other heads* should be near 1, *two other heads* and *a
+# random subspace* near 0.5.
+#
+# Only what is confirmed can judge a method, so variables that fall below `least` in any of the
+# first three are left out from here on.
 
 # %%
 true = found_places[found_places["what"].isin(localisation.PLANTED)]
@@ -106,8 +119,12 @@ print("left out:", ", ".join(left_out) or "none")
 # %% [markdown]
 # ## Who finds it?
 #
-# Candidates are the 30 heads of cross-attention (two are true), 160 axes of what their sublayer adds
-# (eight are true; no axis of the network's own is one of them) and the blocks.
+# Candidates are the 30 heads of cross-attention (two are true), 160 directions (*axes*) of what
+# their sublayer adds (eight are true, and none is a single coordinate of the network) and the
+# blocks. Heads are scored by *patching* (what putting in the head's other value does), by
+# *attribution* (the same from gradients), by how far their output changes and by how much they look
+# at the word; axes by alignment search (*das*), difference of means (*diffmeans*), probes, a kernel
+# method (*rfm*) and a sparse autoencoder (*sae*).
 
 
 # %%
@@ -146,7 +163,9 @@ show.estimates(
 )
 
 # %% [markdown]
-# Each method in each organism, with the precision among the best (as many as are true).
+# A method that finds the place lies near 1, while *random* should lie on the dotted line of luck;
+# points are means over variables and organisms with a 95 % interval, which would hold the truth in
+# 95 of 100 repetitions.
 
 # %%
 by_model = scored.groupby(["what", "method", "model"], sort=False)
@@ -155,10 +174,13 @@ means.columns = [f"{measure}, {name}" for measure, name in means.columns]
 show.table(means.reset_index(), "Who finds what, by organism")
 
 # %% [markdown]
+# Each row is a method, with its AUROC and its *precision* (the share of true places among the best,
+# as many as are true) in each organism: one that works should work in both.
+#
 # ## And the edges of circuits?
 #
-# The scores of *Which few edges carry a word?*, for the edges from the text to the heads of
-# cross-attention.
+# An *edge* is what one part of the network writes as another part reads it. These are the scores of
+# [chapter 24](24_circuits), for the edges from the text to the heads of cross-attention.
 
 
 # %%
@@ -180,15 +202,40 @@ of_edges = {method: stats.mean(values) for method, values in edges.items()}
 show.estimates(of_edges, "Edges from the text", "AUROC (dotted: luck)", bar=0.5)
 
 # %% [markdown]
+# Again 1 is perfect and the dotted line is luck; *exact* takes each edge out, *eap* and
+# *eap-ig-inputs* estimate this from gradients.
+#
 # ## What it means
 #
-# A method that finds the place here may be believed elsewhere, as far as the elsewhere is like this; one
-# that does not find it here should not be believed at all. Where a probe reads a variable behind a block
-# by which it has not come in, the song told it: in its own songs a model can be read everywhere.
+# The verdict names the best method for heads, axes and blocks. A method that finds the place here
+# may be believed elsewhere, as far as elsewhere is like this; one that does not should not be
+# believed at all. **Doubts.** Planted places are tidier than what training alone makes. A probe may
+# read a variable in a block where its word has not yet come in, because the song has told it.
 #
 # **What would change our mind.** Planting that interchange does not confirm (accuracy below
-# `least`): the verdict counts them; random
-# scores away from 0.5.
+# `least`), which the verdict counts; random scores away from 0.5.
+#
+# **Exercise 1.** Set `least = 0.95`, so that fewer variables may judge the methods. What can change
+# in *Who finds it?*, and what cannot?
+#
+# <details><summary>Answer</summary>
+#
+# Means are taken over fewer variables, so that intervals grow, and a method that failed only on
+# badly planted variables rises. What a method finds in the variables that remain does not change.
+# If no variable is left, the chapter stops with an error.
+#
+# </details>
+#
+# **Exercise 2.** Compare *probe, same music* and *probe, own songs* for the blocks. The probe is
+# the same, so why may they differ?
+#
+# <details><summary>Answer</summary>
+#
+# Over the same music nothing differs but the prompt, so that only the words can tell. In its own
+# songs the music tells, too: a fast song can be read as fast in blocks where the word has not come
+# in. That finds what the model hears, and not where the word enters.
+#
+# </details>
 
 # %%
 best = {

@@ -14,25 +14,34 @@
 # %% [markdown]
 # # Which few edges carry a word?
 #
-# **Question.** A word enters at some heads, other heads and MLPs read what these wrote, and in the end
-# the predictions change. Does a small part of the network do this work, and can it be found?
+# **Question.** A word of the prompt is read by some parts of the network, other parts read what
+# these wrote, and in the end the music changes. Does a small part of the network do this work, and
+# can it be found?
 #
-# **Method.** The network is taken as a graph: the text, every attention head and every MLP write into
-# the residual stream, and every head, every MLP and the predictions read from it. An *edge* is what one
-# of them writes as another reads it. A *circuit* is a set of edges. It is run with the other word
-# everywhere but along its edges, so that what it brings back came along them. *Faithfulness* is the
-# share of the word's whole effect that comes back: 0 for no edge, 1 for all of them.
+# If few connections carry a word, one can look at each of them. If all are needed, no picture of
+# the inner working will be simple.
 #
-# Which edges to take is decided by a score, on prompts and songs of their own: the gradient of the
-# effect at the reader times the change of the writer (EAP), the same averaged along the way from one
-# word to the other (EAP-IG, by the text or by each writer's output), or chance. The curve of
-# faithfulness over the number of edges has two summaries, those of the benchmark MIB: CPR, the area
-# below it (more is better), and CMD, its distance from 1 (less is better).
+# **Method.** The network is taken as a graph. The text, every *attention head* (a unit that looks
+# at earlier music or at words) and every *MLP* (a small network that works on each moment alone)
+# write into the *residual stream*, a running sum, and every head, every MLP and the predictions
+# read from it. An *edge* is what one of them writes as another reads it. A *circuit* is a set of
+# edges. It is run with the other word everywhere but along its edges, so that what it brings back
+# came along them. *Faithfulness* is the share of the word's whole effect that comes back: 0 for no
+# edge, 1 for all of them.
+#
+# Edges are chosen by a score, on prompts and songs of their own. *Edge attribution patching*
+# (`eap`) multiplies two numbers: how the effect answers to a small change at the reader (a
+# gradient), and how much the writer changes. `eap-ig` averages this along the way from one word to
+# the other, of the text (`inputs`) or of each writer's output (`activations`). `random` is chance.
+# Two numbers, those of the benchmark MIB, sum up the curve of faithfulness over the number of
+# edges: *CPR* is the area below it (more is better), *CMD* its distance from 1 (less is better).
 #
 # **Hypothesis.** Of all edges the best 5 % carry more than 5 % drawn at random. **Control.**
-# `organism-shuffled` was trained with captions of other clips: no word means anything, and there is
-# nothing to carry. Nothing is foretold of `organism-habit`, in which a word does something and no
-# emotion is anywhere: a circuit is how a word gets through, and no sign of understanding.
+# `organism`, a small MusicGen, learned music whose causes are known, and `organism-decoupled` a
+# world that differs in one cause. `organism-shuffled` was trained with captions of other clips: no
+# word means anything, and there is nothing to carry. Nothing is foretold of `organism-habit`, in
+# which each word follows one sound and no emotion is held: a circuit is how a word gets through,
+# and no sign of understanding.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -82,9 +91,6 @@ def chosen_and_judged(singer, variable, method):
 
 # %% [markdown]
 # ## How many edges does it take?
-#
-# One line a method: the share of the word's effect that the best edges bring back, on prompts and songs
-# by which none was chosen. The band is the interval over pairs.
 
 # %%
 scored = {}
@@ -114,7 +120,9 @@ show.curves(
 )
 
 # %% [markdown]
-# The same for every variable, in MIB's two numbers.
+# The line that rises first needs the fewest edges for the word's effect, on prompts and songs by
+# which none was chosen; the dotted line is all of it, and the band a 95 % interval over pairs (it
+# would hold the truth in 95 of 100 repetitions).
 
 # %%
 rows = []
@@ -125,10 +133,14 @@ for (variable, method), curves in carried.items():
 show.table(pd.DataFrame(rows), "CPR: more is better. CMD: less is better.")
 
 # %% [markdown]
+# Each row is a variable and a method: a method that finds a circuit has a larger CPR and a smaller
+# CMD than *random*.
+#
 # ## The same by chance, and where words mean nothing
 #
-# For the verdict the effect is taken in nats, because a share of nothing is no number: what the best
-# `share` of the edges brings back, minus what as many drawn at random bring back.
+# What the best 5 % of the edges bring back, minus what as many drawn at random bring back. For the
+# verdict this is counted in *nats* (a unit of information, 1.44 bits) for each token of music,
+# because in a model in which words do nothing there is no effect to take a share of.
 
 
 # %%
@@ -149,14 +161,22 @@ numbers = {
 verdicts = {name: rules.decide(units) for name, units in numbers.items()}
 show.verdicts(rules.beside(rules.table(verdicts)), "A few edges carry the word")
 
+# %% [markdown]
+# Points are models: "yes" lies right of the solid line (no effect), "no" ends before the dotted
+# line (the smallest effect that matters).
+
 # %%
 show.table(rules.trust(numbers[model]))
 
 # %% [markdown]
+# The rule can be trusted where *false positives* ("yes" where nothing is) are rare, *coverage*
+# (intervals that hold the truth) is near 0.95, and *power* (the smallest effect that matters is
+# seen) is high.
+#
 # ## Who writes, and who reads?
 #
-# The best edges of the first variable, added up by the block of the writer and of the reader. Cross
-# heads stand for the text that they read.
+# The best edges of the first variable are added up by the block (the layer) of the writer and of
+# the reader. Heads of cross-attention stand for the text that they read.
 
 # %%
 best_method = max(methods, key=lambda name: areas[first, name]["CPR"].value)
@@ -181,10 +201,10 @@ show.heatmap(
 )
 
 # %% [markdown]
-# ## Do words for different things take the same way?
+# Red cells carry most of the word's effect, from the writer in the row to the reader in the column;
+# *logits* are the scores of the next token.
 #
-# Of the best edges of two variables, the share that is the same. As many drawn at random would share
-# about as many as `share` says.
+# ## Do words for different things take the same way?
 
 # %%
 sets = {
@@ -205,14 +225,41 @@ show.heatmap(
 )
 
 # %% [markdown]
+# Each cell is the share of one variable's best edges that is also among another's; sets drawn at
+# random would have about 0.05 (`share`) in common.
+#
 # ## What it means
 #
-# A steep curve says that few edges do the work, for prompts and songs that no edge was chosen by. (Some
-# words come again among them: a variable has few.) It says how a word gets through, and not that what gets through is an emotion: that is asked in *The question
-# itself*. Edges that different variables share are the way in for words in general.
+# The verdict says how much of the word's effect the best edges bring back, and how much chance
+# does. A large distance between both says that few edges do the work, also for prompts and songs
+# that no edge was chosen by (some words are in both, because a variable has few). **Doubts.** This
+# is how a word gets through. Whether what gets through is an emotion is asked in [chapter
+# 35](35_understanding). Edges that several variables share are the way in for words in general.
 #
-# **What would change our mind.** Random edges that carry as much; a curve that falls where edges are
-# added, by more than its interval; a circuit of the shuffled organism.
+# **What would change our mind.** Random edges that carry as much; a curve that falls where edges
+# are added, by more than its interval; a circuit of the shuffled organism.
+#
+# **Exercise 1.** Set `share = 0.01`, so that only one edge in a hundred is taken. Which figures
+# stay as they are, and may the answer under *The same by chance* still be called the book's?
+#
+# <details><summary>Answer</summary>
+#
+# The curve stays, because it shows all sizes. The comparison with chance changes on both sides, as
+# the random edges are fewer, too. The book's rule was written beforehand for 5 %, so the answer for
+# another share is exploratory: a hint for a new rule, and not a test of this one.
+#
+# </details>
+#
+# **Exercise 2.** Replace "mode" by "dynamics" (soft or loud) in `variables`, and look at the last
+# figure. If *dynamics* shares many edges with *emotion*, is loudness an emotion to the model?
+#
+# <details><summary>Answer</summary>
+#
+# No. Two words can share the heads that read text, whatever they mean, and part behind them. Loud
+# music is also more exciting in this world. To call a shared edge one for emotion, it would have to
+# be shared by words for emotions and not by words for anything else.
+#
+# </details>
 
 # %%
 question = f"{first}: how much do the best edges bring back over all sizes (CPR)?"

@@ -14,20 +14,26 @@
 # %% [markdown]
 # # What does each block hear?
 #
-# **Question.** A MusicGen makes its predictions from the residual stream behind its last block. What is
-# in the stream before that: is a half-finished model already playing, and from which block on can one
-# hear what the prompt asks for?
+# **Question.** A MusicGen makes its music in a stack of *blocks*, one behind the other. Is a
+# half-finished model already playing, and from which block on can one hear what the prompt asks
+# for?
 #
-# **Method.** A *lens* makes predictions from the stream of an earlier block. The *logit lens* sends it
-# through the last norm and heads as it is. The *tuned lens* first changes it by one affine map a block,
-# which was learned until its predictions are those of the model. Both are read over songs that exist,
-# and their predictions are made sound. The third way is to *skip*: the model sings, and all blocks
+# If a word can be heard early, later blocks only refine it. If it comes late, whoever wants to find
+# or change emotion must look there.
+#
+# **Method.** The model predicts from the *residual stream*, the running sum of all blocks, behind
+# its last block. A *lens* predicts from the stream of an earlier block. The *logit lens* sends this
+# stream as it is through the model's last steps. The *tuned lens* first changes it by one affine
+# map a block (each number becomes a weighted sum of all, plus a constant), learned until the lens
+# predicts what the model does. Both are read over songs that exist, and their predictions are made
+# sound. A third way, called *DecoderLens* elsewhere, is to *skip*: the model sings, and all blocks
 # behind one are left out, so that it goes on from its own unfinished notes.
 #
-# **Prediction and control.** What a lens shows can be read; the model need not use it. Two checks are
-# possible here and nowhere else. In the planted organisms (*Can methods find the place?*) it is known
-# by which block a word comes in: a lens that shows its effect earlier is wrong. And the logit lens may
-# be blind to what is there in another form: there the tuned lens must show more.
+# **Prediction and control.** What a lens shows can be read; the model need not use it. Two checks
+# are possible here. In the *planted* organism, a small MusicGen in which we know by which block a
+# word comes in ([chapter 23](23_planted_places)), a lens that shows the word's effect earlier is
+# wrong. And where the logit lens is blind to what is there in another form, the tuned lens must
+# show more.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -73,9 +79,6 @@ kinds = {"logit lens": lenses.Lens(m), "tuned lens": lens_of(m, variable)}
 
 # %% [markdown]
 # ## How well does each block predict the song?
-#
-# Cross-entropy of the song's own tokens, as each block reads them. Chance among all tokens of a codebook
-# is the dotted line; the last block is the model itself.
 
 # %%
 cost = {name: lenses.cross_entropy(m, songs, lens) for name, lens in kinds.items()}
@@ -91,9 +94,13 @@ show.curves(
 )
 
 # %% [markdown]
+# The lower a line, the better a block predicts the song's own tokens (codes of sound), in *nats* a
+# token (a unit of information, 1.44 bits); the dotted line is guessing, the last block is the model
+# itself, and bands are 95 % intervals, which would hold the truth in 95 of 100 repetitions.
+#
 # ## From which block on is the word heard?
 #
-# The same music is read under both words of a pair. How far apart are the predictions of each block?
+# The same music is read under both words of a pair.
 
 # %%
 music = songs[n:].under(list(table["low"])), songs[n:].under(list(table["high"]))
@@ -111,11 +118,15 @@ show.curves(
 )
 
 # %% [markdown]
+# Where a line leaves zero, the word begins to change what this block predicts (in thousandths of a
+# nat); where the tuned lens rises before the logit lens, the word is there in a form that the
+# model's last steps do not read yet.
+#
 # ## Hear it
 #
-# One song for the second word of a pair. Rows are blocks. In the first two columns every token is drawn
-# from what the block predicts, given the true song so far; in the third the model sings for the same
-# prompt and seed with all later blocks skipped. The last row of all three is the whole model.
+# One song for the second word of a pair. In the first two columns every token is drawn from what
+# the block predicts, given the true song so far. In the third the model sings for the same prompt
+# and seed with all later blocks skipped.
 
 # %%
 one = songs[:1]
@@ -138,8 +149,11 @@ rows = {name: {kind: columns[kind][name] for kind in columns} for name in names}
 show.player_grid(rows, m.sample_rate)
 
 # %% [markdown]
-# What listeners hear in the songs with skipped blocks, as a difference between songs for both words, in
-# standard deviations of the world's music. The last block is the whole model.
+# Go down a column and listen for the first row that is music to you; the last row is the whole
+# model in all three.
+#
+# What is heard in songs with skipped blocks: songs for one word minus songs for the other, in
+# *valence* (how pleasant) and *arousal* (how excited).
 
 # %%
 measures = ["valence", "arousal"]
@@ -163,11 +177,10 @@ show.curves(
 )
 
 # %% [markdown]
-# ## Where lenses are wrong
+# Where a line leaves the dotted one, the blocks up to there are enough for the difference to be
+# heard; the last block is the whole model.
 #
-# In the planted organism it is known by which block each variable comes in (*Can methods find the place?*
-# lists them). Rows are variables and lenses, columns blocks; numbers are how far two words are apart, as a
-# share of the last block's. Anything beyond zero before a variable's own block would be an artefact.
+# ## Where lenses are wrong
 
 # %%
 p = chapter.models(planted, [])[planted]
@@ -199,6 +212,11 @@ show.heatmap(
     x_title="block",
 )
 
+# %% [markdown]
+# Rows are variables of the planted organism and lenses, columns blocks, and cells how far two words
+# are apart as a share of the last block's: anything above 0 before a variable's own block is an
+# artefact.
+
 # %%
 entry = {kind: place.block for kind, place in places.items()}
 before = [
@@ -222,14 +240,42 @@ show.estimates(
 )
 
 # %% [markdown]
+# The first row should lie on the dotted line, because before its block a word cannot be there; in
+# the other two rows more is better, and 1 would be all of the final difference.
+#
 # ## What it means
 #
-# A block's predictions may be good long before the last one: then what follows refines. A word that
-# is heard late by the logit lens and early by the tuned lens is there early, in a form that the heads
-# do not read yet. A lens says what can be read; *Which few edges carry a word?* says what is used.
+# The verdict names the block behind which half of a word's effect can be read, for both lenses, and
+# says how much they show where nothing can be. A word that the tuned lens shows earlier than the
+# logit lens is there, in a form that the model does not use as it is. Where a block predicts well
+# long before the last one, later blocks only refine. **Doubts.** A lens says what can be read. What
+# is used is asked in [chapter 24](24_circuits).
 #
-# **What would change our mind.** A lens that shows a word's effect before it comes in, in an organism
-# whose places are known.
+# **What would change our mind.** A lens that shows a word's effect before it comes in, in an
+# organism whose places are known.
+#
+# **Exercise 1.** In *Hear it*, find in each column the first row that you would call music. Why may
+# the third column need more blocks than the others?
+#
+# <details><summary>Answer</summary>
+#
+# In the first two columns each block is given the true song so far, and adds one token to it. In
+# the third it has only what it has sung itself, so that every error becomes part of what it goes on
+# from.
+#
+# </details>
+#
+# **Exercise 2.** Set `variable = "tempo"`. Which blocks does the verdict name now, and can a word
+# be heard before any block has read it?
+#
+# <details><summary>Answer</summary>
+#
+# Compare the blocks with those for emotion: words for different things may be read at different
+# depths. No word can be heard before the first block whose cross-attention reads it, because over
+# the same music nothing else differs. What a lens shows before that is its own error, which *Where
+# lenses are wrong* measures.
+#
+# </details>
 
 # %%
 question = "What does the song cost as the middle block reads it, nats a token?"

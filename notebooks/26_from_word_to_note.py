@@ -14,21 +14,27 @@
 # %% [markdown]
 # # How does a word become a note?
 #
-# **Question.** Chapter 24 finds which heads and MLPs carry a word. What do they say to each other? Can
-# the way from one word of a prompt to one note of a song be written down step by step, in parts that a
-# listener can hear?
+# **Question.** [Chapter 24](24_circuits) finds which parts of the network carry a word. What do
+# they say to each other? Can the way from one word of a prompt to one note of a song be written
+# down step by step, in parts that a listener can hear?
 #
-# **Method.** An *attribution graph* (Ameisen et al. 2025). A *transcoder* is a sparse dictionary of what
-# an MLP does: it reads what the MLP reads, switches on a few features, and writes what the MLP would
-# write. All MLPs of the model are replaced by theirs, and what a transcoder gets wrong is added back as
-# an *error*, so that the song stays as it is. With attention held as it was in this song, what a feature
-# reads is a plain sum of what words, music and earlier features wrote, and every part of the sum is an
-# arrow.
+# Such a drawing explains a single note, if it is true. So most of this chapter asks whether it is.
 #
-# **Hypotheses**, set beforehand. A drawing is no proof. Each node is taken out of the real model, in which
-# everything else may then change: what happens to the token is what the graph foretold (correlation over
-# nodes of at least 0.5, its interval over songs above that of shuffled forecasts). And words have more
-# influence in `organism` than in `organism-shuffled`, whose captions mean nothing.
+# **Method.** An *attribution graph* (Ameisen et al. 2025) is a drawing of who wrote what others
+# read. An *MLP* is a part of the network that works on each moment alone, and hard to read. A
+# *transcoder* is a sparse dictionary of it: it reads what the MLP reads, switches on a few
+# *features* (directions meant to stand for one thing each), and writes what the MLP would write.
+# All MLPs are replaced by theirs. What a transcoder gets wrong is added back as an *error*, so that
+# the song stays as it is. With *attention* (what looks at words and at earlier music) held as it
+# was in this song, what a feature reads is a plain sum of what words, music and earlier features
+# wrote. Each part of the sum is an arrow.
+#
+# **Hypotheses**, set beforehand. First, the graph foretells: each node is taken out of the real
+# model, in which everything else may then change, and what happens to the note is what the graph
+# says (correlation over nodes of at least 0.5, its interval over songs above that of shuffled
+# forecasts). Second, words have more influence in `organism`, a small MusicGen trained on music
+# whose causes are known, than in `organism-shuffled`, whose captions belong to other clips and mean
+# nothing.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -79,9 +85,7 @@ dictionaries = {name: learned(singer) for name, singer in models.items()}
 # %% [markdown]
 # ## How good are the replacements?
 #
-# On music that no transcoder has learned from: how much of what the MLP adds is explained, and, with all
-# MLPs replaced at once and no error added back, how much of the prediction is left (1: as good as the
-# model, 0: as good as with MLPs that add their mean).
+# On music that no transcoder has learned from.
 
 
 # %%
@@ -106,16 +110,25 @@ quality = [
 kept = {name: left(name) for name in models}
 show.table(pd.DataFrame(quality), "Transcoders on unseen clips")
 
+# %% [markdown]
+# Each row is a block: of so many *features*, *l0* are active on average and a share is *dead*
+# (never active), and *explained_variance* says how much of what the MLP adds is explained (1: all).
+
 # %%
 show.estimates(kept, "Predictions left with all MLPs replaced", "share", bar=1)
 
 # %% [markdown]
+# With all MLPs replaced at once and no error added back, 1 (dotted) is as good as the model, and 0
+# as good as with MLPs that always add their mean; the line through a point is its 95 % interval,
+# which would hold the truth in 95 of 100 repetitions.
+#
 # ## One song
 #
-# The token that is explained is the one, of the codebook that decides most about the sound, for which the
-# prompt counts most: whose probability falls furthest when the sad word is exchanged for a happy one. Of
-# all songs the one is drawn in which most ways begin at words. Labels are what a feature tells on the clips
-# it learned from and, as well, on the others.
+# One *token* is explained, a code of sound, from the codebook (list of codes) that decides most
+# about the sound. It is the token for which the prompt counts most: whose probability falls
+# furthest when the sad word is exchanged for a happy one. The song that is drawn is the one in
+# which most ways to the token begin at words. A feature has a label only if it tells a cue (such as
+# tempo) or an emotion apart well, on the clips that it learned from and on others.
 
 
 # %%
@@ -157,15 +170,16 @@ show.song_graph(
 )
 
 # %% [markdown]
-# Drawn are the nodes that most of the ways from words to the token go through; music and errors are left
-# out here. Choose a node, by a click or with the arrow keys: its arrows light up, and beside the drawing stand what
-# it reads and writes, what happens to the token if it is taken out of the model, and the clips in which
-# it is most active.
+# Columns are moments and rows are blocks, from the words at the left to the token at the top:
+# choose a node, by a click or with the arrow keys, and see what it reads and writes, what happens
+# to the token without it, and hear the clips in which it is most active.
+#
+# Only the nodes on most of the ways from words to the token are drawn; music and errors are left
+# out.
 #
 # ## Does the graph tell the truth?
 #
-# In each song the nodes of most influence are taken out, one at a time. On the dotted line, forecast and
-# measurement are the same.
+# In each song the nodes of most influence are taken out, one at a time.
 
 # %%
 checks = [tracing.checked(graph) for graph in graphs]
@@ -181,6 +195,10 @@ show.scatter(
     "foretold by the graph",
     "measured in the model",
 )
+
+# %% [markdown]
+# Each point is a node, and on the dotted line forecast and measurement of the token's *logit* (its
+# score before probabilities are made) are the same.
 
 
 # %%
@@ -203,17 +221,16 @@ agreements = {
 }
 show.estimates(
     agreements,
-    "Forecast and measurement: change of the token, of features",
+    "Do forecasts agree with what is measured? (dotted: the bar)",
     "correlation, mean over songs",
     bar=0.5,
 )
 
 # %% [markdown]
-# ## How much of the model is in a graph, and how much of it are words?
+# The two rows without *shuffled* should lie to the right of the bar of 0.5 (dotted), and those of
+# shuffled forecasts near 0; *feature* asks the same of what happens to features that read the node.
 #
-# *Replacement*: the share of all ways that begin at words or music, and not at an error. *Completeness*:
-# the share of what nodes read that comes from no error. *Words*: the influence of all words together, with
-# music and errors beside it; each as a share of where ways begin.
+# ## How much of the model is in a graph, and how much of it are words?
 
 
 # %%
@@ -244,18 +261,46 @@ estimates = {
     for what in ("replacement", "completeness", "words")
     for name in models
 }
-show.estimates(estimates, "Graphs of all songs", "share")
+show.estimates(estimates, "What graphs of all songs hold", "share")
 
 # %% [markdown]
+# *Replacement* is the share of ways that begin at words or music and not at an error,
+# *completeness* the share of what nodes read that comes from no error, and *words* the share of
+# ways that begin at words, which should be larger in `organism` than in `organism-shuffled`.
+#
 # ## What it means
 #
-# Where forecast and measurement agree, an arrow is more than a picture: the model does with the song what
-# the graph says. The errors are what no feature explains, and attention is taken as it was: *why* a head
-# looks where it looks is in no arrow. Words have little influence on one token beside the music that has
-# been sung: most of what decides a note is the notes before it.
+# The verdict says whether both hypotheses are met. Where the first is, an arrow is more than a
+# picture: the model does with the song what the graph says. The share called *words* in the last
+# figure says how much of one token words decide; the rest is the music that has been sung, and
+# errors. **Doubts.** Errors are what no feature explains. Attention is taken as it was, so that
+# *why* a head looks where it looks is in no arrow.
 #
 # **What would change our mind.** Shuffled forecasts that agree as well; words that weigh as much in
 # `organism-shuffled`.
+#
+# **Exercise 1.** In *One song*, choose a word, and follow its strongest arrow to a feature. Play
+# the feature's clips. Do they sound like its label, and like the word?
+#
+# <details><summary>Answer</summary>
+#
+# The arrow says that the feature reads the word, the label is about the clips that excite it: these
+# are two separate pieces of evidence. Where they disagree, the label may be wrong, or the feature
+# stands for several things. A feature without a label need not be meaningless, because only cues
+# and emotions were asked for.
+#
+# </details>
+#
+# **Exercise 2.** Set `k = 8`, so that fewer features of a transcoder are active. Which numbers
+# should get worse, and why does the song still sound the same?
+#
+# <details><summary>Answer</summary>
+#
+# With fewer features less of what each MLP adds can be explained, so that errors grow and
+# *replacement* and *completeness* should fall. The song stays as it is, because what a transcoder
+# gets wrong is always added back. So a graph can be exact and explain little.
+#
+# </details>
 
 # %%
 question = "Does an attribution graph foretell what happens if a node is taken out?"

@@ -14,19 +14,28 @@
 # %% [markdown]
 # # Can we move emotion without breaking the music?
 #
-# **Question.** If a direction inside the model is an emotion, then pushing along it must change
-# what is heard, by degrees, and leave the rest of the music whole. Does it?
+# **Question.** Suppose that an emotion is a direction among the numbers inside the model. Then
+# pushing along it while the model sings should change the emotion that is heard, more so with a
+# stronger push, and leave the rest of the music whole. Does it?
 #
-# **Method.** A direction leads from what the model holds for sad prompts to what it holds for happy
-# ones. It is added at every frame while the model sings for other sad prompts. Strength 1 is the
-# mean norm of the activations. A song is a *success* if two judges, who share nothing, both hear
-# the wanted emotion among five. The way and its strength are chosen on some prompts and tried on
-# others, with new words, templates and seeds.
+# **Why it matters.** A state may go along with an emotion and never be used. If pushing it
+# changes the music, it is used.
 #
-# **Hypothesis.** Songs are heard as wanted more often than when pushed anywhere, and more often
-# with more strength. **Null and control.** Ten random directions, with everything else equal: norm,
-# schedule, negative prompt, seeds. In `organism-shuffled` words mean nothing, so its own direction
-# must do no more than these.
+# **Method.** A *direction* leads from what one block of the model (one of its equal layers) holds
+# for sad prompts to what it holds for happy ones. What a block hands on is the *residual stream*,
+# the running sum that all blocks read and add to. *Steering* adds the direction to it at every
+# time step while the model sings for other sad prompts; the *strength* of this push is a share of
+# the mean length (norm) of what is there. A song is a *success* if two judges, programs that
+# share no measure, both hear the wanted emotion among five. How the direction is found and how
+# strong the push is are chosen on some prompts and tried on others, with new words, sentence
+# templates and seeds.
+#
+# **Hypothesis and controls.** Steered songs succeed more often than songs pushed in ten random
+# directions with everything else equal, and more often with more strength. Two other *organisms*,
+# small MusicGens whose training music we made, stand beside the main one. `organism-shuffled` had
+# captions of other clips, so that words mean nothing: its own direction must do no more than
+# random ones. In `organism-habit` each emotion word follows one cue of the music, such as tempo:
+# it shows how far habit can be steered.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -109,12 +118,13 @@ def direction(name, pair, method):
 # %% [markdown]
 # ## Can the judges be trusted?
 #
-# *spectra* knows no cue. It learned from spectra and their changes, of music that another composer
-# wrote for other instruments, as the model's codec plays it. *cues* learned nothing: it adds up
-# measured cues by the world's weights. Held-out music of the organisms' world, through the codec,
-# shows how well each recovers what is perceived: rank correlation for valence and arousal, share of
-# clear clips for the emotion (chance: 0.2). A judge whose interval does not begin above the bar has
-# no voice, and what is heard then decides nothing.
+# The judge *spectra* learned from spectra of music that another composer wrote for other
+# instruments, and measures no cue. The judge *cues* learned nothing: it measures tempo, mode,
+# loudness and other cues and adds them up with known weights. Both are examined on music whose
+# emotion is known, played by the model's codec (the network that turns sound into tokens and
+# back). The score is the rank correlation with the truth for *valence* (how pleasant an emotion
+# is) and *arousal* (how excited), and the share of clear clips named rightly for the emotion
+# (guessing gives 0.2).
 
 
 # %%
@@ -137,10 +147,13 @@ show.table(
 )
 
 # %% [markdown]
-# All that music is rendered. Whoever has songs of a MusicGen that people rated
-# (`rated_songs`) asks the judges of them, too, and a judge that people do not agree with has no
-# voice either. With `rated_music`, one more judge must agree, which learned from recordings that
-# people rated.
+# A judge is trusted where the whole 95 % confidence interval of *estimate* (it holds the true
+# value in 19 of 20 such studies) lies above *bar*, a threshold set beforehand; otherwise what is
+# heard decides nothing below.
+#
+# All this music is synthetic. With `rated_songs`, a folder of a MusicGen's songs that people
+# rated, judges must agree with people, too; with `rated_music` a third judge takes part, which
+# learned from rated recordings.
 
 # %%
 for folder in filter(None, [rated_songs]):
@@ -152,12 +165,14 @@ for folder in filter(None, [rated_songs]):
 # %% [markdown]
 # ## Effect against cost
 #
-# Three ways to find a direction: *diffmeans*, the difference of means over the same songs, read
-# under both kinds of prompts; *songs*, the same over each kind's own songs; *rfm*, a recursive
-# feature machine. Each alone and with a negative prompt (*away*: guidance leads away from *sad
-# music* instead of from no text). *Surprise* is how much less probable (nats a token) the model
-# finds the song, as music of any kind, than the unsteered one. Up and to the left is better; every
-# point is a strength. Dotted: songs of the same seeds that were asked for the target.
+# Three ways of finding a direction are tried. *diffmeans*, the difference of means, is the mean
+# of what the model holds under happy prompts minus the mean under sad ones, over the same songs.
+# *songs* does the same over each kind's own songs. *rfm*, a recursive feature machine, learns
+# which directions tell the kinds apart. Each is tried alone and with guidance that leads *away*.
+# *Guidance* makes MusicGen follow a prompt more closely by moving away from what it would play
+# without text; here it moves away from *sad music* instead. The cost is *surprise*: how much less
+# probable the model finds a song than the unsteered one, when it does not know the prompt. Its
+# unit is the *nat* a token (a unit of information, 1.44 bits).
 
 # %%
 WAYS = list(itertools.product(("diffmeans", "songs", "rfm"), (False, True)))
@@ -211,8 +226,13 @@ for pair in PAIRS:
     display(show.curves(lines, title, surprise, "success", bar=bar))
 
 # %% [markdown]
-# Chosen is what comes nearest to asking: the most success, plus the share of the prompt's effect on
-# the plane of valence and arousal (at most 1), which speaks where nothing succeeds.
+# Each point is one strength, with surprise to the right and the share of successes upwards: the
+# best way runs high on the left, and the dotted line is the success of songs whose prompts ask
+# for the target.
+#
+# Chosen is the highest sum of two numbers: the share of songs that succeed, and how far songs
+# move in valence and arousal, as a share of what the prompt itself does (at most 1). The second
+# number decides where nothing succeeds.
 
 
 # %%
@@ -231,11 +251,14 @@ chosen = pd.DataFrame(point, index=columns).T.rename_axis("pair").reset_index()
 show.table(chosen, "Chosen, for all models")
 
 # %% [markdown]
-# ## Dose and response
+# All models are steered in these ways from here on.
 #
-# The chosen way on prompts, templates and seeds that chose nothing: not at all, at half and at the
-# whole strength. The other organisms are steered in the same way, each along directions of its own.
-# Along a line nothing differs but the dose: songs without a push have the negative prompt, too.
+# ## Does more push do more?
+#
+# The chosen way is now tried on prompts that had no part in the choice, with no push, half of it
+# and all of it. The other organisms are steered likewise, each along directions of its own. If
+# guidance leads away from a prompt, it does so for songs without a push, too: along a line only
+# the push differs.
 
 
 # %%
@@ -273,14 +296,14 @@ for pair in PAIRS:
     display(show.curves(lines, title, "strength (mean norms)", "success"))
 
 # %% [markdown]
-# ## At the chosen point
+# A line that rises to the right says that more push succeeds more often; the single point shows
+# random directions at the whole strength (bars are 95 % intervals).
 #
-# All songs have the same seeds. *Random*: ten directions with everything else equal. *Kinds
-# swapped*: the direction of pairs whose kinds were swapped at random, which lies where prompts
-# differ, but not as these do. *Asked for*: prompts of the target. *By spectra*, *by cues*: share of
-# songs that one judge hears as wanted; success needs both. *Valence* and *arousal* (by the first
-# judge, in units of the world), *surprise* and *recoded* are differences from no push; *recoded* is
-# the share of tokens that come back when the codec encodes the song again (below 0: artefacts).
+# ## What steered songs are like
+#
+# All songs have the same seeds. *random* is the mean over ten random directions. *kinds swapped*
+# is a direction found after happy and sad were exchanged at random within pairs: it lies where
+# prompts differ, but not as these do. *asked for* are songs whose prompts ask for the target.
 
 
 # %%
@@ -311,6 +334,12 @@ table = pd.concat(compared, names=["pair", "row"]).reset_index()
 show.table(table.drop(columns="row"), f"{model}, with the strength chosen before")
 
 # %% [markdown]
+# Compare *chosen* with *random* and *asked for*: *success* needs both judges, *by spectra* and
+# *by cues* are one judge each, and *instrument* is how often the prompt's instrument is
+# recognised. The other columns are differences from *no push*: *valence* and *arousal* as the
+# first judge hears them, *surprise*, and *recoded*, the share of tokens that return when the
+# codec encodes the song again (below 0: artefacts).
+#
 # ## Hear it
 
 # %%
@@ -329,11 +358,14 @@ for pair in PAIRS:
     display(show.player_grid(players, m.sample_rate))
 
 # %% [markdown]
+# Listen from *no push* to *chosen*: if steering works, the mood changes, the instrument stays,
+# and *a random direction* changes no mood.
+#
 # ## Where words mean nothing
 #
-# The criteria of `rules.toml`, on both pairs' prompts together. The line is nothing; the dotted
-# line is the smallest effect that matters. A judge without a voice leaves *steered* and *dosed*
-# undecided.
+# Three claims were written down with their rules before any model was measured (`rules.toml`).
+# They are decided on both pairs' prompts together. If a judge cannot be trusted, the two claims
+# about what is heard stay undecided.
 
 
 # %%
@@ -359,9 +391,12 @@ show.verdicts(
 )
 
 # %% [markdown]
-# How far the rules can be trusted here. A null subject: for every prompt, which of the songs counts
-# as steered is dealt among it and those of random directions, and so are its doses (for *harmless*,
-# signs are drawn).
+# Each point is a model with its 95 % interval: a "yes" lies wholly right of the solid line (no
+# effect), a "no" wholly left of the dotted one (the smallest effect that matters).
+#
+# How far can the rules be trusted? They are tried on *null subjects*, for which no claim is true:
+# for every prompt a lot decides which song counts as steered, that of the direction or one of a
+# random direction, and which dose is which.
 
 # %%
 everything = steering.together(heard[model, pair] for pair in PAIRS)
@@ -369,17 +404,23 @@ null = functools.partial(steering.dealt, everything)
 show.table(rules.trust(numbers(model), null))
 
 # %% [markdown]
+# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (how often an
+# interval holds the true mean) about 0.95, and *power* (how often the smallest effect that
+# matters is found) at least 0.8.
+#
 # ## What it means
 #
-# A direction that makes songs be heard as wanted by judges who share nothing, more often than any
-# push of its size, is more than a correlate: the model *uses* it. That may be habit, too: a word's
-# one cue, moved from inside. Where only the measured cues say so, and the spectra do not, the push
-# may have fooled the measure. The pairs may differ, as loud and fast can be had note by note, minor
-# and major only by chords; the figures show them apart, the criteria together. So a "yes" may rest
-# on one of them: the verdict says what each gives alone.
+# The verdict gives, for each pair, how often steered songs succeed beside random directions and
+# beside asking. Where steering is clearly ahead of random directions, the model uses the
+# direction. It may do so out of habit, as one cue that is moved from inside; chapter 35 asks
+# about that.
 #
-# **What would change our mind.** Random directions that succeed as often; success that needs far
-# less probable music than asking does; an organism of shuffled captions that can be steered.
+# **Doubts.** A push may fool a measure instead of moving the music; that is why both judges must
+# agree. The pairs may differ, as loud and fast can be changed note by note, and major and minor
+# only by chords: a "yes" may rest on one pair.
+#
+# **What would change our mind.** Random directions that succeed as often; success at far more
+# surprise than asking costs; a model of shuffled captions that can be steered.
 
 # %%
 kept = []
@@ -427,3 +468,30 @@ def told(pair):
 
 
 Markdown("**Verdict.** " + " ".join(told(pair) for pair in PAIRS))
+
+# %% [markdown]
+# ## Exercises
+#
+# **Exercise 1 (listen).** In the players above, compare *chosen* with *asked for*. Which cues
+# (tempo, loudness, major or minor, high or low) changed in one and not in the other, and what
+# follows?
+#
+# <details><summary>Answer</summary>
+#
+# Songs differ, so no list is right for all. A prompt can change every cue of an emotion. A push
+# that moves only the easiest cues, such as loudness, may still be heard as the emotion. That is
+# why the table has a column for each judge, and why chapter 35 sets the strongest cue aside.
+#
+# </details>
+#
+# **Exercise 2 (change one line).** Put `strengths = [0.0, 0.08, 0.16, 0.24, 0.8]` into the
+# parameters and run the chapter again. What do you expect under "Effect against cost"? Why is the
+# strength chosen on other songs than those that are reported?
+#
+# <details><summary>Answer</summary>
+#
+# Surprise should grow, because the push leads to states that the model never met in training, and
+# a broken song is not heard as any emotion, so success may fall again. The best of several noisy
+# numbers looks better than it is; new songs give an honest one.
+#
+# </details>

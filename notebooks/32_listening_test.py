@@ -15,17 +15,24 @@
 # # Can people hear it?
 #
 # **Question.** Every listener of this book so far is a program. Do people hear the emotion that
-# steering puts into a song?
+# steering, a push inside the model while it sings, puts into a song?
+#
+# **Why it matters.** Programs can be fooled together. Emotion in music is what people hear, and only
+# they can say.
 #
 # **Method.** A blind test, made here from steered songs: everybody rates every song alone, then
-# says of two versions of the same song which one is happier. Orders are balanced (Williams 1949)
+# says of two versions of the same song which one is happier. Orders are balanced (Williams 1949),
 # and no name says what was done. It runs below, and as a page of its own that needs no server: the
-# answers come back as a file. A mixed model and a Bradley–Terry model say what people heard.
+# answers come back as a file. Two statistical models say what people heard: a mixed model of the
+# ratings, which lets people and songs differ, and a Bradley–Terry model, which makes one scale of
+# the choices between two.
 #
-# **Hypothesis.** Steered songs are rated happier than unsteered ones. **Null and control.** Songs
-# pushed along a random direction of the same size are not. **Known answer.** As long as no person
-# has answered, raters with known effects are simulated: the analysis must find these and no others.
-# Simulated raters show that the analysis works, and say nothing about people.
+# **Hypothesis and control.** Steered songs are rated happier than unsteered ones, and songs pushed
+# along a random direction of the same size are not.
+#
+# **Known answer.** As long as no person has answered, raters with known effects are simulated. The
+# analysis must find these effects and no others. This shows that the analysis works, and says
+# nothing about people.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -198,9 +205,13 @@ for size in sizes:
 # %% [markdown]
 # ## What it means
 #
-# While the answers are simulated, only this: the analysis finds effects that are there, finds none
-# for the random push, and says how many people would be needed. To find out what people hear, hand
-# out `index.html`, collect the files in a folder, and run this chapter with `answers` set to it.
+# The verdict says first whose answers these are. While they are simulated, it says only how many of
+# the known effects the analysis found, and the figure above how many people would be needed. To
+# find out what people hear, hand out `index.html`, collect the files in a folder, and run this
+# chapter with `answers` set to it.
+#
+# **Doubts.** A few people and songs speak for themselves alone, and those who rate many versions of
+# a song may guess what the test is about.
 #
 # **What would change our mind.** People who rate steered songs as they rate plain ones, or who hear
 # a random push as happy.

@@ -14,29 +14,34 @@
 # %% [markdown]
 # # Does it understand, or is it habit?
 #
-# **Question.** A model for which *gloomy* means minor and *mournful* means slow has two habits. One
-# for which both mean *sad*, and sad means slow, soft, minor and smooth at once, holds something that
-# its words share. From one song you cannot tell the two apart. What could?
+# **Question.** Suppose that *gloomy* means minor to one model and *mournful* means slow: two
+# habits. To another both mean *sad*, and sad means slow, soft, minor and smooth at once: its
+# words share something. From one song you cannot tell the two models apart. What could?
 #
-# **What "understand" means here.** Five properties that habit lacks, stated so that they can be used
-# against us. *Shared*: different words of one emotion lead to one state and one whole profile of
-# cues. *Integrating*: "very", "not" and a tempo beside the word shift the other cues as the emotion
-# asks. *The same from sound as from words*: an emotion is heard in cues that its word does not
-# follow. *Causal*: what one word adds inside, added where no emotion was asked for, moves the whole
-# emotion. *Specific*: and nothing else.
+# **Why it matters.** This is the book's question. Probes, features and steering can all succeed
+# on a model that has nothing but habits.
 #
-# **Method.** A habit ties a word to one cue. So for every word the strongest cue is found in the
-# state it leads to, beside those of words for cues, and set aside. What is left is compared with
-# the profile of the emotion's *other* words. Of a habit nothing is left.
+# **What "understand" means here.** Five properties that habit lacks, stated so that they can be
+# held against us. *Shared*: different words of one emotion lead to one state (the numbers inside
+# the model) and one whole profile of cues (tempo, mode, loudness and other properties that a
+# listener hears). *Integrating*: "very", "not" and a tempo beside the word shift the other cues
+# as the emotion asks. *The same from sound as from words*: an emotion is heard in cues that its
+# word does not follow. *Causal*: what one word adds inside, added where no emotion was asked for,
+# moves the whole emotion. *Specific*: and nothing else.
 #
-# **Null and controls.** In the world of `organism-habit` the words of each emotion *together* go
-# with the same cues as in that of `organism`, but each follows one cue of its own. Its models must
-# get a "yes" for text being tied to music and a "no" for everything that would be understanding. A
-# criterion that they pass is struck. So is one that a model passes whose captions belonged to other
-# clips, or an untrained one (the main model's weights in random order). Every world has several
-# models, each trained from nothing. **Rules.** One file, `lib/book/rules.toml`, states every
-# criterion's statistic, unit, null, smallest effect that matters and predictions. It was written
-# before the models were asked, and verdicts are computed from it alone.
+# **Method.** A habit ties a word to one cue. So the strongest cue of every word is found in the
+# state to which the word leads, and set aside. What is left is compared with the profile of the
+# emotion's *other* words. Of a habit nothing is left.
+#
+# **Controls.** The method is tried on *organisms*, small MusicGens trained on music that we made,
+# several for each *world* (what their captions and music were like). In the world of
+# `organism-habit` each emotion's words *together* go with the same cues as in that of `organism`,
+# but each word follows one cue of its own. Its models must get a "yes" for text being tied to
+# music and a "no" for all that would be understanding. In `organism-decoupled` tempo has no
+# effect on energy, which leaves emotion as it was. `organism-shuffled` had captions of other
+# clips, and *untrained* is the main model with its weights in random order: neither may get a
+# "yes" for text being tied to music, nor for understanding. If a model that cannot understand
+# passes a criterion, this criterion is *struck*: it counts for nothing.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -58,8 +63,9 @@ models["untrained"] = chapter.untrained(models[model])
 # %% [markdown]
 # ## The rules, as they were written
 #
-# An effect is in standard deviations of neutral songs (of states: a difference of cosines). "No"
-# needs an interval below the smallest effect that matters: silence is no "no".
+# One file, `lib/book/rules.toml`, states for every criterion what is measured, and was written
+# before the models were asked. Verdicts are computed from it alone, and every later change is
+# listed below.
 
 # %%
 written = pd.DataFrame(
@@ -73,15 +79,19 @@ written = pd.DataFrame(
 )
 show.table(written, "; ".join(rules.history()[:1]))
 
+# %% [markdown]
+# Each row is one criterion; its *smallest effect* that matters is in standard deviations of
+# neutral songs, or, for states, a difference of cosines (1: same direction, 0: unrelated).
+
 # %%
 changes = pd.DataFrame({"change": rules.history()[1:]})
 show.table(changes, "Every later change of the rules, with its reason")
 
 # %% [markdown]
-# ## What was found
+# The table says when and why a rule was changed, so that you can judge whether we moved the
+# goalposts.
 #
-# Every point is one model, with its 95 % interval over words. The line is nothing; the dotted line
-# is the smallest effect that matters.
+# ## What was found
 
 # %%
 asked = understanding.Design(**design)
@@ -94,19 +104,23 @@ found = rules.table(verdicts)
 show.verdicts(rules.beside(found), "Understanding, criterion by criterion")
 
 # %% [markdown]
-# How many models of a world say what. ✓: all as foretold. ✗: one says the opposite. *Struck*: a
-# criterion that a model passed of which "no" is foretold.
+# Each point is one model with its 95 % interval over words (which holds the true value in 19 of
+# 20 such studies). A "yes" lies wholly right of the solid line (no effect); a "no" lies wholly
+# left of the dotted one (the smallest effect that matters), because finding nothing is not yet a
+# "no"; all else is "cannot tell".
+#
+# How many models of each world say what?
 
 # %%
 show.table(rules.rates(found))
 
 # %% [markdown]
+# ✓ means that all models say what was foretold from how their world was made, ✗ that one says the
+# opposite, and *struck* that a model passed for which "no" was foretold.
+#
 # ## What could have been found
 #
-# How large these effects are in the music of the organisms' own world, in standard deviations of
-# its cues. Where the models stay far behind, they have not learned what their captions say. *Not*
-# moves little in the world itself: most music is not sad, and most of it is not the opposite of
-# sad.
+# The same effects can be measured in the music of the organisms' own world.
 
 # %%
 possible = understanding.sizes()
@@ -122,13 +136,16 @@ sizes = pd.DataFrame(
 show.table(sizes)
 
 # %% [markdown]
+# Compare the column *in the world* with the model's, both in standard deviations of the cues:
+# where the model stays far behind, it has not learned all that its captions say. *Not* moves
+# little in the world itself, because most music is not sad, and most of that is not the opposite
+# of sad.
+#
 # ## What the words' own embeddings give
 #
-# A text encoder knows which words are alike before any music is made. The same measure as for
-# *shared*, on the embeddings of the words before any layer: what a state shows beyond this, the
-# blocks have added. An organism's embeddings were trained together with it, so that its knowledge
-# may lie there. Those of a released model are T5's, which never heard music: where they give as
-# much, the model has added nothing.
+# A text encoder represents each word by numbers, its *embedding*, before any music is made, and
+# it may already know which words are alike. Here the measure for *shared* is taken from these
+# embeddings.
 
 
 # %%
@@ -153,12 +170,14 @@ show.estimates(
 )
 
 # %% [markdown]
+# What a *state* shows beyond the *embedding* of the same model, its blocks have added. An
+# organism's embeddings were trained with it, so its knowledge may lie there. Those of a released
+# model are T5's, which never heard music: where they give as much, the model has added nothing.
+#
 # ## How far the rules can be trusted
 #
-# *False positives*: how often a null subject gets a "yes", before any correction. It is the model's
-# own evidence, with words dealt to emotions at random (or, where no emotion is asked for, with signs
-# drawn). *Coverage*: how often the 95 % interval holds the mean of the population that as many words
-# are drawn from. *Power*: how often the smallest effect that matters would get a "yes".
+# They are tried on *null subjects*, for which no claim is true: the model's own evidence with
+# words dealt to emotions at random (or, where no emotion is asked for, with signs drawn).
 
 # %%
 trusted = evidence[model]
@@ -171,18 +190,23 @@ show.table(
 )
 
 # %% [markdown]
+# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (how often an
+# interval holds the true mean) about 0.95, and *power* (how often the smallest effect that
+# matters is found) at least 0.8.
+#
 # ## What it means
 #
-# Where `organism` gets a "yes" and `organism-habit` a "no", the criterion tells understanding from
-# habit, and its answer about any other model says something. Where both get a "yes", it does not,
-# however well it looks. Where `organism` gets a "no", either its training did not reach that far or
-# the method is blind: a "no" about another model is then worth nothing.
+# The verdict says what the model got on each criterion, and which criteria are struck. A
+# criterion on which `organism` gets a "yes" and `organism-habit` a "no" tells understanding from
+# habit, and its answer about any other model says something. One that both pass does not, however
+# good it looks. One that `organism` fails may be blind.
 #
-# "Understanding" here is no more than these properties of words, cues and states. A model could have
-# all of them and feel nothing, and could lack one of them for want of a longer training.
+# **Doubts.** "Understanding" here is no more than these properties of words, cues and states. A
+# model could have all of them and feel nothing, and could lack one because it was trained too
+# briefly.
 #
 # **What would change our mind.** A model of habit that passes; one of `organism` that fails; a
-# verdict that turns with other words, templates or seeds.
+# verdict that changes with other words, templates or seeds.
 
 # %%
 results.record("35_understanding", models[model], rules.findings(verdicts))

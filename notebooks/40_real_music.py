@@ -14,29 +14,33 @@
 # %% [markdown]
 # # Does the model hear what people hear in real music?
 #
-# **Question.** Until here the music was the model's own, or its world's. PMEmo (Zhang et al. 2018)
-# DEAM (Aljanaki, Yang and Soleymani 2017), MERP (Koh et al. 2023) and MUSIFEAST-17 (van der Walle et
-# al. 2025) hold songs that people rated for valence and arousal.
-# Does a model that only listens, without a word of text, hold those ratings? Do its features follow
-# them, and can they steer what it sings?
+# **Question.** Until here the music was the model's own, or made like its training music. Several
+# collections hold real songs that people rated for *valence* (how pleasant an emotion is) and
+# *arousal* (how excited): PMEmo (Zhang et al. 2018), DEAM (Aljanaki, Yang and Soleymani 2017),
+# MERP (Koh et al. 2023) and MUSIFEAST-17 (van der Walle et al. 2025). Can the ratings be read
+# from a model that only listens, without a word of text? Do its features follow them, and can
+# they be used to steer what it sings?
 #
-# **Method.** Songs are encoded and replayed without text. Ridge regression reads ratings from each
-# block's residual stream, always of artists that nothing was learned from; its strength and the
-# block are chosen on the training folds. **Baselines.** A mel-spectrogram and features of librosa,
-# with means and standard deviations where the model has means alone. **Ceiling.** A song's rating
-# is a mean over a few people who disagree, which sets the best that anything can reach. **Null and
-# controls.** Ratings dealt to other songs; for steering, directions between halves drawn by lot,
-# and random ones.
+# **Why it matters.** A model can follow emotion words and still not hear what people hear. No
+# caption has touched these ratings.
 #
-# **Predictions.** Arousal is read better than valence, as in everything published. Plain features
+# **Which music?** Without a download this page makes its own: synthetic music in PMEmo's layout,
+# whose raters are simulated. This shows that the pipeline works and says nothing about people.
+# For people, set `folder` to a copy of one of these collections, or to any folder of audio with a
+# table of ratings (see `help(rated.load)`).
+#
+# **Method.** Songs are turned into tokens and read by the model without text. A linear model,
+# *ridge regression*, then reads the ratings from each block's *residual stream*, the running sum
+# that all blocks read and add to. It is always tested on artists from whom nothing was learned;
+# its settings and the block are chosen on the training songs alone. **Baselines** are a
+# mel-spectrogram (loudness by pitch) and common measures of sound from the library librosa. The
+# **ceiling** comes from the raters: a rating is a mean over a few people who disagree, so nothing
+# can predict it perfectly. **Null and controls** are ratings dealt to other songs and, for
+# steering, directions between halves drawn by lot, and random ones.
+#
+# **Predictions.** Arousal is read better than valence, as in everything published. The baselines
 # suffice for most of arousal; the model adds to valence. Directions from rated music move what is
 # heard.
-#
-# **Which music?** Without a download this page makes its own: rendered music in PMEmo's layout,
-# whose raters are simulated: each hears the valence and arousal of the organisms' world, a little
-# off. It shows that the pipeline works and says nothing about people. With `folder` set to a copy
-# of one of these sets, or to any folder of audio with a table of ratings, it does
-# (`help(rated.load)` says what the table needs).
 
 # %% tags=["parameters"]
 model = "organism"
@@ -110,11 +114,11 @@ print(f"correlation of valence and arousal ratings: {together:.2f}")
 # %% [markdown]
 # ## What does each block know of a whole song's rating?
 #
-# Mean residual stream over a song's excerpts. CCC, the concordance correlation coefficient (Lin
-# 1989), is 1 only where predictions are right, not merely in line. Intervals resample artists;
-# p-values come from dealing ratings to other songs and are corrected over blocks and axes (Holm).
-# The ceiling is the square root of the ratings' reliability, ICC(1,k) (Shrout and Fleiss 1979):
-# no prediction can reach a higher CCC, since another few raters would have said something else.
+# The block's states are averaged over a song's excerpts. Predictions are scored by CCC, the
+# concordance correlation coefficient (Lin 1989): 1 only where predictions equal the ratings, and
+# not merely rise with them. The ceiling is the square root of the ratings' reliability, the share
+# of their variance that another group of raters would have given, too (ICC(1,k), Shrout and
+# Fleiss 1979).
 
 # %%
 acts = rated.acts(m, excerpts)
@@ -148,6 +152,11 @@ show.curves(
     bar=0,
 )
 
+# %% [markdown]
+# Look whether a model's line, block by block, rises above its level baselines, and how far it
+# stays below the ceiling (bars are 95 % intervals over artists, which hold the true value in 19
+# of 20 such studies).
+
 # %%
 both = pd.concat([by_block, by_plain.replace("chosen", "chosen baseline")])
 show.table(
@@ -155,6 +164,11 @@ show.table(
     f"{kind}. null: mean CCC of {permutations} times shuffled ratings; chosen: on the "
     "training folds",
 )
+
+# %% [markdown]
+# The rows *chosen* count, as their input was chosen on training songs; *null* is the score with
+# ratings dealt to other songs, and *p* the chance of doing as well with those (corrected for all
+# blocks and both axes, by Holm's method).
 
 # %%
 if len(dataset.answers):
@@ -167,7 +181,11 @@ show.table(
 )
 
 # %% [markdown]
-# **Beyond plain features?** The block chosen on the training folds, against the baseline chosen
+# *alpha* and *icc* say how far single raters agree (1 is fully, 0 by chance), *one* is the
+# reliability of one of them, and *r2* and *ccc* are the highest scores that any prediction can
+# reach.
+#
+# **Beyond plain features?** The block chosen on the training songs, against the baseline chosen
 # likewise.
 
 
@@ -190,18 +208,22 @@ show.estimates(
 )
 
 # %% [markdown]
-# **Published**, for the scale of things. Other models, splits and inputs, and the real sets: no
-# comparison with made music.
+# Right of the dotted line the model holds more than plain features do (R² is the explained share
+# of the ratings' variance).
+#
+# **Published scores** give the scale of things.
 
 # %%
 show.table(rated.PUBLISHED, "published by others")
 
 # %% [markdown]
+# They are of other models, splits and inputs, and of the real collections: no comparison with
+# made music.
+#
 # ## Does it carry over to another set?
 #
-# Learned and chosen on all songs above, tested on a second set, without any song or artist that is
-# in both. Ratings of both go from -1 to 1; where raters of the two use a scale differently, r holds
-# and CCC falls.
+# All is learned and chosen on the songs above and tested on a second collection, without any song
+# or artist that is in both.
 
 # %%
 target = rated.load(second) if second else None
@@ -235,11 +257,14 @@ if target is not None:
     display(show.table(pd.concat(chosen), caption))
 
 # %% [markdown]
+# Compare the model with the baseline: where raters of the two collections use the scale
+# differently, *ccc* falls and *r*, the plain correlation, does not.
+#
 # ## Over time
 #
-# Ratings of half seconds, aligned with the codec's frames. Every input gets the half second and the
-# mean of the excerpt up to it. Agreement *within* a song is the hard part: a song's level does not
-# count as success, only what changes. Null: the same predictions with other songs' ratings.
+# Some collections have ratings for every half second. The hard part is agreement *within* a song,
+# where its general level does not help. Each input gets the half second and the mean of the
+# excerpt up to it.
 
 # %%
 song = np.repeat(excerpts.song[:, None], steps.shape[1], 1)[steps]
@@ -279,6 +304,10 @@ if over_time:
 else:
     print(f"{kind} has no labels over time.")
 
+# %% [markdown]
+# The rows *within a song* say how well changes are followed: they count as far as they lie above
+# the *null*, the same predictions against other songs' ratings.
+
 # %%
 some = []
 if over_time:
@@ -302,11 +331,14 @@ if pictures:
     )
 
 # %% [markdown]
+# In the song that is followed best and in the middle one, *read* should rise and fall with
+# *rated*.
+#
 # ## Do features follow ratings?
 #
-# Mean activation of each feature of chapter 10's SAE in each song. Features are found on one half
-# of the artists (Spearman's ρ, Benjamini and Hochberg) and must hold on the other (same sign,
-# Holm). The SAE never saw these songs.
+# A *sparse autoencoder* (SAE) writes the block's state as a sum of few *features* out of many.
+# Features that follow a rating are found on one half of the artists and must hold on the other.
+# The SAE, that of chapter 10, never saw these songs.
 
 # %%
 s = chapter.dictionary(m, site, **recipe).sae
@@ -331,6 +363,11 @@ show.table(
     "artists, rho_new and p_new on the other",
 )
 
+# %% [markdown]
+# *rho* and *p* are the rank correlation and its chance on the first half; a feature holds if
+# *rho_new* on the other half has the same sign and *p_new* is below 0.05 (both p corrected for
+# the number of features).
+
 # %%
 for axis, features in follow.items():
     best = features.head(20)
@@ -342,13 +379,15 @@ for axis, features in follow.items():
     )
 
 # %% [markdown]
+# If hardly any hold, or only half of the signs agree, what was found was chance.
+#
 # ## Steering by rated music
 #
-# Upper minus lower half of the rated songs is a direction, learned without any word. It is added
-# while the model sings for prompts without emotion. *Valence alone*: by what of valence arousal
-# does not tell. Controls: halves of the same songs drawn by lot, which differ in sound as any two
-# halves do, and a random direction. Slope: change of what a listener hears for each unit of
-# strength (the mean norm of the activations).
+# The mean state over the upper half of the rated songs minus that over the lower half is a
+# *direction*, learned without any word. *Steering* adds it while the model sings for prompts
+# without emotion. *Valence alone* uses what arousal does not tell of valence. Controls are
+# directions between halves drawn by lot, which differ in sound as any halves do, and a random
+# direction.
 
 # %%
 judge = steering.Judge(m, **judging)
@@ -407,6 +446,10 @@ show.curves(
     bar=0,
 )
 
+# %% [markdown]
+# Strength goes from left (against the direction) to right (along it), where 1 is the mean length
+# of what is there: a direction that works gives a rising line on its own axis.
+
 # %%
 show.estimates(
     {
@@ -419,6 +462,10 @@ show.estimates(
     bar=0,
 )
 
+# %% [markdown]
+# Each point is the slope of such a line with its 95 % interval: it counts as far as it lies
+# further from the dotted line (none) than those of *random* and *by lot*.
+
 # %%
 players = {
     f"{neutral[0]}: {axis}": {
@@ -430,18 +477,23 @@ players = {
 show.player_grid(players, m.sample_rate)
 
 # %% [markdown]
+# Listen from the lowest strength to the highest: the named axis should change, and the music stay
+# music.
+#
 # ## What it means
 #
-# On made music all of this is known to be there: the pipeline must find it, and where it does not,
-# it is too weak for real songs of this number. On PMEmo or DEAM the same numbers speak of people: a
-# gain over both baselines is what the model knows beyond loudness, timbre and tempo, and a
-# direction that was learned from people's ratings and moves songs shows that hearing and singing
-# share it. A direction is named by the rating it was learned from, and may move the other axis more
-# than its own: ratings of real songs go together, and so do their sounds.
+# The verdict says how well each rating is read, and how far beyond plain features; the table
+# below adds time, features and steering. On made music all this is known to be there: what is
+# missed here would be missed in as many real songs. On real collections a gain over both
+# baselines is what the model knows beyond loudness, timbre and tempo. A direction learned from
+# people's ratings that moves songs shows that hearing and singing share it.
 #
-# **What would change our mind.** Shuffled ratings that are read as well; baselines that do as well;
-# features that follow ratings on one half of the artists only; halves drawn by lot that steer as
-# far.
+# **Doubts.** A direction is named by the rating it was learned from, and may move the other axis
+# more than its own: ratings of real songs go together, and so do their sounds.
+#
+# **What would change our mind.** Shuffled ratings that are read as well; baselines that do as
+# well; features that follow ratings for one half of the artists only; halves drawn by lot that
+# steer as far.
 
 
 # %%
@@ -519,6 +571,10 @@ show.table(
     "features in valence; directions that steer",
 )
 
+# %% [markdown]
+# *answer* says on which side of nothing the interval of *estimate* lies; compare the rows with
+# what was predicted, which stands in the table's title.
+
 # %%
 told = []
 for axis in AXES:
@@ -528,3 +584,17 @@ for axis in AXES:
     gained = gains[f"{axis}: CCC"]
     told.append(f"{axis} with a CCC of {chosen}, {gained} beyond plain features")
 Markdown(f"**Verdict.** On {kind}, {model} holds ratings: {'; '.join(told)}.")
+
+# %% [markdown]
+# ## Exercise
+#
+# **Change one line.** Double the number of songs, `songs = 96`, and run the chapter again. Which
+# should change more: the model's CCC, or the ceiling? Decide before you look.
+#
+# <details><summary>Answer</summary>
+#
+# The model's: ridge regression learns from more songs, so predictions for unseen artists should
+# get better. The ceiling depends on how many people rate each song and how far they differ, which
+# stays as it was; only its interval becomes narrower.
+#
+# </details>

@@ -14,17 +14,20 @@
 # %% [markdown]
 # # Ask a real MusicGen
 #
-# **Question.** All chapters so far asked an organism whose answers are known. What does it take to
-# ask `facebook/musicgen-small`, `-medium` or `-large`, and how are the answers to be read?
+# **Question.** All chapters so far asked an organism, a small MusicGen whose answers are known.
+# What does it take to ask `facebook/musicgen-small`, `-medium` or `-large`, and how are the
+# answers to be read?
 #
-# **Method.** Every chapter takes the model as its first parameter and chooses its sites by relative
-# depth (`depth`), its prompts in natural words and its device by itself. Memory and disk are
-# computed here from the released shapes; time is extrapolated from what this machine needs for the
-# model that this page was built with.
+# **Why it matters.** The book is about MusicGen; its organisms only test the methods.
 #
-# **What to expect.** A released model may fail where the organism succeeds: that is an answer. The
-# methods have been shown to find what is there and to stay silent where nothing is, on models of
-# the same make; that they find everything in a larger model is not shown.
+# **Method.** Every chapter takes the model as its first parameter and chooses by itself the
+# blocks that it looks at, by relative depth (`depth`), its prompts in natural words, and its
+# device. Memory and disk are computed from the released shapes, time is extrapolated from this
+# machine and the model of this page.
+#
+# **What to expect.** A released model may fail where the organism succeeds: that is an answer.
+# The methods have been shown to find what is there, and to stay silent where nothing is, on
+# models of the same make. That they find everything in a larger model is not shown.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -58,18 +61,18 @@ language = chapter.language(model)
 # make book MODEL=facebook/musicgen-small       # and its pages
 # ```
 #
-# Weights come from the Hugging Face hub at the first run, and nothing else is fetched. On CUDA the
-# language model runs in half precision, elsewhere in single precision. Stereo is kept; what is
-# measured is the mean of both channels. `melody` checkpoints load, too, and can be captured, edited
-# and steered, but they read text in front of the music, as a prefix, and have no cross-attention
-# through which a word could be followed: chapter 20 asks for text-to-music. `style` checkpoints are
-# refused. A folder with a checkpoint in audiocraft's format does as well as a name. What a killed
-# run has written is used by the next one.
+# Weights come from the Hugging Face hub at the first run, and nothing else is fetched. A folder
+# with a checkpoint, in audiocraft's format, does as well as a name. On CUDA (an NVIDIA GPU) the
+# language model runs in half precision, elsewhere in single precision. Stereo is kept, and what
+# is measured is the mean of both channels. `melody` checkpoints can be read and steered, too, but
+# they read text in front of the music and have no *cross-attention*, the part of a block by which
+# music reads words: chapter 20 asks for text-to-music. `style` checkpoints are refused. A run
+# that was interrupted goes on where it was.
 #
 # All models that have been run stand beside each other, on the first page and in each chapter's
-# verdicts. Results travel: whoever has the larger machine exports them, as one file of numbers
+# verdicts. Results travel: whoever has the larger machine exports them as one file of numbers,
 # without music, and whoever has the book imports it and runs `make book`. What was made by other
-# rules or other code is shown as such.
+# rules or other code is marked.
 #
 # ```sh
 # python -m lib.book export --model facebook/musicgen-large large.json
@@ -85,27 +88,25 @@ show.table(
 )
 
 # %% [markdown]
-# A model that does not fit is refused before anything is fetched or read, with both numbers. A
-# checkpoint is in memory twice while it is loaded on a CPU: as the file has it, in half precision,
-# and as it is computed with. A folder of your own is counted in the same way, without reading its
-# weights.
+# Compare a model's gigabytes (text encoder included, and codec, which turns sound into tokens and
+# back) with those of your GPU or your machine.
 #
-# What runs takes its batches from the memory that is free: half of it at most. Where that does not
-# suffice after all, a batch is halved, once, and a warning says so. The codec takes a bounded
-# number of samples at once, whatever the number of clips. A value that float16 cannot hold is
-# refused, not stored as infinite: the message says which site it was and what to do.
+# A model that does not fit is refused before anything is fetched, with both numbers. While it
+# loads on a CPU, a checkpoint is in memory twice: as the file has it and as it is computed with.
+# Batches take at most half of the free memory, and are halved once, with a warning, where that
+# was too much. A value that half precision (float16) cannot hold is refused; the message says
+# where it was and what to do.
 #
 # ## The same song everywhere
 #
-# Random numbers follow from a clip's seed, the step, the codebook and the token alone (numpy's
-# Philox generator), and an accelerator computes the same ones. What it multiplies may differ in the
-# last bits, from device to device and, on a GPU, with the number of clips in a batch. So the same
-# seed gives the same song on the same machine, in any batch, but for tokens that were all but a
-# tie; and from there on the song goes its own way. Half precision has more such ties.
+# The random numbers of a song follow from its seed, the step, the codebook (one of the lists of
+# codes that describe each moment) and the token alone, on every device. Results of
+# multiplications may differ in their last bits from device to device and, on a GPU, with the
+# number of clips in a batch. So a seed gives the same song on the same machine, except where two
+# tokens were all but tied; from there on the song goes its own way. Half precision has more such
+# ties.
 #
 # ## Which blocks
-#
-# Chapters ask for a relative depth, and take the block nearest to it.
 
 # %%
 depths = [0.0, 0.25, 0.5, 0.57, 0.75, 1.0]
@@ -119,10 +120,13 @@ for name, count in blocks.items():
 show.table(table, "The same question in models of any size")
 
 # %% [markdown]
+# Each row is one relative depth (0 is the first block, 1 the last), and each column names the
+# block that stands for it in one model: `resid.3` is the *residual stream* behind block 3, the
+# running sum that all blocks read and add to.
+#
 # ## How much disk
 #
-# Activations are kept as they are captured. *Every frame* is what SAEs learn from; *mean* is what
-# most comparisons need.
+# *Activations*, the numbers inside the model, are kept on disk as they are read.
 
 # %%
 disk = pd.concat(sizing.disk(name, 10_000, 30.0) for name in released)
@@ -131,11 +135,13 @@ show.table(
 )
 
 # %% [markdown]
+# *Every frame* is what sparse autoencoders (chapter 10) learn from; *mean*, one average a clip,
+# is what most comparisons need.
+#
 # ## How long
 #
-# What this machine takes for the model this page was built with, measured now, and what that makes
-# for 10,000 clips of 30 s if the rate stays. It does not quite: attention costs more in a longer
-# clip. For another model or another machine, run this page on it.
+# What this machine needs for the model of this page is measured now and multiplied up to 10,000
+# clips of 30 s. These cost somewhat more, because attention looks back at all that came before.
 
 # %%
 asked = list(prompts.crossed("neutral", clips, language, seed)["prompt"])[:clips]
@@ -164,9 +170,11 @@ table = pd.DataFrame(
 show.table(table.round(2), f"{model} on {machine}, {clips} clips at once")
 
 # %% [markdown]
-# The same for released shapes, if this machine did as many operations a second for them (two a
-# parameter and token). Large matrices reach more of a GPU than an organism's do;
-# `python benchmarks/released.py small large` measures it, with random weights.
+# At 1 second of music a second, the model takes as long as a listener would.
+#
+# The same for released shapes, if this machine did as many operations a second for them (two for
+# each parameter and token). Large matrices use a GPU better than an organism's do; `python
+# benchmarks/released.py small large` measures that, with random weights.
 
 # %%
 parts = [*m.lm.transformer.parameters(), *m.lm.linears.parameters()]
@@ -190,12 +198,14 @@ title = f"10,000 clips of 30 s, at the rates here: {', '.join(speed)}"
 show.table(pd.DataFrame(rows).round(1), title)
 
 # %% [markdown]
+# Read the hours as an order of magnitude.
+#
 # ## Many GPUs
 #
-# `lib.scale` spreads the same work over the workers of a Ray cluster, piece by piece, with the same
-# result bit for bit on like machines. Pieces lie in one zarr store at any URL. A worker that dies
-# is replaced; when the whole cluster vanishes, this notebook lives on, and the same call, with
-# workers or without, goes on where it was.
+# `lib.scale` spreads the same work over the workers of a Ray cluster, piece by piece, with the
+# same result bit for bit on like machines. Pieces lie in one zarr store (arrays on disk) at any
+# URL. A worker that dies is replaced; when the whole cluster is lost, the same call goes on where
+# it was, with workers or without.
 #
 # ```python
 # from lib import harvest, scale
@@ -207,29 +217,31 @@ show.table(pd.DataFrame(rows).round(1), title)
 # clips, labels = harvest.clips(m, 10_000, seconds=30, **cluster)
 # ```
 #
-# `s3://` wants the extra `scale`. Every machine needs this package at the same version. A disk too
-# small for a capture is refused beforehand; of a bucket nobody knows what it holds.
+# `s3://` wants the extra `scale`. Every machine needs this package at the same version. A disk
+# too small for a capture is refused beforehand; how much a bucket holds cannot be known.
 #
 # ## How to read the differences
 #
 # | in the organism | in a released model |
 # | --- | --- |
-# | every cause is known: ✓ and ✗ say whether a method was right | no column of known answers; the organisms stay beside it as controls |
-# | listeners were trained on music of the same world | the same listeners, on music they do not know: trust differences, not levels |
+# | every cause is known: ✓ and ✗ say whether a method was right | no known answers; the organisms stay beside it as controls |
+# | listeners (programs that judge) learned from music of the same world | the same listeners, on music they do not know: trust differences, not levels |
 # | 6 blocks | the same relative depth, in the table above; whether depth means the same there is a question, not a given |
-# | bars: better than the decoupled and the shuffled organism, and an interval off the null | the interval off the null and the permutation still count; the bars that name a true value do not |
+# | bars (thresholds set beforehand): better than the decoupled and the shuffled organism, and an interval away from the null (what is seen if nothing is there) | the interval and the permutation still count; bars that name a true value do not |
 # | one sound an instrument, one tempo a song | mixtures: measured cues are noisier, effects look smaller |
 # | captions of known words | words mean what they meant in training data that nobody can see |
 #
 # ## Beside the original study
 #
-# The original reported that happy and sad activations at block 12 of `musicgen-small` have a cosine
-# of 0.9461, that the same prompt twice has 0.9508 (one clip each), and that a probe on T5's output
-# tells four emotions with 0.96 (chapter 04 asks that again, with words that the probe never saw).
-# Its cosines mix the conditional and the unconditional stream, and the activations that it
-# published (of `large`) share a constant offset, which the model's own layer norm removes; whether
-# those of `small` do, nobody has published. *Again* is the published model measured by our methods,
-# where its weights are there; beside it is the model of this page, for the method's sake.
+# An earlier study, which this book calls the original one, compared what block 12 of
+# `musicgen-small` holds for a happy and for a sad clip. It reported a *cosine* (1: both vectors
+# point the same way, 0: unrelated) of 0.9461, and of 0.9508 for the same prompt twice, one clip
+# each. It also reported that a *probe*, a simple classifier, tells four emotions from the text
+# encoder's output with an accuracy of 0.96; chapter 04 asks that again, with words the probe
+# never saw. Those cosines mix the run with text and the run without, which MusicGen computes side
+# by side. The activations that it published (of `large`) share a constant offset, which the
+# model's own layer norm removes; whether those of `small` do, nobody has published. Here the
+# cosine is taken again for pairs of clips, with and without what all clips share.
 
 
 # %%
@@ -290,6 +302,11 @@ for pair, found_here in found.items():
     )
 show.table(pd.DataFrame(rows), f"{model}, {activations.at(m, 12 / 23)}")
 
+# %% [markdown]
+# Compare the two rows within a column: emotion shows only as far as *happy, sad* is lower than
+# *sad, sad again*. *again, small* is the published model measured by our methods, where its
+# weights are there.
+
 # %%
 numbers = {
     name: {"apart": again[SHARED] - happy[SHARED]}
@@ -301,19 +318,31 @@ show.verdicts(
     "Happy and sad inside, beyond singing twice",
 )
 
+# %% [markdown]
+# Each point is a model with its 95 % interval (which holds the true value in 19 of 20 such
+# studies): a "yes" lies wholly right of the solid line (no effect), a "no" wholly left of the
+# dotted one (the smallest effect that matters). The *untrained* model, the main one's weights in
+# random order, and `organism-shuffled`, whose words mean nothing, show how much is chance.
+
 # %%
 show.table(rules.trust(numbers[model]))
 
 # %% [markdown]
+# How far the rule can be trusted: *false positives* (a "yes" where nothing is) should be at most
+# 0.05, *coverage* (the interval holds the true mean) about 0.95, and *power* (the smallest effect
+# that matters is found) at least 0.8.
+#
 # ## What it means
 #
-# A cosine of 0.9461 says nothing about emotion unless it is known how much of it any two clips
-# share. Where the columns without the offset differ between the rows, emotion is more than the
-# noise of singing twice. An untrained model and one whose words mean nothing show how much of such a
-# difference is chance.
+# The verdict says whether happy and sad songs are further apart inside than sad ones sung twice,
+# and whether a model passed that cannot know. A cosine of 0.9461 alone says nothing about
+# emotion, as long as it is not known how much of it any two clips share.
 #
-# **What would change our mind.** A released model in which happy and sad songs are as alike inside as
-# sad songs are, once what all songs share is taken away.
+# **Doubts.** Songs that differ in emotion differ in sound, too, so this is a precondition of
+# holding emotion, and no more.
+#
+# **What would change our mind.** A released model in which happy and sad songs are as alike
+# inside as sad songs are, once what all songs share is taken away.
 
 # %%
 results.record("41_real_musicgen", m, rules.findings(verdicts))

@@ -14,19 +14,23 @@
 # %% [markdown]
 # # What does it know about your concept?
 #
-# **Question.** Emotion was this book's. Yours may be another: whether music is danceable, jazz or
-# classical, acoustic or electric. Is the music tied to such words, can the concept be read inside,
-# and does it move when it is pushed? This chapter is a template: change one cell and it runs the
-# whole study of your concept, with its nulls and controls. As it stands it asks about the
+# **Question.** Emotion was this book's concept. Yours may be another: whether music is danceable,
+# jazz or classical, acoustic or electric. Is the music tied to such words, can the concept be
+# read inside, and does it move when it is pushed? As it stands, this chapter asks about the
 # **instrument**.
 #
-# **Method.** A concept is a name, its levels, and words and sentences that ask for each. Half of the
-# words of every level find things out; the other half tries them. A judge hears the songs: any
-# function of a clip, or where there is none, the model itself.
+# **Why it matters.** Controls are the laborious part of such a study. This template brings them
+# along: change one cell, and all of it runs on your concept.
 #
-# **Control.** In `organism-shuffled` words mean nothing: it must not get a "yes" for songs that
-# follow words, nor for steering. If it does, the study fools itself. A concept whose words no
-# organism can read has an untrained model for a control: the main model's weights in random order.
+# **Method.** A concept is a name, its levels (such as *jazz* and *classical*), and words and
+# sentences that ask for each. Half of the words of every level find things out, and the other
+# half tries them. A *judge* hears the songs: any function of a clip, or where there is none, the
+# model itself.
+#
+# **Control.** In `organism-shuffled`, a small MusicGen trained with the captions of other clips,
+# words mean nothing. If it gets a "yes" for songs that follow words, or for steering, the study
+# fools itself. For words that no organism can read, the control is an untrained model: the main
+# model's weights in random order.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -75,13 +79,15 @@ from lib.book import chapter, rules
 # jazz,bebop,a bebop quartet with a lively theme
 # ```
 #
-# which `concepts.Concept.read("jazz.csv", judge=swings)` reads, too, if you have a judge.
-# `danceable` is any function of a clip's audio and sample rate that returns a number (then levels
-# go from low to high), or one number a level. Two words a level are the least; words that share a
-# part count as one, because what is found with *guitar* is no surprise with *acoustic guitar*. Put
-# all levels into the same sentences, or a probe may read these. An
-# organism reads the few hundred words of its captions alone: a concept in other words is refused,
-# and needs a released model.
+# With a judge of your own, write `concepts.Concept.read("jazz.csv", judge=swings)`. Here
+# `danceable` and `swings` are functions of a clip's audio and sample rate. They return one
+# number, where levels go from low to high, or one number a level.
+#
+# Three rules keep the study honest. Give at least two words a level. Words that share a part
+# count as one, because what is found with *guitar* is no surprise with *acoustic guitar*. Put all
+# levels into the same sentences, or a probe may read the sentences instead. An organism reads
+# only the few hundred words of its captions: a concept in other words is refused, and needs a
+# released model.
 
 
 # %%
@@ -105,21 +111,27 @@ words = your.table.groupby("level", sort=False)["word"].unique().map(", ".join)
 show.table(words.reset_index(), f"{your.name}: levels and their words")
 
 # %% [markdown]
+# Each level's words are split in halves below.
+#
 # ## The rules, before anything is sung
 #
-# The answer is by the book's rule: "yes" needs an interval above nothing, and p below 0.05 after
-# Holm; "no" an interval below the smallest effect that matters, and enough power; all else is
-# "cannot tell". Hypotheses, units and nulls:
+# "Yes" needs a 95 % interval (it holds the true value in 19 of 20 such studies) above nothing and
+# p below 0.05 (the chance of such a result if nothing were there, corrected for several claims by
+# Holm's method). "No" needs an interval below the smallest effect that matters, and enough power
+# to have found it. All else is "cannot tell".
 #
 # 1. **Songs follow the words.** A song is heard as the level that its prompt asks for. Share of a
-#    word's songs, minus chance; one number a word. Null: levels dealt to words at random.
+#    word's songs, minus chance; one number a word. Null (what is seen if nothing is there): levels
+#    dealt to words at random.
 # 2. **It can be read inside**, for words that the probe never saw (nor their sentences, if there are
-#    enough), beyond chance (null: levels permuted over word families), **and beyond the words' embeddings**: more often than
-#    from embeddings of the words before any layer, or a bag of words. One number a family.
+#    enough), more often than by chance, **and beyond the words' embeddings**: more often than from
+#    the words as they are before any block, or from a bag of words. One number a family of words
+#    that share a part. Null: levels permuted over families.
 # 3. **A direction steers.** A direction found on half of the words leads songs of the other half to
 #    another level, more often than random directions of the same length. One number a song.
 #
-# These margins are a reader's and not in `rules.toml`, so what is found here is exploratory.
+# The smallest effects are yours to set and not in the book's `rules.toml`, so what is found is
+# exploratory.
 
 # %%
 FOLLOWS = "Songs follow the words"
@@ -152,11 +164,14 @@ heard = {name: judge.named(songs[name]) for name, judge in judges.items()}
 
 # %% [markdown]
 # The judge of the instrument learned from music that the organisms' world plays, through the
-# model's codec. How often is it right on music that it did not learn from?
+# model's codec (the network that turns sound into tokens and back).
 
 # %%
 rows = [(name, ear.reliability) for name, ear in judges[model].ears.items()]
 show.table(pd.DataFrame(rows, columns=["judge", "names what is there"]))
+
+# %% [markdown]
+# This is how often it is right on music that it did not learn from.
 
 
 # %%
@@ -176,7 +191,8 @@ as_asked = {
 show.estimates(as_asked, "Songs heard as asked (dotted: chance)", "share", chance)
 
 # %% [markdown]
-# Hear it: one song a level, of the model and of its control.
+# Each point is the share of a level's songs that are heard as asked, with its 95 % interval:
+# right of the dotted line, songs follow their words.
 
 # %%
 first = tables[model].groupby("level", sort=False).head(1)
@@ -187,11 +203,16 @@ players = {
 show.player_grid(players, m.sample_rate)
 
 # %% [markdown]
+# Listen down a column, one song a level: the levels should differ in the model and not in its
+# control.
+#
 # ## Can it be read inside, beyond the words' embeddings?
 #
-# A linear probe of one block, which no score has chosen, tested on words that it never saw. Beside
-# it the same probe of what needs no block. The *stream without text* hears the music alone: what it
-# gives, the model knows of the sound.
+# A *probe* is a simple linear classifier; it reads one block's *residual stream* (the running sum
+# that all blocks read and add to) and is tested on words that it never saw. The block was fixed
+# beforehand. Beside it stand the same probe on the words' *static embeddings* (their
+# representation before any block), on a *bag of words* (which words there are), and on the
+# *stream without text*, the run of the model that hears the music alone.
 
 
 # %%
@@ -228,11 +249,16 @@ show.estimates(
 )
 
 # %% [markdown]
+# A point right of the dotted line (chance) can be read. What *block* has beyond *static
+# embeddings* and *bag of words*, the blocks have added; what *stream without text* gives, the
+# model knows from the sound.
+#
 # ## Does a direction steer songs of other words?
 #
-# From each level to the next, and from the last to the first. Directions are found on the first half
-# of the words, and so is the one strength for all (the lowest that succeeds most, where 1 is the
-# mean norm of the activations). Both are tried on the other half, beside random directions.
+# A *direction* leads from one level to the next (and from the last to the first): the difference
+# of what the model holds for both, added while it sings. Directions are found on the first half
+# of the words, and so is one strength for all, the lowest that succeeds most (1 is the mean
+# length of what is there). Both are tried on the other half, beside random directions.
 
 # %%
 WAYS = list(zip(levels, [*levels[1:], levels[0]], strict=True))
@@ -293,6 +319,10 @@ by_chance = stats.mean(steered[model].by_chance.mean(1))
 lines[f"{model}, random directions"] = (doses[-1:], [by_chance])
 show.curves(lines, "Songs heard as steered", "strength (mean norms)", "success")
 
+# %% [markdown]
+# A line that rises to the right says that a stronger push leads more songs to the wanted level;
+# the single point shows random directions (bars are 95 % intervals).
+
 # %%
 players = {}
 for low, high in WAYS[:3]:
@@ -305,18 +335,22 @@ for low, high in WAYS[:3]:
 show.player_grid(players, m.sample_rate)
 
 # %% [markdown]
-# ## What the rules say
+# Listen along a row: *chosen* should sound like the second level, and *a random direction* should
+# not.
 #
-# The line is nothing, the dotted line the smallest effect that matters.
+# ## What the rules say
 
 # %%
 verdicts = {name: rules.decide(units, smallest) for name, units in numbers.items()}
 show.verdicts(rules.table(verdicts, smallest), f"{your.name}, claim by claim")
 
 # %% [markdown]
-# How far can these answers be trusted? Null subjects are the model's own songs with levels dealt to
-# words at random, probes with levels permuted over families, and steering in which the direction's
-# songs are dealt among those of random ones.
+# A "yes" lies wholly right of the solid line (no effect), a "no" wholly left of the dotted one
+# (the smallest effect that matters).
+#
+# How far can the rules be trusted? They are tried on *null subjects*, for which no claim is true:
+# levels are dealt to words and families at random, and a lot decides which song counts as
+# steered.
 
 # %%
 labels = tables[model]
@@ -337,14 +371,20 @@ def null(rng):
 show.table(rules.trust(numbers[model], null, null_subjects, own=smallest))
 
 # %% [markdown]
+# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (how often an
+# interval holds the true mean) about 0.95, and *power* (how often the smallest effect that
+# matters is found) at least 0.8.
+#
 # ## What it means
 #
-# Songs that follow words may do so out of habit; what a probe reads may be there without being used.
-# A direction that moves songs of other words is used. None of it says that the concept is *one* thing
-# for the model, as [chapter 35](35_understanding) asks of emotion. Where the embeddings give as much as
-# the block, a probe tells about words; where the stream without text gives as much, about the sound.
-# A judge is the weakest link: of the instrument's we know how often it is right, of yours find out.
-# A model that judges itself is no witness for what people hear.
+# The verdict gives each claim its answer, and names a control that passed, too. Songs may follow
+# words out of habit, and what a probe reads may be there without being used; a direction that
+# moves songs of other words is used. None of it says that the concept is *one* thing for the
+# model, as [chapter 35](35_understanding) asks of emotion.
+#
+# **Doubts.** Where the embeddings give as much as the block, a probe tells only about words. A
+# judge is the weakest link: find out how often yours is right. A model that judges its own songs
+# says nothing about what people hear.
 #
 # **What would change our mind.** A control that gets a "yes" for songs that follow words, or for
 # steering; random directions that succeed as often; other words of the same levels that give

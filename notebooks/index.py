@@ -14,8 +14,9 @@
 # %% [markdown]
 # # Does MusicGen understand emotion?
 #
-# **Listen first.** Two small models sing for the same sad words. Then the same songs again, pushed from
-# inside in the direction of *happy*. One learned its music with true captions, the other with captions of
+# **Listen first.** MusicGen is a network that writes music from words. Two small models of its kind
+# sing for the same sad words, and then sing the same songs again while they are pushed from inside
+# in the direction of *happy*. One learned its music with true captions; the other with captions of
 # other clips, so that no word means anything to it.
 
 # %% tags=["parameters"]
@@ -57,16 +58,22 @@ for name, m in models.items():
     display(show.player_grid({name: players}, m.sample_rate))
 
 # %% [markdown]
-# Ask MusicGen for a sad melody and it plays slowly, softly, in minor. It may hold something like sadness,
-# from which slow, soft and minor follow. Or it holds only a habit: this word goes with those sounds. The two
-# can sound alike. They differ inside, and this book looks there.
+# In the first row the push should make the song happier; in the second there is nothing for it to
+# find.
+#
+# Ask MusicGen for a sad melody and it plays slowly, softly, in minor. It may hold something like
+# sadness, from which slow, soft and minor follow. Or it holds only a habit: this word goes with
+# those sounds. The two can sound alike. They differ inside, and this book looks there.
 #
 # ## The verdict
 #
-# Filled from what the chapters found when this book was built. One row a criterion, one point a
-# model with its 95 % interval: the line is nothing, the dotted line the smallest effect that
-# matters. "Yes" needs an interval beyond nothing, "no" one below what matters. Other models that
-# were run here, or whose results were imported, stand beside it: hollow, grey, and with their date.
+# The figure is filled from what the chapters found when this book was built. Each row is a
+# *criterion*, a question with a rule for "yes" and "no" that was written before any model was asked.
+# Each point is a model, with its 95 % confidence interval, the range of values that fit the data.
+# The solid line is no effect, the dotted line the smallest effect that matters. "Yes" needs an
+# interval that lies above no effect and reaches the dotted line, "no" one that ends below the dotted
+# line; all else is "cannot tell". Models that were run here before, or whose results were imported,
+# are hollow and grey, with their date.
 
 # %%
 found = rules.overview(model)
@@ -100,53 +107,64 @@ Markdown(
 show.table(others.scope(model), "What these answers rest on, in this build")
 
 # %% [markdown]
-# This is less than earlier editions of the book concluded. They asked one model a world, had none of
-# habit, and let every chapter make its own rule. Features selective for an emotion, agreement with
-# people's weights over cues, and probes that read emotion are found in habit, too, or in random
-# directions, and are not evidence of understanding.
+# The table says what was measured in this build, what was simulated (by programs in the place of
+# people), and what was not run.
 #
-# **Where to go from here.** *Listen*: [move emotion with one finger](31_emotion_pad), [hear every block of the
-# model](25_hear_every_block), [click through its features](11_feature_explorer). *Check*: [the known
-# answers](01_known_answers), [the rules and what each model said](35_understanding). *Use it on your own
-# model or concept*: [a real MusicGen](41_real_musicgen), [your question](50_your_question).
+# This is less than earlier editions of the book concluded. They asked one model a world, had no
+# world of habit, and let every chapter make its own rule. Features selective for an emotion,
+# agreement with people's weights, and probes that read emotion are found in models of habit, too, or
+# in random directions, and are not evidence of understanding.
+#
+# **Where to go from here.** *Listen*: [move emotion with one finger](31_emotion_pad), [hear every
+# block of the model](25_hear_every_block), [click through its features](11_feature_explorer).
+# *Check*: [the known answers](01_known_answers), [the rules and what each model
+# said](35_understanding). *Use it on your own model or concept*: [a real
+# MusicGen](41_real_musicgen), [your question](50_your_question).
 #
 # ## What "understand" means here
 #
-# Five properties that habit lacks, so that a critic can hold them against us. *Shared*: different words of
-# one emotion lead to one state and one whole profile of cues. *Integrating*: "very", "not" and a tempo
-# beside the word shift the other cues as the emotion asks. *The same from sound as from words*: an emotion
-# is heard in cues that its word does not follow. *Causal*: what one word adds inside moves the whole emotion,
-# where no emotion was asked for. *Specific*: and nothing else. Each is a criterion, written down with its
-# rule before the models were asked ([chapter 35](35_understanding)).
+# Five properties that habit lacks, so that a critic can hold them against us. Each is a criterion
+# with a rule written beforehand ([chapter 35](35_understanding)).
+#
+# - *Shared*: different words of one emotion lead to one state inside, and to one whole profile of
+#   cues (audible properties such as tempo, mode and loudness).
+# - *Integrating*: "very", "not" and a tempo beside the word shift the other cues as the emotion
+#   asks.
+# - *The same from sound as from words*: an emotion is heard in cues that its word does not follow.
+# - *Causal*: what one word adds inside moves the whole emotion, where no emotion was asked for.
+# - *Specific*: it moves nothing else.
 #
 # ## How the book tries not to fool itself
 #
-# It ships its own test subjects. The **organisms** are real MusicGens in miniature, trained on music whose
-# emotional causes are known, several on every world. Every method must find what is there in `organism`,
-# find no path from tempo to energy in `organism-decoupled`, which learned a world without it, and stay
-# silent on `organism-shuffled`, whose words never meant anything. `organism-habit` is the correlation
-# itself: each of its emotion words follows one cue of its own, and no emotion is anywhere. What calls that
-# understanding cannot tell the two apart, and is struck. Then the same notebooks run on
-# `facebook/musicgen-*` by changing one parameter. An answer of "no" is worth as much as a "yes".
+# It ships its own test subjects. The **organisms** are real MusicGens in miniature, trained on music
+# whose emotional causes are known, several on every world. Every method must find what is there in
+# `organism`, find no path from tempo to energy in `organism-decoupled`, which learned a world
+# without it, and stay silent on `organism-shuffled`, whose words never meant anything. In
+# `organism-habit` each emotion word follows one cue of its own, and no emotion is anywhere. A
+# criterion is *struck* if a model passes it that cannot understand: then passing proves nothing.
+# Then the same notebooks run on `facebook/musicgen-*` by changing one parameter. An answer of "no"
+# is worth as much as a "yes".
 #
 # ### What must be there before one can ask
 #
-# Text tied to music, emotions that can be read and moved, cues that are heard: needed, and not yet
-# understanding.
+# Text that is tied to music, emotions that can be read and moved, cues that are heard: all are
+# needed, and none is understanding yet. The figure reads as the one above.
 
 # %%
 before = found[~found["decides"]]
 show.verdicts(rules.beside(before), "Preconditions") if len(before) else None
 
 # %% [markdown]
-# How many models of each world say what. ✓: all as was foretold from how the world was made. ✗: one
-# says the opposite. *Struck*: a model passed of which "no" was foretold.
+# Each cell says how many models of a world (one column) give which answer. ✓: all as was foretold
+# from how the world was made. ✗: one says the opposite. *Struck*: a model passed of which "no" was
+# foretold.
 
 # %%
 show.table(rules.rates(rules.beside(found)))
 
 # %% [markdown]
-# Everything that chapters found, with 95 % intervals. What decides nothing is exploratory:
+# All that the chapters found, one column a model, with 95 % intervals. The column *decides* names
+# the property that a row is about; what is *exploratory* decides nothing.
 
 # %%
 show.table(others.evidence(model))
@@ -163,34 +181,35 @@ show.table(sources, caption) if len(sources) else None
 # page: type words that it knows, let it sing, and push it while it does.
 #
 # **Phase 0, foundation.** [Meet the model](00_meet_the_model) lets you hear the organisms and look
-# inside. [Known answers](01_known_answers) draws their world and shows that cues, listeners and
-# organisms can be trusted, and how far. [What do we record?](02_activations) reads the inside at
-# every time step, and repeats four famous errors on purpose. [How different are emotions
-# inside?](03_emotion_geometry) separates what the text does from what the music does. [Can emotion
-# be read out?](04_probes) tests probes on words they never saw.
+# inside. [Known answers](01_known_answers) draws their world and tests how far cues, listeners and
+# organisms can be trusted. [What do we record?](02_activations) reads the inside at every time step,
+# and repeats famous errors on purpose. [How different are emotions inside?](03_emotion_geometry)
+# separates what the text does from what the music does. [Can emotion be read out?](04_probes) tests
+# probes, simple classifiers of the inside, on words they never saw.
 #
 # **Phase 1, features.** [Which features does the model use?](10_train_saes) trains sparse
-# autoencoders and checks them against the known causes. [What does each feature respond
-# to?](11_feature_explorer) lets you hear it. [Are features about one thing?](12_monosemanticity)
-# asks whether that thing is emotion: the word, the sound, or both. [How good are they by the field's
-# own scores?](13_feature_scores) holds them against directions that nobody trained.
+# autoencoders, which split the inside into features, and checks them against the known causes. [What
+# does each feature respond to?](11_feature_explorer) lets you hear it. [Are features about one
+# thing?](12_monosemanticity) asks whether that thing is emotion: the word, the sound, or both. [How
+# good are they by the field's own scores?](13_feature_scores) holds them against directions that
+# nobody trained.
 #
-# **Phase 2, causes.** [Where does emotion enter?](20_patching) exchanges activations between a
-# happy and a sad run. [Is there a path?](21_tempo_energy_emotion) holds energy while tempo changes.
-# [As people do?](22_human_perception) sets the model's hearing beside that of human listeners.
-# [Can methods find the place?](23_planted_places) asks them of organisms in which it is known. [Which
-# few edges carry a word?](24_circuits) takes the network apart into heads and MLPs. [What does each
+# **Phase 2, causes.** [Where does emotion enter?](20_patching) exchanges activations between a happy
+# and a sad run. [Is there a path?](21_tempo_energy_emotion) holds energy while tempo changes. [As
+# people do?](22_human_perception) sets the model's hearing beside that of human listeners. [Can
+# methods find the place?](23_planted_places) asks them of organisms in which it is known. [Which few
+# edges carry a word?](24_circuits) takes the network apart into heads and MLPs. [What does each
 # block hear?](25_hear_every_block) makes the inside audible. [How does a word become a
 # note?](26_from_word_to_note) writes the way from a word to a note down, arrow by arrow.
 #
 # **Phase 3, steering.** [Can we move emotion?](30_steering) pushes along a direction, with the
-# prompt as the yardstick. [Can you play it?](31_emotion_pad) gives you a plane of valence and
-# arousal to move in, and shows where songs really land. [Can people hear it?](32_listening_test)
-# hands out a blind test and analyses what comes back. [Which way is best?](33_steering_bench) holds
-# every way of steering to one standard, each beside its own control.
+# prompt as the yardstick. [Can you play it?](31_emotion_pad) gives you a plane of valence (pleasant
+# or not) and arousal (excited or calm) to move in, and shows where songs really land. [Can people
+# hear it?](32_listening_test) hands out a blind test and analyses what comes back. [Which way is
+# best?](33_steering_bench) holds every way of steering to one standard, each beside its own control.
 #
-# **The question itself.** [Does it understand, or is it habit?](35_understanding) asks every model of
-# every world, by rules that were written beforehand.
+# **The question itself.** [Does it understand, or is it habit?](35_understanding) asks every model
+# of every world, by rules that were written beforehand.
 #
 # **Real music, real MusicGen.** [Does it hear what people hear?](40_real_music) reads human ratings
 # from songs that the model hears. [Ask a real MusicGen](41_real_musicgen) says what that takes, and
@@ -201,7 +220,7 @@ show.table(sources, caption) if len(sources) else None
 #
 # ## Run it yourself
 #
-# `make lab` opens these pages as notebooks. To ask about your own MusicGen, run
-# `make notebooks MODEL=facebook/musicgen-small`, or pass a folder with a checkpoint, in
-# audiocraft's format or as `transformers` saves one. Its results then stand beside these. Somebody with a larger machine can
+# `make lab` opens these pages as notebooks. To ask about your own MusicGen, run `make notebooks
+# MODEL=facebook/musicgen-small`, or pass a folder with a checkpoint, in audiocraft's format or as
+# `transformers` saves one. Its results then stand beside these. Somebody with a larger machine can
 # [send theirs](41_real_musicgen).

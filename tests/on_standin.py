@@ -27,7 +27,6 @@ from lib.methods.causal import (  # noqa: E402
     circuits,
     mediation,
     perception,
-    runs,
     subspaces,
     tracing,
 )
@@ -37,6 +36,7 @@ from lib.musicgen import (  # noqa: E402
     Model,
     activations,
     edits,
+    forward,
     graphs,
     load,
     products,
@@ -274,7 +274,7 @@ def find_circuits(s):
 @call
 def look_through_lenses(s):
     # not lenses.tuned: what it keeps on disk would be found again on the other device
-    maps = lenses._learned(s.model, runs.network(s.model), s.happy, 2, 0, False)
+    maps = lenses._learned(s.model, forward.undisturbed(s.model), s.happy, 2, 0, False)
     tuned = lenses.Lens(s.model, maps.to(s.model.device))
     one, other = s.happy, s.happy.under(SAD)
     return lenses.read(s.model, one, tuned), lenses.heard_difference(s.model, one, other)

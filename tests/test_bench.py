@@ -304,7 +304,8 @@ def test_harmonic_means():
 
 def listener(organism, songs, **answers):
     """Somebody who hears what he is told."""
-    told = {"surprise": 3.0, "recoded": 0.2, "loud": -20.0, "clipped": 0.0, "instrument": True}
+    told = {"surprise": 3.0, "recoded": 0.2, "loud": -20.0, "clipped": 0.0}
+    told |= {"instrument": True, "instrument share": 0.6}
     told |= {"ear emotion": "happy", "other emotion": "happy", "ear arousal": 0.0, "mode": 1.0}
     frame = pd.DataFrame([{**told, **answers}] * len(songs))
     return types.SimpleNamespace(model=organism, ears=["ear", "other"], hear=lambda clips: frame)
@@ -327,7 +328,9 @@ def test_a_perfect_song_scores_one_and_a_failed_one_none(organism, rows):
     sad = {"ear emotion": "sad", "other emotion": "sad"}
     assert (scored(**sad)["score"] == 0).all() and (scored(suppress, **sad)["score"] == 1).all()
     assert (scored(**{"ear emotion": "sad"})["success"] == 0.5).all()
-    assert (scored(instrument=False)["score"] == 0).all()
+    assert (scored(**{"instrument share": 0.0})["score"] == 0).all()
+    assert (scored(**{"instrument share": 0.3})["kept"] == 0.5).all()
+    assert (scored(instrument=False)["recognised"] == 0).all()
     assert (scored(loud=-90.0)["score"] == 0).all() and (scored(clipped=0.5)["score"] == 0).all()
     less = scored(surprise=4.0)["quality"]
     assert less.to_numpy() == pytest.approx((np.exp(-1) + 2) / 3)

@@ -298,6 +298,16 @@ def test_the_index_shows_what_was_found(pages):
     assert "How often is the emotion of a word heard" in text
 
 
+def test_chapters_can_be_taken_away_and_no_link_is_dead(pages):
+    """The book's repository has no public address yet (``tests/test_takeaway.py`` gives it one)."""
+    for name in execute.names():
+        text = (pages / "notebooks" / f"{name}.html").read_text()
+        assert f"../_sources/notebooks/{name}.ipynb" in text
+        assert "colab.research" not in text and "mybinder" not in text
+        taken = nbformat.read(pages / "_sources" / "notebooks" / f"{name}.ipynb", 4)
+        assert taken.cells[0].metadata["tags"] == ["install"]
+
+
 def test_pages_are_small(pages):
     for file in (pages / "notebooks").glob("*.html"):
         assert file.stat().st_size < 6e6, file.name

@@ -11,7 +11,7 @@ from lib import cache, prompts
 from lib.hearing import acoustics
 from lib.methods import causal, divergence
 from lib.methods.causal import graph, mediation, patching, perception, runs, subspaces
-from lib.musicgen import activations
+from lib.musicgen import activations, forward
 from lib.musicgen.activations import Edit
 from lib.musicgen.store import StoreError
 from lib.organism import captions, world
@@ -427,7 +427,7 @@ def test_holding_exchanges_at_every_site(organism, pairs):
             name: organism.clips(few.music.tokens[[i]], [few.table[name][i]], decode=False)
             for name in ("base", "source", "counterfactual")
         }
-        net = runs.network(organism)
+        net = forward.undisturbed(organism)
         sequence = organism.sequence(music["source"].tokens)
         there = runs.record(net, sequence, music["source"].prompts, sites).sites
 

@@ -6,7 +6,8 @@ import torch
 
 from lib import prompts
 from lib.methods import causal
-from lib.methods.causal import circuits, runs
+from lib.methods.causal import circuits
+from lib.musicgen import forward
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def songs(organism):
 
 @pytest.fixture(scope="module")
 def graph(organism):
-    return circuits.Graph(runs.network(organism))
+    return circuits.Graph(forward.undisturbed(organism))
 
 
 def test_the_graph_is_of_heads_and_mlps_in_the_order_of_the_computation(graph):
@@ -161,7 +162,7 @@ def test_a_model_of_the_released_format_has_circuits(miniature):
     texts = ["a happy tune", "a happy song"], ["a sad tune", "a sad song"]
     songs = [miniature.generate(some, 0.3, 0, progress=False) for some in texts]
     found = circuits.scores(miniature, *songs, "eap-ig-inputs", progress=False)
-    edges = circuits.Graph(runs.network(miniature)).edges
+    edges = circuits.Graph(forward.undisturbed(miniature)).edges
     both = circuits.carried(miniature, *songs, [np.zeros_like(edges), edges])
     assert (both[0] == 0).all() and np.abs(both[1]).max() > 0
     assert np.isfinite(found.values[edges]).all()

@@ -243,6 +243,24 @@ def test_tables_write_estimates_and_marks():
     assert "0.50 [0.40, 0.60], n = 12" in show.table(frame).data.replace("\u00a0", " ")
 
 
+def test_a_long_table_shows_ten_rows_and_opens_the_others_from_the_keyboard(browser, tmp_path):
+    frame = pd.DataFrame({"what": [f"row {i}" for i in range(12)]})
+    assert "<details" not in show.table(frame[:10]).data
+    assert "1 more row<" in show.table(frame[:11]).data
+    html = show.table(frame, "Many").data
+    assert len(_file(html)[1]) == 12
+    page = opened(browser, html, tmp_path)
+    last = page.get_by_text("row 11", exact=True)
+    assert page.get_by_text("row 9", exact=True).is_visible() and not last.is_visible()
+    page.get_by_text("2 more rows").focus()
+    page.keyboard.press("Enter")
+    last.wait_for(state="visible")
+    assert page.get_by_role("region", name="Many, more rows").count() == 1
+    page.keyboard.press("Enter")
+    last.wait_for(state="hidden")
+    page.close()
+
+
 # ------------------------------------------------------------------------------ pictures that sound
 def test_sound_map_has_a_clip_behind_every_point():
     maps = {"PCA": np.random.default_rng(0).normal(size=(3, 2)), "t-SNE": np.zeros((3, 2))}

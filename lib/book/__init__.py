@@ -12,6 +12,7 @@ kernels    their kernels, forked from one process that has imported everything
 layout     from a notebook to a page: answer first, code folded, terms and citations linked
 glossary   the terms, linked where a page uses them first, and back
 citations  the references, linked where a page cites them
+takeaway   a chapter as a notebook to take away, and the links that open it in Colab and Binder
 build      from executed notebooks to HTML pages, and a server for them
 ========== =========================================================================================
 

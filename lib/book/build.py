@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import nbformat
 
-from . import citations, execute, glossary, layout
+from . import citations, execute, glossary, layout, takeaway
 
 BUILD = execute.ROOT / "_build"
 #: Where the book is served, unless somebody else is there: then at any port that is free.
@@ -61,13 +61,12 @@ def pages(source: Path = execute.NOTEBOOKS, out: Path = BUILD) -> Path:
     command = [tool, "build", str(book), "--path-output", str(out), "-W", "--keep-going", "-q"]
     if subprocess.run(command, cwd=out).returncode:
         raise RuntimeError("The book did not build without warnings: see the messages above.")
-    from ..pages import (
-        alive,
-        runtime,
-    )  # importing them takes seconds, which opening the book does not
+    # importing these takes seconds, which opening the book does not
+    from ..pages import alive, runtime
 
     built = front(out).parent
     alive.copy(built)
+    takeaway.write(built / "_sources" / "notebooks")
     # put there now: every script that is there before is loaded by every page
     for file in runtime.files(runtime.PLOTLY):
         shutil.copy(file, built / "_static")
@@ -79,8 +78,10 @@ def _gather(source, out):
     book = out / "source"
     shutil.rmtree(book, ignore_errors=True)
     (book / "notebooks").mkdir(parents=True)
-    for file in ("_config.yml", "_toc.yml"):
-        shutil.copy(execute.ROOT / file, book)
+    shutil.copy(execute.ROOT / "_toc.yml", book)
+    config = (execute.ROOT / "_config.yml").read_text(encoding="utf-8")
+    place = takeaway.address(takeaway.citation())
+    (book / "_config.yml").write_text(takeaway.configured(config, place), encoding="utf-8")
     _write_pages(source, book / "notebooks")
     shutil.copytree(execute.NOTEBOOKS / "static", book / "_static")
     return book
@@ -92,10 +93,11 @@ def _write_pages(source, out):
     terms = glossary.terms(text)
     known = citations.sources()
     chapters = {term: {} for term in terms}
+    version = takeaway.citation()["version"]
     for name in execute.names():
         notebook = nbformat.read(source / f"{name}.ipynb", nbformat.NO_CONVERT)
         page, used = layout.page(notebook, terms, known)
-        nbformat.write(page, out / f"{name}.ipynb")
+        nbformat.write(layout.dated(page, version), out / f"{name}.ipynb")
         for term in used:
             chapters[term][name] = layout.title(notebook)
     for file in (citations.FILE, "references.md"):

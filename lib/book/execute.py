@@ -34,6 +34,7 @@ NOTEBOOKS = ROOT / "notebooks"
 DEFAULT = "organism"
 TIMEOUT = 3600  # seconds a cell
 WIDGET = "application/vnd.jupyter.widget-view+json"
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
 # ------------------------------------------------------------------------------------ the notebooks
@@ -50,7 +51,7 @@ def names() -> list[str]:
 
 def parameters(name: str) -> dict[str, str]:
     """The parameters that a notebook declares, with the source of their defaults."""
-    for cell in _source(name).cells:
+    for cell in as_written(name).cells:
         if _holds_parameters(cell):
             assignments = [n for n in ast.parse(cell.source).body if isinstance(n, ast.Assign)]
             return {node.targets[0].id: ast.unparse(node.value) for node in assignments}
@@ -76,7 +77,8 @@ def folder(model: str = DEFAULT) -> Path:
     return cache.ROOT / "notebooks" / findings.folder(model).name
 
 
-def _source(name):
+def as_written(name: str) -> nbformat.NotebookNode:
+    """A notebook as it was written, not executed."""
     return jupytext.read(NOTEBOOKS / f"{name}.py")
 
 
@@ -267,7 +269,7 @@ def _is_current(name, model, target, expected):
         cells = [cell.source for cell in executed.cells]
     except (OSError, ValueError, KeyError, AttributeError, nbformat.ValidationError):
         return False
-    if made.get("key") != expected or cells != [cell.source for cell in _source(name).cells]:
+    if made.get("key") != expected or cells != [cell.source for cell in as_written(name).cells]:
         return False
     return made.get("findings") == _found(name, model)
 
@@ -280,12 +282,8 @@ def _found(name, model):
 
 def _execute(name, values, target, made_from):
     """Execute a notebook and keep its copy, whole or not at all."""
-    notebook = _source(name)
-    notebook.metadata["kernelspec"] = {
-        "name": "python3",
-        "display_name": "Python 3",
-        "language": "python",
-    }
+    notebook = as_written(name)
+    notebook.metadata["kernelspec"] = KERNEL
     # papermill saves after every cell: whoever waits can look
     unfinished = target.with_suffix(".running.ipynb")
     start = time.time()
@@ -344,7 +342,7 @@ def _tell_parameters(executed, values, seconds):
     """Say below the cell of the parameters what the notebook was computed with."""
     given = ", ".join(f"{name} = {value!r}" for name, value in values.items())
     text = (
-        f"*Computed with {given} from commit {_commit()} in {seconds:.0f} s "
+        f"*Computed with {given} from commit {(commit() or 'unknown')[:7]} in {seconds:.0f} s "
         f"on {os.cpu_count()} cores.*"
     )
     for cell in executed.cells:
@@ -353,10 +351,11 @@ def _tell_parameters(executed, values, seconds):
             cell.outputs.append(shown)
 
 
-def _commit():
-    command = ["git", "rev-parse", "--short", "HEAD"]
+def commit() -> str | None:
+    """The commit of this checkout; None where git knows of none."""
+    command = ["git", "rev-parse", "HEAD"]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    return answer.stdout.strip() or "unknown"
+    return answer.stdout.strip() if answer.returncode == 0 else None
 
 
 def check_executed(source: Path) -> None:

@@ -28,6 +28,14 @@ def page(
     return linked(cited(folded(answer_first(notebook)), known), terms)
 
 
+def dated(notebook: nbformat.NotebookNode, version: str) -> nbformat.NotebookNode:
+    """A notebook that ends with the version of the book and the day on which it was executed."""
+    ended = notebook.metadata.get("papermill", {}).get("end_time")
+    results = f", with results of {ended[:10]}" if ended else ""
+    last = nbformat.v4.new_markdown_cell(f"*Version {version} of this book{results}.*")
+    return _but(notebook, cells=[*notebook.cells, last])
+
+
 def title(notebook: nbformat.NotebookNode) -> str:
     """What a notebook is called."""
     return notebook.cells[0].source.splitlines()[0].removeprefix("# ")

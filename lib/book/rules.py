@@ -264,9 +264,9 @@ def in_words(verdicts: Mapping[str, Mapping[str, Verdict]]) -> str:
         f"{criteria()[name].claim.lower()} ({', '.join(wrong)})"
         for name, wrong in struck(found).items()
     ]
-    against = "No model passed that cannot"
+    against = "No model passed whose world rules it out"
     if doubts:
-        against = f"Struck, because a model passed that cannot: {'; '.join(doubts)}"
+        against = f"Struck, because a model passed whose world rules it out: {'; '.join(doubts)}"
     return f"**Verdict.** In {model}, {'; '.join(told)}. {against}."
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import librosa
 import numpy as np
+import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -49,10 +50,10 @@ class Recogniser:
         self.reliability = stats.proportion(answers == instruments)
         self.classifier.fit(described, instruments)
 
-    def recognised(self, audios: Sequence[np.ndarray], sample_rate: float) -> np.ndarray:
-        """The likeliest instrument of each clip."""
-        return self.classifier.predict(describe(audios, sample_rate))
+    def shares(self, audios: Sequence[np.ndarray], sample_rate: float) -> pd.DataFrame:
+        """Every instrument's probability, one row a clip and one column an instrument."""
+        found = self.classifier.predict_proba(describe(audios, sample_rate))
+        return pd.DataFrame(found, columns=self.classifier.classes_)
 
     def __call__(self, audio: np.ndarray, sample_rate: float) -> dict[str, float]:
-        (shares,) = self.classifier.predict_proba(describe([audio], sample_rate))
-        return dict(zip(self.classifier.classes_, shares, strict=True))
+        return self.shares([audio], sample_rate).iloc[0].to_dict()

@@ -95,7 +95,7 @@ def tuned(m: Model, clips: Clips, steps: int = 60, seed: int = 0, progress: bool
     """
     m.check_clips(clips)
     steps = check.count("steps", steps)
-    net = runs.network(m)
+    net = forward.undisturbed(m)
 
     def learn():
         return _learned(m, net, clips, steps, seed, progress).numpy()
@@ -202,7 +202,7 @@ def read(m: Model, clips: Clips, lens: Lens | None = None) -> xr.DataArray:
 @torch.no_grad()
 def _read(m, clips, lens) -> Iterator[tuple[list[int], int, torch.Tensor]]:
     """Batch, block and log-probabilities [row, codebook, frame, card]."""
-    net = runs.network(m)
+    net = forward.undisturbed(m)
     frames = clips.tokens.shape[-1]
     for batch in m.batches(list(clips.prompts), TOGETHER):
         for block, stream in enumerate(_recorded(m, net, clips, batch)):
@@ -249,7 +249,7 @@ def heard_difference(m: Model, one: Clips, other: Clips, lens: Lens | None = Non
     if not np.array_equal(one.tokens, other.tokens):
         raise ValueError("Both clips must be of the same music: use clips.under(prompts).")
     lens = _of(m, lens)
-    net = runs.network(m)
+    net = forward.undisturbed(m)
     found = np.zeros((len(net.blocks), len(one)))
     frames = one.tokens.shape[-1]
     for batch in m.batches(list(one.prompts), TOGETHER):

@@ -34,7 +34,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from .. import check, prompts, stats
-from ..musicgen import Model, activations, load
+from ..musicgen import Model, activations, forward, load
 from ..musicgen.model import Clips
 from ..musicgen.run import Visitors
 from ..organism import planting
@@ -125,7 +125,7 @@ def _distances(m, pairs, parts, batch_size):
     """Of runs in which what some sites add (or its part in a subspace) is as in the source's, from
     those of all four prompts: part -> [pair, prompt].
     """
-    net = runs.network(m)
+    net = forward.undisturbed(m)
     sites = {site for some, _ in parts.values() for site in some}
     found = {what: np.zeros((len(pairs.table), len(subspaces.COMPARED))) for what in parts}
     frames = pairs.music.tokens.shape[-1]
@@ -199,7 +199,7 @@ def heads(m: Model, variable: str, sung: Sung, seed: int = 0) -> pd.DataFrame:
 @torch.no_grad()
 def _looked(m, sung, sites):
     """How far each head's output moves, and how much it looks at the word: [site] each."""
-    net = runs.network(m)
+    net = forward.undisturbed(m)
     patterns = [f"cross_pattern.{i}" for i in range(len(net.blocks))]
     sequence = m.sequence(sung.high.tokens)
     high, low = (

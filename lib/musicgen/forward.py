@@ -39,7 +39,7 @@ import torch
 from torch import nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
-from . import melody
+from . import hooks, melody
 from .compat import audiocraft
 from .hooks import called_as
 from .products import Block, heads, may_pack
@@ -560,6 +560,29 @@ class Network:
 
 # -------------------------------------------------------------------------------------------------
 # details
+def undisturbed(model, rows: int | None = None) -> Network:
+    """A model's network as it is by itself, to be run in parts.
+
+    Parameters
+    ----------
+    model : Model
+    rows : int, optional
+        As for :class:`Network`.
+
+    Raises
+    ------
+    ValueError
+        Inside ``activations.edit``, or with hooks of one's own on the model.
+    """
+    if model.edits:
+        raise ValueError(
+            f"Inside activations.edit ({len(model.edits)} in force) parts of the model cannot be run: "
+            "it would not be known which of the runs an edit belongs to. Leave the context first."
+        )
+    hooks.check(model.lm, parts=True)
+    return Network(model.lm, rows)
+
+
 def _read(text, given):
     """The text, unless a hook has put something else in its place."""
     return text if given is None or given is text.values else Text(given, text.own)

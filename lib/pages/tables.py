@@ -11,13 +11,15 @@ from .. import stats
 from . import embed
 
 SENTENCE = 5  # spaces; a text with more is given some width
+ROWS = 10  # shown at once; those below them are folded
 
 
 def table(frame: pd.DataFrame, caption: str = "") -> HTML:
     """A DataFrame as a plain table that scrolls on a narrow screen.
 
     Estimates are written with their intervals; where all of a column rest on the same number of
-    units, the number stands in its head.
+    units, the number stands in its head. A table of more than ten rows shows the first ten, and the
+    others when they are opened, by a click or from the keyboard; its file holds all of them.
     """
     heads = []
     columns = []
@@ -30,9 +32,19 @@ def table(frame: pd.DataFrame, caption: str = "") -> HTML:
         columns.append([_cell(_text(value, not same_size)) for value in values])
     shown = pd.DataFrame(dict(enumerate(columns)))
     shown.columns = heads
-    body = shown.to_html(index=False, escape=False, border=0, justify="left")
-    file = embed.numbers(_numbers(frame), str(caption))
-    return embed.output("table.html", caption=str(caption), table=Markup(body), file=file)
+    return embed.output(
+        "table.html",
+        caption=str(caption),
+        table=_markup(shown[:ROWS]),
+        rest=_markup(shown[ROWS:]) if len(shown) > ROWS else "",
+        folded=len(shown) - ROWS,
+        file=embed.numbers(_numbers(frame), str(caption)),
+    )
+
+
+def _markup(shown):
+    """Rows whose texts are markup already, with the heads above them."""
+    return Markup(shown.to_html(index=False, escape=False, border=0, justify="left"))
 
 
 def _numbers(frame):

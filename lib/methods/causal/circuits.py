@@ -291,7 +291,7 @@ def _prepared(model, clean, corrupted, metric):
     for part in (clean, corrupted):
         model.check_clips(part)
     pairs.check_pairs(clean, corrupted)
-    return Graph(runs.network(model)), function
+    return Graph(forward.undisturbed(model)), function
 
 
 def _pieces(model, graph, clean, corrupted, metric, pairs_each):

@@ -133,7 +133,7 @@ def patch_grid(
     grid = _grid(model, clean, corrupted, sites, metric, ranges, direction, how)
     n = len(clean)
     rows = grid.check_metric(range(min(n, pairs_each)))
-    measure = _Exact(runs.network(model, rows)) if how == "exact" else _attributed
+    measure = _Exact(forward.undisturbed(model, rows)) if how == "exact" else _attributed
     arrays = grid.layout(n)
     found = {name: np.full(shape, np.nan, kind) for name, (_, shape, kind) in arrays.items()}
     target = None
@@ -224,7 +224,7 @@ def _grid(model, clean, corrupted, sites, metric, ranges, direction, how):
     for clips in (clean, corrupted):
         model.check_clips(clips)
     pairs.check_pairs(clean, corrupted)
-    net = runs.network(model)
+    net = forward.undisturbed(model)
     parts = pairs.ranges(ranges, clean.tokens.shape[-1] + max(net.delays))
     clips = {"clean": clean, "corrupted": corrupted}
     return _Grid(model, net, clips, names, parts, direction, how, function)

@@ -14,6 +14,7 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from ... import check
+from ...musicgen import forward
 from ...musicgen.model import Clips, Model
 from . import metrics, pairs, runs
 
@@ -61,7 +62,7 @@ def paths(
     for part in (clean, corrupted):
         model.check_clips(part)
     pairs.check_pairs(clean, corrupted)
-    net = runs.network(model)
+    net = forward.undisturbed(model)
     clips = {"clean": clean, "corrupted": corrupted}
     n = len(clean)
     found = np.full((len(names), len(net.names) + 1, n), np.nan)

@@ -12,27 +12,10 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from ...musicgen import forward, hooks
+from ...musicgen import forward
 from ...musicgen.model import Clips, Model
 from ...musicgen.run import keeping
 from . import metrics
-
-
-def network(model: Model, rows: int | None = None) -> forward.Network:
-    """The model's network, to be run in parts; ``rows`` as in ``forward.Network``.
-
-    Raises
-    ------
-    ValueError
-        Inside ``activations.edit``, or with hooks of one's own on the model.
-    """
-    if model.edits:
-        raise ValueError(
-            f"Inside activations.edit ({len(model.edits)} in force) runs cannot be exchanged: it "
-            "would not be known which of them an edit belongs to. Leave the context first."
-        )
-    hooks.check(model.lm, parts=True)
-    return forward.Network(model.lm, rows)
 
 
 def sublayer(site: str) -> str:

@@ -50,7 +50,7 @@ import torch
 from tqdm.auto import tqdm
 
 from ... import check, prompts, stats
-from ...musicgen import activations
+from ...musicgen import activations, forward
 from ...musicgen.model import Clips, Model
 from .. import directions as between_groups
 from .. import divergence
@@ -461,7 +461,7 @@ class _Cut:
 
     def __init__(self, model, *sites):
         self.model = model
-        self.net = runs.network(model)
+        self.net = forward.undisturbed(model)
         self.starts = sorted(runs.behind(self.net, site) for site in sites)
 
     def read(self, tokens, prompts):

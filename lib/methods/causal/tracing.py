@@ -93,7 +93,7 @@ class Song:
                 "of text-to-music models."
             )
         self.model = m
-        self.net = runs.network(m)
+        self.net = forward.undisturbed(m)
         self.clips = clips
         self.transcoders = list(transcoders)
         _check_transcoders(m, self.transcoders)
@@ -193,7 +193,7 @@ def replaced(
     """
     m.check_clips(clips)
     _check_transcoders(m, transcoders)
-    net = runs.network(m)
+    net = forward.undisturbed(m)
     blocks = range(len(net.blocks)) if blocks is None else blocks
     blocks = [check.count("block", block, 0, len(net.blocks) - 1) for block in blocks]
     found = {"plain": [], "replaced": [], "silent": []}
@@ -260,7 +260,7 @@ def most_told(m: Model, clips: Clips, other: str, codebook: int = 0, first: int 
     _check_one(clips)
     codebook = check.count("codebook", codebook, 0, clips.tokens.shape[1] - 1)
     first = check.count("first", first, 0, clips.tokens.shape[2] - 1)
-    net = runs.network(m)
+    net = forward.undisturbed(m)
     sequence = m.sequence(clips.tokens.repeat(2, 0))
     end = runs.record(net, sequence, [clips.prompts[0], other]).end
     with torch.no_grad():

@@ -22,7 +22,7 @@ import torch
 import xarray as xr
 
 from ... import check
-from ...musicgen import Clips, Model, forward, hooks
+from ...musicgen import Clips, Model, forward
 from ...musicgen.run import keeping
 from .placing import decode, encode
 
@@ -53,13 +53,7 @@ def recorded(m: Model, clips: Clips) -> Iterator[xr.DataArray]:
         Clips of another model, an edit in force, hooks of one's own on the model.
     """
     m.check_clips(clips)
-    if m.edits:
-        raise ValueError(
-            f"Inside activations.edit ({len(m.edits)} in force) MLPs are not the model's own: leave "
-            "the context first."
-        )
-    hooks.check(m.lm, parts=True)
-    net = forward.Network(m.lm)
+    net = forward.undisturbed(m)
     positions = clips.tokens.shape[-1] + max(net.delays)
     each = 4 * 2 * m.lm.dim * len(clips) * positions
     group = max(1, BYTES // each)

@@ -10,7 +10,8 @@
 - ``trials``: one way of steering against random directions (:func:`attempt`, :func:`listen`,
   :func:`together`, :func:`numbers`, :func:`dealt`, :func:`compare`).
 - ``plane``: two directions at once, as a plane of valence and arousal (:func:`calibrate`,
-  :func:`sing`, :func:`landing`).
+  :func:`sing`, :func:`landing`). ``surface``: the same, curved as the model's activations lie.
+  ``leading``: songs that are led from place to place (:func:`lead`).
 
 Every way of steering, held to one standard:
 
@@ -26,6 +27,7 @@ from .applying import edits, generate, push
 from .control_vectors import export_gguf, import_gguf
 from .effects import evaluate
 from .judge import Itself, Judge
+from .leading import lead
 from .plane import Plane, calibrate, landing, sing
 from .schedules import SCHEDULES, schedule
 from .trials import DOSES, Heard, Trial, attempt, compare, dealt, listen, numbers, together
@@ -54,6 +56,7 @@ __all__ = [
     "generate",
     "import_gguf",
     "landing",
+    "lead",
     "listen",
     "load",
     "numbers",

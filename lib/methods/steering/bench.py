@@ -469,7 +469,7 @@ def numbers(reported: pd.DataFrame, method: str) -> dict[str, np.ndarray]:
     steered, asked = (own[own["method"] == name] for name in (method, "prompt"))
     asked = asked.reindex(steered.index)
     named = [tasks.keeps(name) == "instrument" for name, *_ in steered.index]
-    kept = steered["kept"] - 0.8 * asked["kept"]
+    kept = steered["recognised"] - 0.8 * asked["recognised"]
     return {
         "benched": against_control(reported, method),
         "as_asked": (steered["score"] - asked["score"] + 0.1).to_numpy(),

@@ -1,5 +1,7 @@
 """Whether the instrument that a prompt asks for is heard."""
 
+import pandas as pd
+
 from ... import check, prompts
 from ...hearing import timbre
 from ...musicgen.model import Clips, Model
@@ -36,11 +38,23 @@ class Instruments:
         self._recogniser = timbre.Recogniser(described, neutral["instrument"])
         self.reliability = self._recogniser.reliability
 
-    def recognised(self, clips: Clips) -> list[bool]:
-        """Whether the instrument of each prompt is heard; true where the prompt names none."""
-        heard = self._recogniser.recognised(clips.mono, clips.sample_rate)
+    def hear(self, clips: Clips) -> pd.DataFrame:
+        """What is heard of the instrument that each prompt names.
+
+        Returns
+        -------
+        pd.DataFrame
+            One row a clip: instrument (whether it is the likeliest) and instrument share (its
+            probability); true and 1 where the prompt names none.
+        """
+        shares = self._recogniser.shares(clips.mono, clips.sample_rate)
         asked = [_instrument(prompt) for prompt in clips.prompts]
-        return [a is None or a == h for a, h in zip(asked, heard, strict=True)]
+        likeliest = shares.idxmax(axis=1)
+        rows = [
+            (name is None or name == heard, 1.0 if name is None else shares.at[i, name])
+            for i, (name, heard) in enumerate(zip(asked, likeliest, strict=True))
+        ]
+        return pd.DataFrame(rows, columns=["instrument", "instrument share"])
 
 
 def _instrument(prompt):

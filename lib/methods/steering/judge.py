@@ -113,7 +113,7 @@ class Judge:
             check.refuse(ValueError, "ears", "one listener or more, each with its own name", names)
         recogniser = Instruments(model, n, seconds) if check.count("n", n, 0) else None
         self.instruments = recogniser and recogniser.reliability
-        self._recognised = recogniser and recogniser.recognised
+        self._recogniser = recogniser
         self._answers = {}
 
     @classmethod
@@ -219,8 +219,8 @@ class Judge:
             world's cues, surprise (nats a token of the unconditional stream: how far from any
             music the model knows), recoded (share of the tokens that come back when the codec
             encodes the song again: tokens that no sound has do not), loud (dBFS), clipped (share of
-            samples), instrument (whether the one asked for is heard; unless ``n`` was 0), and with
-            CLAP clap (agreement with the prompt).
+            samples), instrument and instrument share (whether the one asked for is heard, and its
+            probability; unless ``n`` was 0), and with CLAP clap (agreement with the prompt).
         """
         if self.model.edits:
             return self._hear(clips)
@@ -251,8 +251,8 @@ class Judge:
         columns["recoded"] = (again == clips.tokens).mean((1, 2))
         columns["loud"] = measured["dynamics"].to_numpy()
         columns["clipped"] = (np.abs(clips.mono) >= CLIPPED).mean(1)
-        if self._recognised:
-            columns["instrument"] = self._recognised(clips)
+        if self._recogniser:
+            columns |= self._recogniser.hear(clips)
         return pd.DataFrame(columns)
 
 

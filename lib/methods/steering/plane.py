@@ -71,15 +71,29 @@ class Plane:
         -------
         np.ndarray [shape=(..., 2)]
         """
-        points = np.asarray(points, float)
-        if points.shape[-1:] != (2,) or not np.isfinite(points).all():
-            raise ValueError(
-                "A point needs finite valence and arousal: shape (..., 2). "
-                f"Got shape {points.shape}."
-            )
-        wanted = (points - self.start) @ np.linalg.pinv(self.effect).T
-        size = np.linalg.norm(wanted, axis=-1, keepdims=True)
-        return wanted * np.minimum(1, self.most / np.maximum(size, 1e-12))
+        wanted = (check_points(points) - self.start) @ np.linalg.pinv(self.effect).T
+        return shortened(wanted, self.most)
+
+
+def check_points(points) -> np.ndarray:
+    """Finite points of valence and arousal, [..., 2].
+
+    Raises
+    ------
+    ValueError
+    """
+    points = np.asarray(points, float)
+    if points.shape[-1:] != (2,) or not np.isfinite(points).all():
+        raise ValueError(
+            f"A point needs finite valence and arousal: shape (..., 2). Got shape {points.shape}."
+        )
+    return points
+
+
+def shortened(strengths: np.ndarray, most: float) -> np.ndarray:
+    """Strengths [..., vector] whose length is at most ``most``, in their own direction."""
+    size = np.linalg.norm(strengths, axis=-1, keepdims=True)
+    return strengths * np.minimum(1, most / np.maximum(size, 1e-12))
 
 
 def calibrate(
@@ -143,7 +157,8 @@ def sing(
     Parameters
     ----------
     model : Model
-    plane : Plane
+    plane : Plane or surface.Surface
+        Anything with vectors, and strengths for points.
     prompts : list of str
     points : array_like [shape=(prompt, 2) or (prompt, time, 2)]
         Valence and arousal; a path's points are spread evenly over the song.

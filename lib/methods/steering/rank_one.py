@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from ... import check
+from ...musicgen import forward
 from ...musicgen.model import Clips, Model
 from ..causal import runs
 
@@ -88,7 +89,7 @@ def train(
     check.choice("method", method, METHODS)
     n = check.same_length(high=high, low=low, neutral=neutral)
     length = check.number("length", length, 0, open_low=True)
-    net = runs.network(model)
+    net = forward.undisturbed(model)
     start = runs.behind(net, site)
     kinds = [_read(model, net, songs, neutral, start) for songs in (high, low)]
     generator = torch.Generator().manual_seed(check.count("seed", seed, 0))

@@ -8,9 +8,9 @@ happiness that is noise has not been steered.
   do not). Of an axis or a cue how much of the world's music lies lower, were it normal: 0.5 in the
   middle, mean over the listeners that say it. Of an instrument whether it is named, by one who learned
   from the world's own music.
-- **kept**: whether the instrument that the prompt names is recognised, by one who learned from this
-  model's own unsteered songs (where the instrument is moved: the share of listeners that hear the
-  emotion which the prompt names). With CLAP among the listeners, the mean of that and of the cosine
+- **kept**: the probability of the instrument that the prompt names, as a share of what unsteered
+  songs have, by one who learned from this model's own unsteered songs (where the instrument is moved:
+  the share of listeners that hear the emotion which the prompt names). With CLAP among the listeners, the mean of that and of the cosine
   with the prompt, as a share of what unsteered songs have.
 - **quality**: the mean of three. *Likely*: exp(-d), where d is how much less probable the song is than
   unsteered ones, as music of any kind (nats a token). *Near*: distance between two sets of unsteered
@@ -60,8 +60,8 @@ class Unsteered(NamedTuple):
 
     Attributes
     ----------
-    surprise, recoded : float
-        Means, see ``Judge.hear``.
+    surprise, recoded, instrument : float
+        Means, see ``Judge.hear``; the last of the instrument's probability.
     clap : float or None
     spectra : np.ndarray [shape=(clip, frame, mel)]
         Of the first songs.
@@ -71,6 +71,7 @@ class Unsteered(NamedTuple):
 
     surprise: float
     recoded: float
+    instrument: float
     clap: float | None
     spectra: np.ndarray
     apart: float
@@ -82,7 +83,7 @@ def unsteered(judge: Judge, first: Clips, second: Clips) -> Unsteered:
     heard = pd.concat([judge.hear(first), judge.hear(second)])
     spectra = [effects.mel_frames(songs) for songs in (first, second)]
     clap = float(heard["clap"].mean()) if "clap" in heard else None
-    means = [float(heard[name].mean()) for name in ("surprise", "recoded")]
+    means = [float(heard[name].mean()) for name in ("surprise", "recoded", "instrument share")]
     return Unsteered(*means, clap, spectra[0], effects.frechet(*spectra))
 
 
@@ -113,13 +114,14 @@ def score(
     Returns
     -------
     pd.DataFrame
-        One row a song: success, kept, quality and score, from 0 to 1; and heard (success before a task
-        that suppresses turns it).
+        One row a song: success, kept, quality and score, from 0 to 1; heard (success before a task
+        that suppresses turns it) and recognised (whether the instrument is the likeliest, 0 or 1).
     """
     answers = judge.hear(songs) if answers is None else answers
     heard = presence(judge, songs, answers, task.concept)
     found = pd.DataFrame({"heard": heard})
     found["success"] = heard if task.aim == "induce" else 1 - heard
+    found["recognised"] = answers["instrument"].to_numpy(float)
     found["kept"] = _kept(judge, answers, task, kept, plain)
     found["quality"] = _quality(songs, answers, plain)
     found["score"] = harmonic(*(found[name] for name in COLUMNS))
@@ -152,7 +154,8 @@ def _named(judge, answers, emotions):
 
 def _kept(judge, answers, task, kept, plain):
     if tasks.keeps(task.concept) == "instrument":
-        there = answers["instrument"].to_numpy(float)
+        share = answers["instrument share"].to_numpy() / max(plain.instrument, 1e-6)
+        there = np.clip(share, 0, 1)
     else:
         there = _named(judge, answers, [_emotion(word) for word in kept])
     if plain.clap is None:

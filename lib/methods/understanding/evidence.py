@@ -280,7 +280,7 @@ class _Asking:
         change = songs.heard(moved) - songs.heard(plain)
         instruments = Instruments(self.model, seconds=self.design.seconds)
         recognised, before = (
-            np.array(instruments.recognised(clips), float) for clips in (moved, plain)
+            instruments.hear(clips)["instrument"].to_numpy(float) for clips in (moved, plain)
         )
         kept = (recognised - before).reshape(-1, few).mean(1)
         return self._effect(change.reshape(len(self.names), few, -1)), kept

@@ -1,0 +1,117 @@
+"""Songs that are led from place to place: part by part, each with little memory of what was sung.
+
+A model that reads what it has sung goes on as it began, whatever is pushed, or asked for in words: what
+it hears of itself says more about the next moment than the text does. So every part of a led song is
+sung anew. It reads only the end of what was sung, all of that under the part's own push (the keys and
+values of the part before are not kept), and guidance, which weighs the text and what pushes it against
+the music so far, is raised from the second part on.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ... import check
+from ...musicgen import activations
+from ...musicgen.activations import Edit
+from ...musicgen.model import Clips, Model
+from ...musicgen.run import Part
+from . import applying
+from .plane import check_points
+from .vectors import check_vector
+
+#: Seconds of what was sung that a part reads.
+MEMORY = 0.4
+#: From a part's seeds to the next one's.
+SEEDS = 1_000_003
+#: Guidance from the second part on.
+GUIDANCE = 6.0
+
+
+def lead(
+    model: Model,
+    plane,
+    prompts: Sequence[str],
+    points,
+    seconds: float = 6.0,
+    seeds: int | Sequence[int] = 0,
+    *,
+    memory: float = MEMORY,
+    guidance: float = GUIDANCE,
+    contrast: bool = True,
+) -> Clips:
+    """Sing each prompt along its own places, one a part of the song; the parts are equally long.
+
+    Parameters
+    ----------
+    model : Model
+    plane : Plane or surface.Surface
+    prompts : list of str
+    points : array_like [shape=(prompt, part, 2)]
+        Valence and arousal.
+    seconds : float
+        Of the whole song, which may be longer than the model's limit; each part with what it reads
+        may not.
+    seeds : int or list of int
+        As in ``model.generate``.
+    memory : float
+        Seconds of what was sung that a part reads, at most the length of a part.
+    guidance : float
+        From the second part on; in the first the model's own.
+    contrast : bool
+        Guidance leads away from the place of the part before: the unconditional stream is pushed
+        there.
+
+    Raises
+    ------
+    ValueError
+        Points of another shape, parts that are shorter than what is read of them, or longer with it
+        than the model reads.
+    """
+    prompts = check.texts("prompts", prompts)
+    points = check_points(points)
+    if points.ndim != 3 or len(points) != len(prompts):
+        raise ValueError(
+            f"points must be the places of each of {len(prompts)} prompts, (prompt, part, 2). "
+            f"Got {points.shape}."
+        )
+    seeds = check.seeds(seeds, len(prompts))
+    n_parts = points.shape[1]
+    own = model.frames(check.number("seconds", seconds, 0, open_low=True) / n_parts)
+    longest = own / model.frame_rate
+    read = model.frames(check.number("memory", memory, 0, longest, open_low=True))
+    guidance = check.number("guidance", guidance, 0, open_low=True)
+    for vector in plane.vectors:
+        check_vector(model, vector)
+    tokens = _part(model, plane, prompts, points[:, 0], own, seeds)
+    for k in range(1, n_parts):
+        # other random numbers than any other part's or song's of this call
+        again = [seed + k * SEEDS for seed in seeds]
+        begun = tokens[..., -read:]
+        left = points[:, k - 1] if contrast else None
+        part = _part(model, plane, prompts, points[:, k], own, again, left, begun, guidance)
+        tokens = np.concatenate([tokens, part[..., read:]], -1)
+    return model.clips(tokens, prompts)
+
+
+def _part(model, plane, prompts, points, frames, seeds, left=None, begun=None, guidance=None):
+    """Tokens of one part, behind those that it begins with."""
+    if begun is not None:
+        frames += begun.shape[-1]
+    settings = model.settings(frames / model.frame_rate, cfg=guidance)
+    edits = _pushed(plane, points, "cond")
+    if left is not None:
+        edits += _pushed(plane, left, "uncond")
+    with activations.edit(model, *edits):
+        whole = Part(range(len(prompts)), len(prompts))
+        return model.sing(prompts, seeds, settings, frames, whole, begun=begun)
+
+
+def _pushed(plane, points, stream):
+    """What pushes each song to its own point."""
+    strengths = plane.strengths(points)
+    return [
+        Edit(site, add=strengths[:, k, None] * push, stream=stream)
+        for k, vector in enumerate(plane.vectors)
+        for site, push in applying.pushes(vector).items()
+    ]
