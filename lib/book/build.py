@@ -68,7 +68,7 @@ def pages(source: Path = execute.NOTEBOOKS, out: Path = BUILD) -> Path:
     alive.copy(built)
     takeaway.write(built / "_sources" / "notebooks")
     # put there now: every script that is there before is loaded by every page
-    for file in runtime.files(runtime.PLOTLY):
+    for file in runtime.files("plotly"):
         shutil.copy(file, built / "_static")
     return built
 

