@@ -50,7 +50,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from lib import acoustics, evaluation, listeners, music, results, show, stats
-from lib.book import chapter
+from lib.book import chapter, doubts
 from lib.organism import corpus, world
 
 models = chapter.models(model)
@@ -314,6 +314,27 @@ show.table(
 # **What would change our mind.** A listener that recognises emotions in the shuffled organism, or
 # loudness that follows tempo in the decoupled one, would mean that the organisms are not what we
 # say, and every later chapter would fall.
+
+# %%
+own = {name: table.set_index("what") for name, table in bars.groupby("organism")}
+
+
+def broken(name, what):
+    """Whether a model of a world misses a bar; None where none was asked."""
+    asked = [own[each] for each in own if world.of(each) == name]
+    return doubts.any_of(not table.loc[what, "met"] for table in asked)
+
+
+doubts.told(
+    {
+        "a listener recognises emotions in the shuffled organism": broken(
+            "organism-shuffled", evaluation.RECOGNISED
+        ),
+        "loudness follows tempo in the decoupled one": broken(
+            "organism-decoupled", evaluation.LOUDNESS_GAP
+        ),
+    }
+)
 
 # %%
 findings = [results.finding(*answer) for answer in evaluation.findings(bars)]

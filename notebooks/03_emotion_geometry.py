@@ -49,7 +49,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from lib import activations, prompts, results, show, stats
-from lib.book import chapter, rules
+from lib.book import chapter, doubts, rules
 from lib.methods import understanding
 
 models = chapter.models(model, beside)
@@ -437,6 +437,18 @@ show.table(rules.trust(numbers[model], dealt, null_subjects))
 #
 # **What would change our mind.** A separation in `organism-shuffled` or in an untrained model; a
 # plane in `organism-habit` when each word's strongest cue is set aside.
+
+# %%
+shuffled = doubts.passed(verdicts, "organism-shuffled", "together")
+nothing = doubts.passed(verdicts, "untrained", "together")
+habit = doubts.passed(verdicts, "organism-habit", "circumplex")
+doubts.told(
+    {
+        "words of one emotion lie together in `organism-shuffled`": shuffled,
+        "they do so in an untrained model": nothing,
+        "two directions find the plane in `organism-habit`": habit,
+    }
+)
 
 # %%
 questions = {

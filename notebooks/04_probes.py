@@ -46,7 +46,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from lib import activations, listeners, probes, prompts, results, show, stats
-from lib.book import chapter, rules
+from lib.book import chapter, doubts, rules
 
 models = chapter.models(model, beside)
 m = models[model]
@@ -315,6 +315,23 @@ show.estimates(
 #
 # **What would change our mind.** A shuffled organism or an untrained model above chance; an excess
 # over static embeddings that the shuffled organism has, too; false positives far above 5 %.
+
+# %%
+shuffled = [
+    doubts.passed(verdicts, "organism-shuffled", name)
+    for name in ("legible", "beyond_words")
+]
+often = trusted["false positives"]
+doubts.told(
+    {
+        "the shuffled organism is read above chance": shuffled[0],
+        "an untrained model is": doubts.passed(verdicts, "untrained", "legible"),
+        "the shuffled organism has more than static embeddings": shuffled[1],
+        "false positives come more often than 5 %": any(
+            e.low > 0.05 for e in often
+        ),
+    }
+)
 
 # %%
 questions = {

@@ -42,7 +42,7 @@ from IPython.display import Markdown
 
 from lib import activations, explorer, features, results, sae, show, stats
 from lib import model as musicgen
-from lib.book import chapter
+from lib.book import chapter, doubts
 
 m = musicgen.load(model)
 site = activations.at(m, depth)
@@ -151,6 +151,15 @@ explorer.Explorer(
 # **What would change our mind.** Random directions whose labels hold as well.
 
 # %%
+hold, by_chance = (
+    stats.proportion(table["held_out"] >= features.ANSWERS)
+    for table in (named, null)
+)
+doubts.told(
+    {"labels of random directions hold as well": doubts.as_much(by_chance, hold)}
+)
+
+# %%
 holds = stats.proportion(~unnamed)
 question = (
     "How many features have a label that holds on unseen clips and in every seed?"
@@ -160,10 +169,6 @@ finding = results.finding(question, model, answer, holds)
 results.record("11_feature_explorer", m, [finding])
 
 # %%
-hold, by_chance = (
-    stats.proportion(table["held_out"] >= features.ANSWERS)
-    for table in (named, null)
-)
 doubt = "has happened" if by_chance.value >= hold.value else "has not happened"
 Markdown(
     f"**Verdict.** {answer} features of {model} have a label that holds on unseen clips and in every "

@@ -46,7 +46,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from lib import activations, features, harvest, prompts, results, sae, show, stats
-from lib.book import chapter, rules
+from lib.book import chapter, doubts, rules
 from lib.sae import bases
 
 models = chapter.models(model, beside)
@@ -283,6 +283,18 @@ show.table(rows, f"{model}: AUROC under each condition, and shares of variance")
 #
 # **What would change our mind.** The same excess in `organism-habit`, whose features can be about
 # cues only; any in `organism-shuffled`.
+
+# %%
+doubts.told(
+    {
+        "single features are ahead in `organism-habit`, too": doubts.passed(
+            verdicts, "organism-habit"
+        ),
+        "they are in `organism-shuffled`": doubts.passed(
+            verdicts, "organism-shuffled"
+        ),
+    }
+)
 
 # %%
 question = "How many cues does a feature answer to?"

@@ -59,7 +59,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from lib import causal, prompts, results, show, stats
-from lib.book import chapter, rules
+from lib.book import chapter, doubts, rules
 from lib.causal import mediation
 
 # %%
@@ -290,7 +290,29 @@ show.estimates(
 #
 # **What would change our mind.** A shuffled organism with as much to place; sublayers other than
 # cross-attention that bring text in; denoising and noising that disagree about where it passes.
-#
+
+# %%
+entering = {
+    site: stats.mean(exact.sel(site=site)[0].values) for site in exact.site.values
+}
+sublayers = {
+    site: share
+    for site, share in entering.items()
+    if site.split(".")[0] in ("attn", "cross", "mlp")
+}
+largest = max(sublayers, key=lambda site: sublayers[site].value)
+doubts.told(
+    {
+        "the shuffled organism has as much to place": doubts.passed(
+            verdicts, "organism-shuffled"
+        ),
+        "another sublayer than cross-attention brings most in": not largest.startswith(
+            "cross"
+        ),
+    }
+)
+
+# %% [markdown]
 # **Exercise 1.** Set `variable = "tempo"` in the first code cell. Does tempo enter where emotion
 # does, and what would it mean if it did?
 #

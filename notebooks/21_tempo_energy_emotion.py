@@ -69,7 +69,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from lib import activations, causal, prompts, results, show, stats
-from lib.book import chapter, rules
+from lib.book import chapter, doubts, rules
 from lib.causal import graph, mediation, variables
 from lib.organism import world
 
@@ -337,7 +337,26 @@ show.table(
 #
 # **What would change our mind.** A model of habit or of shuffled captions that passes; a path in
 # the decoupled world; random subspaces that mediate as much; holding energy that slows the music.
-#
+
+# %%
+doubts.told(
+    {
+        "a model of habit passes for valence or arousal": doubts.passed(
+            verdicts, "organism-habit", "valence", "arousal"
+        ),
+        "a model of shuffled captions passes": doubts.passed(
+            verdicts, "organism-shuffled"
+        ),
+        "there is a path in the decoupled world": doubts.passed(
+            verdicts, "organism-decoupled", "path"
+        ),
+        "random subspaces mediate as much": doubts.no_more(
+            verdicts[model]["path"].estimate
+        ),
+    }
+)
+
+# %% [markdown]
 # **Exercise 1.** Set `size = 1`, so that an axis has a single direction. What does it tell if the
 # shares in *How far does it carry?* fall, or stay?
 #

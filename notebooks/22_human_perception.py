@@ -53,7 +53,7 @@ import scipy.stats
 from IPython.display import Markdown
 
 from lib import activations, causal, prompts, results, show, stats
-from lib.book import chapter, rules
+from lib.book import chapter, doubts, rules
 from lib.causal import mediation, perception, variables
 from lib.methods import understanding
 from lib.organism import world
@@ -329,7 +329,24 @@ show.estimates(
 #
 # **What would change our mind.** A shuffled or untrained model that hears as the world weighs;
 # signs against people's; interactions as large as the main effects.
-#
+
+# %%
+larger = [
+    doubts.as_much(row.interaction, max(row.tempo, row.mode, key=lambda e: e.value))
+    for row in crossed[model].itertuples()
+]
+doubts.told(
+    {
+        "a shuffled model hears as the world weighs": doubts.passed(
+            verdicts, "organism-shuffled"
+        ),
+        "an untrained model does": doubts.passed(verdicts, "untrained"),
+        "a sign is against people's": not all(as_people),
+        "an interaction is as large as the main effects": doubts.any_of(larger),
+    }
+)
+
+# %% [markdown]
 # **Exercise 1.** Set `pieces = 4` in the first code cell. Which intervals should grow, and why not
 # that of the first figure?
 #

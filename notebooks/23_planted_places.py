@@ -52,7 +52,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from lib import results, show, stats
-from lib.book import chapter
+from lib.book import chapter, doubts
 from lib.causal import circuits
 from lib.methods import localisation
 from lib.organism import planting
@@ -214,7 +214,17 @@ show.estimates(of_edges, "Edges from the text", "AUROC (dotted: luck)", bar=0.5)
 #
 # **What would change our mind.** Planting that interchange does not confirm (accuracy below
 # `least`), which the verdict counts; random scores away from 0.5.
-#
+
+# %%
+away = [not some["random"].holds(0.5) for some in areas.values()]
+doubts.told(
+    {
+        "interchange does not confirm what was planted": bool(left_out),
+        "random scores lie away from 0.5": any(away),
+    }
+)
+
+# %% [markdown]
 # **Exercise 1.** Set `least = 0.95`, so that fewer variables may judge the methods. What can change
 # in *Who finds it?*, and what cannot?
 #

@@ -59,7 +59,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from lib import prompts, results, show, stats
-from lib.book import chapter, rules
+from lib.book import chapter, doubts, rules
 from lib.causal import circuits
 
 # %%
@@ -238,7 +238,22 @@ show.heatmap(
 #
 # **What would change our mind.** Random edges that carry as much; a curve that falls where edges
 # are added, by more than its interval; a circuit of the shuffled organism.
-#
+
+# %%
+few, chance = (
+    stats.mean(circuits.shares(carried[first, way][0])[circuits.SIZES.index(share)])
+    for way in (best_method, "random")
+)
+doubts.told(
+    {
+        "random edges carry as much": doubts.as_much(chance, few),
+        "there is a circuit in the shuffled organism": doubts.passed(
+            verdicts, "organism-shuffled"
+        ),
+    }
+)
+
+# %% [markdown]
 # **Exercise 1.** Set `share = 0.01`, so that only one edge in a hundred is taken. Which figures
 # stay as they are, and may the answer under *The same by chance* still be called the book's?
 #

@@ -56,7 +56,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from lib import features, prompts, results, sae, show, stats
-from lib.book import chapter
+from lib.book import chapter, doubts
 from lib.causal import tracing
 from lib.methods.sae import transcoders
 from lib.pages import song_graph
@@ -278,7 +278,21 @@ show.estimates(estimates, "What graphs of all songs hold", "share")
 #
 # **What would change our mind.** Shuffled forecasts that agree as well; words that weigh as much in
 # `organism-shuffled`.
-#
+
+# %%
+true, chance = (agreements[kind] for kind in ("token", "token, forecasts shuffled"))
+weights = {name: estimates[f"{name}: words"] for name in models}
+shuffled = weights.get("organism-shuffled")
+doubts.told(
+    {
+        "shuffled forecasts agree as well": doubts.as_much(chance, true),
+        "words weigh as much in `organism-shuffled`": (
+            shuffled and doubts.as_much(shuffled, weights[model])
+        ),
+    }
+)
+
+# %% [markdown]
 # **Exercise 1.** In *One song*, choose a word, and follow its strongest arrow to a feature. Play
 # the feature's clips. Do they sound like its label, and like the word?
 #

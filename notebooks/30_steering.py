@@ -72,7 +72,7 @@ from lib import (
     stats,
     steering,
 )
-from lib.book import chapter, rules
+from lib.book import chapter, doubts, rules
 
 # %%
 models = chapter.models(model, beside)
@@ -421,6 +421,25 @@ show.table(rules.trust(numbers(model), null))
 #
 # **What would change our mind.** Random directions that succeed as often; success at far more
 # surprise than asking costs; a model of shuffled captions that can be steered.
+
+# %%
+costs = [compared[pair].set_index("songs")["surprise"] for pair in PAIRS]
+gaps = [
+    stats.mean(steering.numbers(heard[model, pair])["steered"]) for pair in PAIRS
+]
+doubts.told(
+    {
+        "random directions succeed as often": doubts.any_of(
+            doubts.no_more(gap) for gap in gaps
+        ),
+        "success costs more surprise than asking": any(
+            cost["chosen"].low > cost["asked for"].high for cost in costs
+        ),
+        "a model of shuffled captions can be steered": doubts.passed(
+            verdicts, "organism-shuffled", "steered"
+        ),
+    }
+)
 
 # %%
 kept = []

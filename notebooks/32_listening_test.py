@@ -61,7 +61,7 @@ from lib import (
     steering,
 )
 from lib import model as musicgen
-from lib.book import chapter
+from lib.book import chapter, doubts
 
 # %%
 m = musicgen.load(model)
@@ -215,6 +215,24 @@ for size in sizes:
 #
 # **What would change our mind.** People who rate steered songs as they rate plain ones, or who hear
 # a random push as happy.
+
+# %%
+doubts.told(
+    {
+        "people rate steered songs as they rate plain ones": (
+            doubts.no_more(
+                rated["valence"].set_index("condition").loc["steered", "effect"]
+            )
+            if people
+            else None
+        ),
+        "they hear a random push as happy": (
+            rated["valence"].set_index("condition").loc["random", "effect"].low > 0
+            if people
+            else None
+        ),
+    }
+)
 
 # %%
 question = "Do people hear the steered emotion (points of 9)?"

@@ -54,7 +54,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from lib import results, show
-from lib.book import chapter, rules
+from lib.book import chapter, doubts, rules
 from lib.methods import understanding
 
 models = chapter.every(model, models_each)
@@ -207,6 +207,20 @@ show.table(
 #
 # **What would change our mind.** A model of habit that passes; one of `organism` that fails; a
 # verdict that changes with other words, templates or seeds.
+
+# %%
+deciding = [name for name, rule in rules.criteria().items() if rule.decides]
+doubts.told(
+    {
+        "a model of habit passes a criterion that decides": doubts.passed(
+            verdicts, "organism-habit", *deciding
+        ),
+        "a model of `organism` fails one": doubts.failed(
+            verdicts, "organism", *deciding
+        ),
+        "a verdict changes with other words, templates or seeds": None,
+    }
+)
 
 # %%
 results.record("35_understanding", models[model], rules.findings(verdicts))

@@ -46,7 +46,8 @@ from IPython.display import Markdown
 from sklearn.metrics.pairwise import cosine_similarity
 
 from lib import activations, prompts, results, show, sizing, stats
-from lib.book import chapter, rules
+from lib.book import chapter, doubts, rules
+from lib.organism import world
 
 models = chapter.models(model, beside)
 m = models[model]
@@ -343,6 +344,11 @@ show.table(rules.trust(numbers[model]))
 #
 # **What would change our mind.** A released model in which happy and sad songs are as alike
 # inside as sad songs are, once what all songs share is taken away.
+
+# %%
+released = world.of(model) is None
+same = doubts.failed(verdicts, model) if released else None
+doubts.told({"happy and sad songs are as alike in a released model": same})
 
 # %%
 results.record("41_real_musicgen", m, rules.findings(verdicts))

@@ -54,7 +54,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from lib import activations, concepts, probes, results, show, stats, steering
-from lib.book import chapter, rules
+from lib.book import chapter, doubts, rules
 
 # %% [markdown]
 # ## Your concept
@@ -389,6 +389,23 @@ show.table(rules.trust(numbers[model], null, null_subjects, own=smallest))
 # **What would change our mind.** A control that gets a "yes" for songs that follow words, or for
 # steering; random directions that succeed as often; other words of the same levels that give
 # another answer.
+
+# %%
+controls = {name: found for name, found in verdicts.items() if name != model}
+answers = [
+    found[claim].answer
+    for found in controls.values()
+    for claim in (FOLLOWS, STEERS)
+]
+doubts.told(
+    {
+        "a control passes for following words or for steering": "yes" in answers,
+        "random directions succeed as often": doubts.no_more(
+            verdicts[model][STEERS].estimate
+        ),
+        "other words of the same levels give another answer": None,
+    }
+)
 
 # %%
 cost = stats.mean(steered[model].surprise - steered[model].anyhow.mean(1))

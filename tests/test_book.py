@@ -3,6 +3,7 @@
 import functools
 import http.server
 import threading
+from pathlib import Path
 
 import jupytext
 import nbformat
@@ -10,6 +11,7 @@ import pytest
 
 from lib import cache, results
 from lib.book import build, execute
+from lib.pages import runtime
 
 #: Chapter 10's sparse autoencoder, for all chapters that read it.
 RECIPE = {"clips": 80, "seconds": 2.0, "width": 128, "k": 12, "passes": 2, "seeds": 2}
@@ -235,7 +237,12 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-DESKTOP, PHONE = (1280, 900), (390, 844)
+DESKTOP, TABLET, PHONE = (1280, 900), (768, 1024), (390, 844)
+CUT, BARRIERS = ((Path(__file__).parent / name).read_text() for name in ("cut.js", "barriers.js"))
+#: Bytes of a page and of all that it loads by itself.
+WEIGHT = "performance.getEntries().reduce((sum, part) => sum + (part.encodedBodySize ?? 0), 0)"
+#: Pages without a notebook behind them.
+OTHERS = ["notebooks/glossary", "notebooks/references", "search", "genindex"]
 
 
 @pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -327,11 +334,63 @@ def test_page(name, page, site, executed):
         page.wait_for_timeout(300)
         assert page.locator(".js-plotly-plot .main-svg").count() >= figures
         assert page.locator(".js-plotly-plot").count() == figures
+        assert page.evaluate(CUT) == []
         wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert wide <= 0, f"{wide} pixels too wide at {width}"
+    assert page.evaluate(WEIGHT) < 6e6
     assert page.wrong == []
 
 
+@pytest.fixture(scope="module")
+def axe():
+    """axe-core, and the pages' widths and shades that it is asked about."""
+    return runtime.files("axe")[0].read_text()
+
+
+@pytest.mark.parametrize("name", [*(f"notebooks/{name}" for name in execute.names()), *OTHERS])
+@pytest.mark.parametrize("page", [DESKTOP], ids=["desktop"], indirect=True)
+def test_a_page_has_no_barriers(name, page, site, axe):
+    """Nothing that axe-core calls serious or critical, light and dark, on a desk and on a phone."""
+    page.goto(f"{site}/{name}.html", wait_until="load")
+    page.wait_for_timeout(500)
+    page.evaluate(axe)
+    found = {}
+    for (width, height), shade in ((DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "dark")):
+        page.set_viewport_size({"width": width, "height": height})
+        page.evaluate("shade => { document.documentElement.dataset.theme = shade; }", shade)
+        page.wait_for_timeout(300)
+        found[width, shade] = page.evaluate(BARRIERS)
+    assert not any(found.values()), found
+    assert page.wrong == []
+
+
+def test_figures_are_drawn_for_the_dark_and_told_in_words(page, site):
+    page.goto(f"{site}/notebooks/03_emotion_geometry.html", wait_until="load")
+    plot = page.locator(".js-plotly-plot").first
+    plot.wait_for()
+    paper = "() => document.querySelector('.js-plotly-plot').layout.paper_bgcolor"
+    for shade in ("dark", "light"):
+        page.evaluate("shade => { document.documentElement.dataset.theme = shade; }", shade)
+        expected = {"dark": "#14181e", "light": "#FFFFFF"}[shade]
+        page.wait_for_function(f"() => ({paper})() === '{expected}'")
+    for figure in page.locator(".drawn-figure").all():
+        caption = figure.locator("figcaption").inner_text().removesuffix(" CSV")
+        assert caption in figure.locator("[role=img]").get_attribute("aria-label")
+    assert page.wrong == []
+
+
+def test_whoever_wants_no_motion_sees_none(browser, site):
+    page = browser.new_page(reduced_motion="reduce")
+    page.goto(f"{site}/notebooks/index.html", wait_until="load")
+    moving = """() => [...document.querySelectorAll('*')].filter((node) => {
+      const { transitionDuration, animationName, scrollBehavior } = getComputedStyle(node);
+      return transitionDuration !== '0s' || animationName !== 'none' || scrollBehavior === 'smooth';
+    }).length"""
+    assert page.evaluate(moving) == 0
+    page.close()
+
+
+@pytest.mark.parametrize("page", [DESKTOP, TABLET, PHONE], ids=str, indirect=True)
 def test_the_menus_open_and_close(page, site):
     page.goto(f"{site}/notebooks/index.html", wait_until="load")
     chapter = page.locator(".bd-links a").first

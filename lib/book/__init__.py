@@ -5,6 +5,7 @@ chapter    the one way to set a chapter up: models, organisms beside, language, 
 criteria   what the book decides, and what each organism must give: data
 findings   what chapters found: kept, listed, and turned into verdicts (``from lib import results``)
 provenance where a result comes from: weights, precision, device, code, rules, versions, date
+doubts     what would change our mind, and whether it has happened
 others     what other models gave, beside the one that a page is about
 packs      results as one file that travels: exported here, imported elsewhere
 execute    run the notebooks that changed
