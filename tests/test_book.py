@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import re
 import threading
 from pathlib import Path
 
@@ -371,7 +372,7 @@ def test_figures_are_drawn_for_the_dark_and_told_in_words(page, site):
     paper = "() => document.querySelector('.js-plotly-plot').layout.paper_bgcolor"
     for shade in ("dark", "light"):
         page.evaluate("shade => { document.documentElement.dataset.theme = shade; }", shade)
-        expected = {"dark": "#14181e", "light": "#FFFFFF"}[shade]
+        expected = {"dark": "#121212", "light": "#FFFFFF"}[shade]
         page.wait_for_function(f"() => ({paper})() === '{expected}'")
     for figure in page.locator(".drawn-figure").all():
         caption = figure.locator("figcaption").inner_text().removesuffix(" CSV")
@@ -546,6 +547,7 @@ def test_a_chapter_begins_with_its_answer(name, pages):
     asks, answers = text.index("<strong>Question.</strong>"), text.index("In short")
     assert asks < answers < text.index("</section>")
     assert text.count("<strong>Verdict") == 1
+    assert re.search(r"In short \((measured|simulated), organism\)", text)
 
 
 def test_code_is_folded_and_numbers_are_offered(page, site):

@@ -40,7 +40,7 @@ def test_the_evidence_is_one_row_a_question_and_one_column_a_subject():
     decided = results.finding("And?", "organism", "no", Estimate(0, -0.1, 0.1, 9), "path")
     results.record("02_b", "organism", [decided])
     table = results.evidence("organism")
-    assert list(table) == ["chapter", "question", *both, "decides"]
+    assert list(table) == ["chapter", "question", *both, "decides", "rests on"]
     assert table["organism"][0] == "yes\u00a0(0.90\u00a0[0.60,\u00a01.00],\u00a0n\u00a0=\u00a010)"
     assert list(table["organism-shuffled"])[1] == ""
     assert list(table["decides"]) == ["exploratory", rules.criteria()["path"].property]

@@ -25,6 +25,8 @@ def test_the_answer_stands_behind_the_question():
     page = layout.answer_first(notebook(INTRO, v4.new_code_cell("look()"), last))
     title, question, box, method = page.cells[0].source.split("\n\n")
     assert box == ":::{admonition} In short\n:class: tip\n**Verdict.** It is.\n:::"
+    badge = layout.answer_first(notebook(INTRO, last), "simulated, organism").cells[0].source
+    assert ":::{admonition} In short (simulated, organism)\n" in badge
     assert (title, question, method) == ("# Title", "**Question.** Is it?", "**Method.** Look.")
     assert [cell.source for cell in page.cells[1:]] == ["look()"]
     assert INTRO.source.count("Verdict") == 0

@@ -132,7 +132,11 @@ def test_the_first_page_says_what_answers_rest_on(organism):
     heard = [results.finding("Do people hear it?", "organism", "cannot tell")]
     results.record("32_listening_test", organism, heard, "simulated")
     assert bases()[people] == "simulated" and bases()[songs] == "not run"
-    assert results.evidence("organism")["organism"].tolist() == ["yes", "cannot tell, simulated"]
+    found = results.evidence("organism")
+    assert found["organism"].tolist() == ["yes", "cannot tell"]
+    assert found["rests on"].tolist() == ["what was measured", "what was simulated"]
+    assert results.rests_on("32_listening_test", "organism") == "simulated, organism"
+    assert results.rests_on("31_emotion_pad", "organism") == "measured, organism"
     results.record("40_real_music", LARGE, [results.finding("Is it?", LARGE, True)])
     assert bases()[songs] == "measured" and bases()["released MusicGens"] == f"measured: {LARGE}"
     with pytest.raises(ValueError, match="basis must be one of"):

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import nbformat
 
-from . import citations, execute, glossary, layout, takeaway
+from . import citations, execute, findings, glossary, layout, takeaway
 
 BUILD = execute.ROOT / "_build"
 #: Where the book is served, unless somebody else is there: then at any port that is free.
@@ -96,13 +96,19 @@ def _write_pages(source, out):
     version = takeaway.citation()["version"]
     for name in execute.names():
         notebook = nbformat.read(source / f"{name}.ipynb", nbformat.NO_CONVERT)
-        page, used = layout.page(notebook, terms, known)
+        page, used = layout.page(notebook, terms, known, _rests_on(name, notebook))
         nbformat.write(layout.dated(page, version), out / f"{name}.ipynb")
         for term in used:
             chapters[term][name] = layout.title(notebook)
     for file in (citations.FILE, "references.md"):
         shutil.copy(execute.NOTEBOOKS / file, out)
     (out / glossary.FILE).write_text(glossary.with_chapters(text, chapters), encoding="utf-8")
+
+
+def _rests_on(chapter, notebook):
+    """What a chapter's answer rests on; nothing is said of a notebook that papermill did not execute."""
+    model = notebook.metadata.get("papermill", {}).get("parameters", {}).get("model")
+    return findings.rests_on(chapter, model) if model else ""
 
 
 def show(out: Path = BUILD) -> None:

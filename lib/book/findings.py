@@ -249,6 +249,15 @@ def models() -> list[str]:
     return sorted(names)
 
 
+def rests_on(chapter: str, model: str) -> str:
+    """What a chapter's answer about a model rests on, as a page says it: the bases of its findings
+    (what it says without keeping any is measured, too), and the model.
+    """
+    bases = {found.basis for found in read(chapter, model) or []} or {"measured"}
+    said = " and ".join(basis for basis in BASES if basis in bases)
+    return f"{said}, {title(model)}"
+
+
 def evidence(model: str) -> pd.DataFrame:
     """Every recorded finding about a model: one row a question, one column a subject.
 
@@ -256,7 +265,7 @@ def evidence(model: str) -> pd.DataFrame:
     -------
     pd.DataFrame
         Columns chapter (its number), question, one for each subject (the answer, with its
-        estimate), and decides (the criterion's property, or "exploratory").
+        estimate), decides (the criterion's property, or "exploratory"), and rests on (its basis).
     """
     return tabulated(
         (chapter, found, found.subject)
@@ -280,15 +289,16 @@ def tabulated(findings: Iterable[tuple[str, Finding, str]]) -> pd.DataFrame:
                 "chapter": chapter.split("_")[0],
                 "question": found.question,
                 "decides": _decided(found),
+                "rests on": f"what was {found.basis}",
                 column: _in_full(found),
             }
         )
     if not rows:
-        return pd.DataFrame(columns=["chapter", "question", "decides"])
-    asked = ["chapter", "question", "decides"]
+        return pd.DataFrame(columns=["chapter", "question", "decides", "rests on"])
+    asked = ["chapter", "question", "decides", "rests on"]
     table = pd.DataFrame(rows).groupby(asked, sort=False).first().reset_index().fillna("")
     subjects = [column for column in table if column not in asked]
-    return table[["chapter", "question", *subjects, "decides"]]
+    return table[["chapter", "question", *subjects, "decides", "rests on"]]
 
 
 def _decided(found):
@@ -297,8 +307,7 @@ def _decided(found):
 
 
 def _in_full(found):
-    """An answer with its estimate, which no line break may divide, and a word where it is simulated."""
-    said = "" if found.basis == "measured" else f", {found.basis}"
+    """An answer with its estimate, which no line break may divide."""
     if found.estimate is None:
-        return found.answer + said
-    return found.answer + f" ({found.estimate})".replace(" ", "\u00a0") + said
+        return found.answer
+    return found.answer + f" ({found.estimate})".replace(" ", "\u00a0")

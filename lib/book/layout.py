@@ -13,7 +13,10 @@ ANSWER, QUESTION = "**Verdict", "**Question"
 
 
 def page(
-    notebook: nbformat.NotebookNode, terms: Iterable[str], known: Mapping[str, Iterable[str]]
+    notebook: nbformat.NotebookNode,
+    terms: Iterable[str],
+    known: Mapping[str, Iterable[str]],
+    rests: str = "",
 ) -> tuple[nbformat.NotebookNode, list[str]]:
     """A notebook as a page shows it, and the terms of the glossary that it uses.
 
@@ -24,8 +27,10 @@ def page(
         From ``glossary.terms``.
     known : mapping
         From ``citations.sources``.
+    rests : str
+        What the answer rests on, from ``findings.rests_on``.
     """
-    return linked(cited(folded(answer_first(notebook)), known), terms)
+    return linked(cited(folded(answer_first(notebook, rests)), known), terms)
 
 
 def dated(notebook: nbformat.NotebookNode, version: str) -> nbformat.NotebookNode:
@@ -77,15 +82,18 @@ def _but(node, **changes):
     return nbformat.from_dict({**node, **changes})
 
 
-def answer_first(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A notebook whose computed answer stands behind the paragraph that asks the question."""
+def answer_first(notebook: nbformat.NotebookNode, rests: str = "") -> nbformat.NotebookNode:
+    """A notebook whose computed answer stands behind the paragraph that asks the question, in a box
+    that says what the answer rests on.
+    """
     first, *cells = notebook.cells
     answers = [answer for cell in cells for answer in _answers(cell)]
     parts = first.source.split("\n\n")
     asks = [number for number, part in enumerate(parts) if part.startswith(QUESTION)]
     if not answers or not asks:
         return notebook
-    box = f":::{{admonition}} In short\n:class: tip\n{answers[-1]}\n:::"
+    head = f"In short ({rests})" if rests else "In short"
+    box = f":::{{admonition}} {head}\n:class: tip\n{answers[-1]}\n:::"
     parts.insert(asks[0] + 1, box)
     kept = [cell for cell in cells if not _answers(cell)]
     return _but(notebook, cells=[_but(first, source="\n\n".join(parts)), *kept])

@@ -22,6 +22,7 @@ TITLE_WIDTH = 26  # letters of an axis' title in one line
 LABEL_WIDTH = 24  # of a name beside an axis
 LINE_HEIGHT = 16  # pixels of a further line in such a name
 TITLE_HEIGHT = 30  # pixels that plotly leaves for a figure's title
+MANY_ROWS, MANY_COLUMNS = 50, 20  # of a heat map: no longer each with its name
 ROW_HEIGHT = 74  # pixels of a criterion
 LANE_HEIGHT = 14  # pixels of each world within it, where they need more
 #: Shapes of models from before.
@@ -463,16 +464,27 @@ def heatmap(
     cells = go.Heatmap(
         z=frame.to_numpy(),
         x=list(frame.columns),
-        y=list(frame.index),
+        y=[_wrapped(row, LABEL_WIDTH) if isinstance(row, str) else row for row in frame.index],
         colorscale="RdBu_r",
         zmin=-limit,
         zmax=limit,
         texttemplate="%{z:.1f}" if numbers else "",
-        colorbar={"title": unit},
+        # below: beside them it would leave a phone's cells no room
+        colorbar={
+            "title": {"text": unit, "side": "bottom"},
+            "orientation": "h",
+            "thickness": 12,
+            "yref": "container",
+            "y": 0,
+            "yanchor": "bottom",
+        },
     )
     figure = go.Figure(cells)
     figure.update_layout(
         title=title, yaxis_autorange="reversed", xaxis_title=x_title, yaxis_title=y_title
     )
-    figure.update_yaxes(tickmode="linear" if len(frame) < 30 else "auto")
-    return Figure(figure, height=max(300, 120 + (42 if numbers else 24) * len(frame)))
+    # every name is written where there is room for it
+    figure.update_yaxes(tickmode="linear" if len(frame) < MANY_ROWS else "auto")
+    if all(isinstance(column, str) for column in frame.columns) and frame.shape[1] < MANY_COLUMNS:
+        figure.update_xaxes(tickmode="linear")
+    return Figure(figure, height=max(320, 180 + (42 if numbers else 24) * len(frame)))
