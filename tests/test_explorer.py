@@ -114,3 +114,20 @@ def test_captions_and_features_may_come_one_by_one(given):
 def test_bad_input(given, change, message):
     with pytest.raises(ValueError, match=message):
         explorer.Explorer(**given | change)
+
+
+def test_the_page_opens_on_a_feature_with_its_clips(page, browser, tmp_path):
+    file = tmp_path / "explorer.html"
+    file.write_text(f"<!doctype html><meta charset='utf-8'><body>{page.html()}")
+    opened = browser.new_page()
+    wrong = []
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.goto(file.as_uri())
+    first = page.data["features"][0]
+    assert opened.locator(".card h3").inner_text().startswith(f"Feature {first['id']}: ")
+    clips = sum(map(len, first["clips"].values()))
+    assert opened.locator(".card .sound.drawn .picture").count() == clips > 0
+    opened.get_by_role("button", name="Play").first.click()
+    opened.wait_for_function("() => document.querySelector('audio').currentTime > 0.1")
+    assert wrong == []
+    opened.close()

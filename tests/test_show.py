@@ -367,7 +367,8 @@ def test_a_page_asks_its_kernel(browser):
         {"id": "x", "answer": {"error": "question must not be negative"}},
     ]
     # the other end: what anywidget runs, with a kernel that doubles
-    script = "function draw(root, data, ask) { root.drawn = ask(data.n); }\n" + embed.script("live")
+    own = "function draw(root, data, ask) { root.drawn = ask(data.n); }"
+    script = "\n".join([embed.script(*embed.SOUND), own, embed.script("live")])
     page = browser.new_page()
     answer = page.evaluate(
         """async (source) => {
@@ -386,6 +387,7 @@ def test_a_page_asks_its_kernel(browser):
         script,
     )
     assert answer == 42
+    assert page.evaluate("typeof window.WaveSurfer") == "function"
     page.close()
 
 

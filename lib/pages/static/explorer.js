@@ -191,5 +191,5 @@ function draw(root, data, ask) {
     card);
   update();
   choose(data.features[0].id);
-  explain(root);
+  tellMissing(root);
 }

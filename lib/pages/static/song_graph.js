@@ -142,5 +142,5 @@ function draw(root, data) {
   make('p', { class: 'key' }, 'Circles are features, diamonds errors, rectangles the music so far, ' +
     'the triangle the token. Solid lines add to what reads them, dashed ones take away.'));
   choose(nodes.length - 1);
-  explain(root);
+  tellMissing(root);
 }

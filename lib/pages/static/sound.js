@@ -27,7 +27,7 @@ function hear(place, node) {
 }
 
 // Say once in an output why there are no waveforms.
-function explain(root) {
+function tellMissing(root) {
   if (!window.WaveSurfer) root.append(make('p', {}, WITHOUT));
 }
 

@@ -44,5 +44,5 @@ function draw(root, data) {
   menu.addEventListener('change', update);
   root.append(menu, make('div', { class: 'cells' }, make('table', {}, head, ...body)), now, heard);
   update();
-  explain(root);
+  tellMissing(root);
 }

@@ -26,5 +26,5 @@ function draw(root, data) {
     });
   });
   place(0);
-  explain(root);
+  tellMissing(root);
 }

@@ -55,5 +55,5 @@ function draw(root, data) {
     root.append(make('div', { class: 'song' }, make('div', {}, row.name), choices, song));
     const view = enliven(song);
   }
-  explain(root);
+  tellMissing(root);
 }
