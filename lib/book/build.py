@@ -61,7 +61,7 @@ def pages(source: Path = execute.NOTEBOOKS, out: Path = BUILD) -> Path:
     command = [tool, "build", str(book), "--path-output", str(out), "-W", "--keep-going", "-q"]
     if subprocess.run(command, cwd=out).returncode:
         raise RuntimeError("The book did not build without warnings: see the messages above.")
-    from ..pages import alive  # importing it takes seconds, which opening the book does not
+    from ..pages import alive
 
     alive.copy(front(out).parent)
     takeaway.write(front(out).parent / "_sources" / "notebooks")
@@ -82,7 +82,15 @@ def _gather(source, out):
     _write_pages(source, book / "notebooks")
     shutil.copytree(execute.NOTEBOOKS / "static", book / "_static")
     shutil.copy(Path(plotly.__file__).parent / "package_data" / "plotly.min.js", book / "_static")
+    (book / "_static" / "wavesurfer.js").write_text(_library(), encoding="utf-8")
     return book
+
+
+def _library():
+    """wavesurfer.js as outputs hold it."""
+    from ..pages import embed  # importing it takes seconds, which opening the book does not
+
+    return embed.library()
 
 
 def _write_pages(source, out):
@@ -94,7 +102,7 @@ def _write_pages(source, out):
     version = takeaway.citation()["version"]
     for name in execute.names():
         notebook = nbformat.read(source / f"{name}.ipynb", nbformat.NO_CONVERT)
-        page, used = layout.page(notebook, terms, known)
+        page, used = layout.page(notebook, terms, known, _library())
         nbformat.write(layout.dated(page, version), out / f"{name}.ipynb")
         for term in used:
             chapters[term][name] = layout.title(notebook)

@@ -18,7 +18,11 @@ from IPython.display import HTML
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from . import runtime
+
 STATIC = Path(__file__).parent / "static"
+#: What every sound needs (``sound.js``): these scripts, in this order.
+SOUND = ("wavesurfer", "elements", "vector", "alone", "sound")
 
 
 def output(template: str, **values) -> HTML:
@@ -43,7 +47,15 @@ def drawn(kind: str, data, scripts: Sequence[str]) -> str:
     scripts : sequence of str
         Names of scripts, the last of which has a function ``draw(root, data, ask)``.
     """
-    return render("drawn.html", kind=kind, place=place(kind), data=plain(data), scripts=scripts)
+    sheets = styles(kind, scripts)
+    return render(
+        "drawn.html",
+        kind=kind,
+        place=place(kind),
+        data=plain(data),
+        scripts=scripts,
+        sheets=sheets,
+    )
 
 
 def numbers(frame: pd.DataFrame, title: str) -> dict[str, str]:
@@ -62,13 +74,28 @@ def place(kind: str) -> str:
 
 
 def script(*names: str) -> Markup:
-    """Scripts, one after the other."""
-    return Markup("\n".join(_lean(f"{name}.js") for name in names))
+    """Scripts, one after the other; "wavesurfer" is the library of that name."""
+    return Markup(
+        "\n".join(library() if name == "wavesurfer" else _lean(f"{name}.js") for name in names)
+    )
 
 
 def style(*names: str) -> Markup:
     """Style sheets, one after the other; hyphens count as underscores."""
     return Markup("\n".join(_lean(f"{name.replace('-', '_')}.css") for name in names))
+
+
+def styles(kind: str, scripts: Sequence[str]) -> list[str]:
+    """The style sheets of a place that scripts draw in."""
+    return ["panel", *(["sound"] if "sound" in scripts else []), kind]
+
+
+@functools.cache
+def library() -> str:
+    """wavesurfer.js as outputs hold it, so that they need no other file: a page that has it already
+    (the built book, a notebook whose other output holds it) does not run it again.
+    """
+    return render("library.js", library=Markup(runtime.text("wavesurfer")))
 
 
 def plain(value):
@@ -105,5 +132,5 @@ def _environment():
     )
     # as short as it may be, in the order that is given, and never NaN, which is no JSON
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    environment.globals.update(script=script, style=style)
+    environment.globals.update(script=script, style=style, SOUND=SOUND)
     return environment

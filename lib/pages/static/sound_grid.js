@@ -1,10 +1,10 @@
 // A heat map of buttons, each of which plays its clip. data: rows, columns, names of the measures,
-// values[measure][cell] (null: not known), sounds[cell] (base64 MP3), unit. Needs elements.js.
+// values[measure][cell] (null: not known), clips[cell] ({sound, shape}), unit. Needs sound.js.
 function draw(root, data) {
   const menu = make('select', { 'aria-label': 'what is shown' },
     ...data.names.map((name) => make('option', {}, name)));
   const now = make('div', { class: 'now' }, `Choose a cell to hear its clip (${data.unit}).`);
-  const audio = make('audio', { controls: '', 'aria-label': 'the chosen clip' });
+  const heard = make('div', {});
   const cells = data.rows.flatMap((row) => data.columns.map((column) => `${row}, ${column}`));
   const buttons = cells.map((_, cell) => make('button', { onclick: () => choose(cell) }));
   let chosen = -1;
@@ -30,8 +30,7 @@ function draw(root, data) {
   const choose = (cell) => {
     chosen = cell;
     update();
-    audio.src = mp3(data.sounds[cell]);
-    audio.play();
+    hear(heard, sound(data.clips[cell], cells[cell]));
   };
 
   const head = make('tr', {}, make('th'), ...data.columns.map((column) => make('th', {}, column)));
@@ -43,6 +42,7 @@ function draw(root, data) {
   });
   menu.hidden = data.names.length < 2;
   menu.addEventListener('change', update);
-  root.append(menu, make('div', { class: 'cells' }, make('table', {}, head, ...body)), now, audio);
+  root.append(menu, make('div', { class: 'cells' }, make('table', {}, head, ...body)), now, heard);
   update();
+  tellMissing(root);
 }

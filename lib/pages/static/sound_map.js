@@ -1,7 +1,7 @@
-// A map of clips: every point plays its own. data: places[map][clip] (x, y), sounds[clip] (base64 MP3).
-// Needs elements.js.
+// A map of clips: every point plays its own. data: places[map][clip] (x, y), clips[clip] ({sound, shape}),
+// colors[clip]. Needs sound.js.
 function draw(root, data) {
-  const audio = root.querySelector('audio');
+  const heard = root.querySelector('.heard');
   const now = root.querySelector('.now');
   const points = [...root.querySelectorAll('circle')];
   const place = (map) => points.forEach((point, clip) => {
@@ -12,8 +12,7 @@ function draw(root, data) {
   const play = (clip) => {
     points.forEach((point, other) => point.classList.toggle('on', other === clip));
     now.textContent = points[clip].getAttribute('aria-label');
-    audio.src = mp3(data.sounds[clip]);
-    audio.play();
+    hear(heard, sound(data.clips[clip], now.textContent, data.colors[clip]));
   };
   root.querySelectorAll('button').forEach((button, map) => {
     button.addEventListener('click', () => place(map));
@@ -27,4 +26,5 @@ function draw(root, data) {
     });
   });
   place(0);
+  tellMissing(root);
 }
