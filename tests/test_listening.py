@@ -555,7 +555,9 @@ def test_a_completion_address_is_a_link_at_the_end(browser, tmp_path):
 def test_inside_a_notebook_the_test_hears_only_its_own_keys(browser, tmp_path, blind):
     """Beside another output: no policy of its own, and an address that is not the test's."""
     file = tmp_path / "notebook.html"
-    file.write_text(f"<!doctype html><input id=other>{blind._repr_html_()}", encoding="utf-8")
+    clip = blind.data["clips"]["c01"]
+    others = f'<input id=other><audio loop src="data:audio/mpeg;base64,{clip}"></audio>'
+    file.write_text(f"<!doctype html>{others}{blind._repr_html_()}", encoding="utf-8")
     page = browser.new_page()
     wrong = _watched(page)
     page.goto(f"{file.as_uri()}?participant=7")
@@ -566,9 +568,11 @@ def test_inside_a_notebook_the_test_hears_only_its_own_keys(browser, tmp_path, b
     page.locator("#other").focus()
     page.keyboard.press(" ")
     assert page.locator("#other").input_value() == " "
+    page.evaluate("document.querySelector('audio').play()")
     page.locator(".listening h3").focus()
     page.keyboard.press(" ")
     page.wait_for_selector(".play.on")
+    assert page.evaluate("document.querySelector('audio').paused")  # one sound at a time
     assert [text for text in wrong if "favicon" not in text] == []
     page.close()
 
