@@ -71,7 +71,11 @@ function draw(root, data) {
       kept.keep('last', participant);
       begin(participant);
     };
-    return [make('form', { novalidate: '', onsubmit: enter },
+    // JupyterLab lets no form be sent with Enter
+    const press = (event) => {
+      if (event.key === 'Enter' && !event.repeat) enter(event);
+    };
+    return [make('form', { novalidate: '', onsubmit: enter, onkeydown: press },
       make('label', { for: number.id }, 'Your participant number '), number,
       make('button', {}, last ? 'Begin or go on' : 'Begin')), wrong];
   }
