@@ -681,7 +681,7 @@ def without_npm(monkeypatch):
 
 def test_without_the_library_sounds_keep_the_browser_s_controls(without_npm, browser, tmp_path):
     songs = {"a": {"one": sine(0.1, LONG), "two": sine(0.1, LONG)}}
-    with pytest.warns(UserWarning, match="without wavesurfer.*npm could not install"):
+    with pytest.warns(UserWarning, match="without a waveform.*npm could not install"):
         html = [show.player(sine(0.5), RATE).data]
     html.append(show.spectrogram(sine(0.5), RATE).data)
     html.append(show.switch_players(songs, RATE).data)

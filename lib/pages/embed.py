@@ -9,6 +9,7 @@ import base64
 import functools
 import re
 import uuid
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -80,6 +81,11 @@ def script(*names: str) -> Markup:
     )
 
 
+def package(*names: str) -> Markup:
+    """Scripts that others have written, by their names in ``runtime.FILES``, one after the other."""
+    return Markup("\n".join(runtime.text(name) for name in names))
+
+
 def style(*names: str) -> Markup:
     """Style sheets, one after the other; hyphens count as underscores."""
     return Markup("\n".join(_lean(f"{name.replace('-', '_')}.css") for name in names))
@@ -94,8 +100,16 @@ def styles(kind: str, scripts: Sequence[str]) -> list[str]:
 def library() -> str:
     """wavesurfer.js as outputs hold it, so that they need no other file: a page that has it already
     (the built book, a notebook whose other output holds it) does not run it again.
+
+    Where npm cannot bring it there is none, and a warning says why, once: the browser's own players do
+    without.
     """
-    return render("library.js", library=Markup(runtime.text("wavesurfer")))
+    try:
+        found = runtime.text("wavesurfer")
+    except (RuntimeError, OSError) as error:
+        warnings.warn(f"Sounds are shown without a waveform. {error}", stacklevel=2)
+        found = ""
+    return render("library.js", library=Markup(found))
 
 
 def plain(value):
@@ -132,5 +146,5 @@ def _environment():
     )
     # as short as it may be, in the order that is given, and never NaN, which is no JSON
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    environment.globals.update(script=script, style=style, SOUND=SOUND)
+    environment.globals.update(package=package, script=script, style=style, SOUND=SOUND)
     return environment

