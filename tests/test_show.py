@@ -17,11 +17,14 @@ import pytest
 import soundfile
 
 from lib import stats
+from lib.book import layout
 from lib.musicgen.sites import Site
-from lib.pages import embed, figures, show
+from lib.pages import audio, embed, figures, runtime, show
 from lib.pages.live import Live
 
 RATE = 16_000
+#: Seconds of a clip that does not end while a loaded machine looks at it.
+LONG = 30
 PLOTLY = "application/vnd.plotly.v1+json"
 
 
@@ -37,30 +40,43 @@ def test_players_keep_loudness_and_stay_small():
     assert len(show.mp3(sine(0.5, 6), RATE)) < 60_000
 
 
+def written(html):
+    """An output without the library in it."""
+    return html.data.replace(embed.library(), "")
+
+
 def test_player_is_reachable_and_named():
-    page = show.player(sine(0.3), RATE, "a <sad> clip").data
+    page = written(show.player(sine(0.3), RATE, "a <sad> clip"))
     assert "<audio controls" in page and "autoplay" not in page
     assert "a &lt;sad&gt; clip" in page and 'src="data:audio/mpeg;base64,' in page
 
 
 def test_grid_uses_the_colour_of_the_emotion():
-    page = show.player_grid({"sad": {"one": sine(0.1)}, "calm": {"one": sine(0.1)}}, RATE).data
+    page = written(show.player_grid({"sad": {"one": sine(0.1)}, "calm": {"one": sine(0.1)}}, RATE))
     assert page.count("<audio") == 2
     assert show.COLORS["sad"] in page and show.COLORS["calm"] in page
 
 
 def test_rows_and_columns_of_a_grid_may_be_numbers():
     clips = {-0.16: {0: sine(0.1)}, np.float64(0.5): {np.int64(3): sine(0.1)}}
-    page = show.player_grid(clips, RATE).data
+    page = written(show.player_grid(clips, RATE))
     assert re.findall(r'aria-label="(.*?)"', page) == ["-0.16, 0", "0.5, 3"]
 
 
-def test_spectrogram_shows_where_the_sound_is():
+def test_spectrogram_shows_pitch():
     pages = [show.spectrogram(sine(0.5), RATE, "A4").data for _ in range(2)]
-    assert "data:image/png" in pages[0] and "requestAnimationFrame" in pages[0]
+    assert "data:image/png" in pages[0]
     assert len(set(re.findall(r'id="(spectrogram-[0-9a-f]+)"', "".join(pages)))) == 2
     level = show.level(sine(0.01), RATE)
     assert level.shape[0] == 84 and level.mean(1).argmax() == 36  # A4 is 3 octaves above 55 Hz
+
+
+def test_a_waveform_has_one_scale_and_every_channel():
+    shape = audio.packed(np.stack([sine(1.0), sine(0.1)]), RATE)["shape"]
+    left, right = (np.frombuffer(base64.b64decode(peaks), np.uint8) for peaks in shape["peaks"])
+    assert shape["seconds"] == 3 and len(left) == len(right) == 240
+    assert set(left) <= {254, 255} and set(right) <= {25, 26}
+    assert audio.peaks(np.array([[0.0, -2.0]])).tolist() == [[0, 255]]
 
 
 @pytest.mark.filterwarnings("ignore:.*digital silence")
@@ -267,7 +283,7 @@ def test_sound_map_has_a_clip_behind_every_point():
     labels = ["sad", "calm", "sad"]
     titles = ["a <b>", "c", "d"]
     data = drawn_from(show.sound_map(maps, [sine(0.1)] * 3, RATE, labels, titles))
-    assert [point["title"] for point in data["points"]] == titles and len(data["sounds"]) == 3
+    assert [point["title"] for point in data["points"]] == titles and len(data["clips"]) == 3
     assert data["names"] == list(maps) and np.shape(data["places"]) == (2, 3, 2)
     calm = {"color": show.COLORS["calm"], "shape": "diamond"}
     assert data["key"][1] == {"name": "calm", **calm} and data["points"][1] == {
@@ -285,12 +301,22 @@ def drawn_from(output):
     return json.loads(re.search(r"getElementById\(\S+\), (.*), null\);", output.data)[1])
 
 
-def opened(browser, html, tmp_path):
+def opened(browser, html, tmp_path, head="", width=1280):
+    """A page that keeps what went wrong, and reaches nothing but itself."""
     path = tmp_path / "page.html"
-    path.write_text(f"<!doctype html><meta charset='utf-8'><body>{html}</body>")
-    page = browser.new_page()
+    path.write_text(f"<!doctype html><meta charset='utf-8'>{head}<body>{html}</body>")
+    page = browser.new_page(viewport={"width": width, "height": 800})
     page.wrong = []
     page.on("pageerror", lambda error: page.wrong.append(str(error)))
+    page.on("console", lambda m: page.wrong.append(m.text) if m.type == "error" else None)
+
+    def route(route):
+        inside = route.request.url.startswith(("file:", "data:"))
+        if not inside:
+            page.wrong.append(f"outside: {route.request.url[:200]}")
+        route.continue_() if inside else route.abort()
+
+    page.route("**/*", route)
     page.goto(path.as_uri())
     return page
 
@@ -370,7 +396,8 @@ def test_a_page_asks_its_kernel(browser):
         {"id": "x", "answer": {"error": "question must not be negative"}},
     ]
     # the other end: what anywidget runs, with a kernel that doubles
-    script = "function draw(root, data, ask) { root.drawn = ask(data.n); }\n" + embed.script("live")
+    own = "function draw(root, data, ask) { root.drawn = ask(data.n); }"
+    script = "\n".join([embed.script(*embed.SOUND), own, embed.script("live")])
     page = browser.new_page()
     answer = page.evaluate(
         """async (source) => {
@@ -389,6 +416,7 @@ def test_a_page_asks_its_kernel(browser):
         script,
     )
     assert answer == 42
+    assert page.evaluate("typeof window.WaveSurfer") == "function"
     page.close()
 
 
@@ -475,9 +503,272 @@ def test_two_measurements_are_drawn_with_the_line_on_which_they_agree():
         show.scatter({"a": ([0, 1], [1])}, "t", "x", "y")
 
 
-def test_songs_that_stand_in_for_one_another():
+# ------------------------------------------------------------------------------ players in a browser
+def sounds(page, what):
+    """A property of every audio element."""
+    return page.evaluate(
+        "name => [...document.querySelectorAll('audio')].map((audio) => audio[name])", what
+    )
+
+
+def until(page, condition):
+    """Wait until something is true of all audio elements, a."""
+    page.wait_for_function(f"() => (a => {condition})([...document.querySelectorAll('audio')])")
+
+
+def cursor(page, number=0):
+    return page.locator(".wave [part=cursor]").nth(number).bounding_box()
+
+
+def test_a_player_goes_by_keys(browser, tmp_path):
+    page = opened(browser, show.player(sine(0.5, LONG), RATE, "a clip").data, tmp_path)
+    place = page.get_by_role("slider", name="Place in a clip")
+    assert sounds(page, "readyState") == [0] and not page.locator("audio").is_visible()
+    there = cursor(page)["x"]
+    page.keyboard.press("Tab")
+    assert page.get_by_role("button", name="Play a clip").evaluate(
+        "b => document.activeElement === b"
+    )
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    until(page, "a[0].currentTime > 0.3")
+    assert cursor(page)["x"] > there
+    page.keyboard.press("Enter")
+    assert sounds(page, "paused") == [True]
+    (before,) = sounds(page, "currentTime")
+    page.keyboard.press("ArrowRight")
+    assert sounds(page, "currentTime") == pytest.approx([before + 0.25])
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Home")
+    assert place.get_attribute("aria-valuenow") == "0.0"
+    page.keyboard.press("End")
+    assert place.get_attribute("aria-valuetext") == "30.0 of 30.0 seconds"
+    # JupyterLab's own shortcuts keep away
+    assert page.locator(".sound").get_attribute("data-lm-suppress-shortcuts") == "true"
+    assert page.wrong == []
+    page.close()
+
+
+def test_a_player_repeats(browser, tmp_path):
+    page = opened(browser, show.player(sine(0.5), RATE, "a clip").data, tmp_path)
+    again = page.get_by_role("button", name="Repeat a clip")
+    page.get_by_role("slider").focus()
+    page.keyboard.press("l")
+    assert again.get_attribute("aria-pressed") == "true" and sounds(page, "loop") == [True]
+    page.keyboard.press("Space")
+    until(page, "a[0].currentTime > 0")
+    page.evaluate("document.querySelector('audio').currentTime = 2.8")
+    until(page, "a[0].currentTime < 2 && a[0].currentTime > 0.1 && !a[0].paused")
+    again.click()
+    assert again.get_attribute("aria-pressed") == "false" and sounds(page, "loop") == [False]
+    page.close()
+
+
+def test_a_click_seeks_before_anything_is_loaded(browser, tmp_path):
+    page = opened(browser, show.player(sine(0.5), RATE, "a clip").data, tmp_path)
+    area = page.locator(".wave").bounding_box()
+    page.mouse.click(area["x"] + area["width"] / 2, area["y"] + 10)
+    assert sounds(page, "currentTime") == pytest.approx([1.5], abs=0.05)
+    assert cursor(page)["x"] == pytest.approx(area["x"] + area["width"] / 2, abs=4)
+    page.get_by_role("button", name="Play a clip").click()
+    until(page, "a[0].currentTime > 1.6")
+    assert page.get_by_role("button", name="Pause a clip").count() == 1 and page.wrong == []
+    page.close()
+
+
+def test_players_stop_each_other(browser, tmp_path):
+    html = show.player_grid({"sad": {"one": sine(0.1, LONG), "two": sine(0.1, LONG)}}, RATE).data
+    page = opened(browser, html, tmp_path)
+    page.get_by_role("button", name="Play sad, one").click()
+    until(page, "a[0].currentTime > 0.1")
+    page.get_by_role("button", name="Play sad, two").click()
+    until(page, "a[1].currentTime > 0.1")
+    assert sounds(page, "paused") == [True, False] and page.wrong == []
+    page.close()
+
+
+def test_the_cursor_runs_over_the_spectrogram(browser, tmp_path):
+    page = opened(browser, show.spectrogram(sine(0.5), RATE, "A4").data, tmp_path)
+    picture, wave = (page.locator(name).bounding_box() for name in (".picture", ".wave"))
+    assert picture["x"] == wave["x"] and picture["width"] == wave["width"]
+    assert cursor(page)["height"] == pytest.approx(wave["height"]) and wave["height"] > 200
+    page.mouse.click(picture["x"] + 0.5 * picture["width"], picture["y"] + 100)
+    assert sounds(page, "currentTime") == pytest.approx([1.5], abs=0.05)
+    assert cursor(page)["x"] == pytest.approx(picture["x"] + 0.5 * picture["width"], abs=4)
+    assert page.wrong == []
+    page.close()
+
+
+#: Of the first canvas of a waveform: how many rows are painted, and in which colour.
+PAINTED = """(node) => {
+  const canvas = node.querySelector('.wave > div').shadowRoot.querySelector('canvas');
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  const rows = new Set();
+  for (let i = 0; i < data.length; i += 4) {
+    if (data[i + 3] > 127) rows.add(Math.floor(i / 4 / canvas.width));
+  }
+  const middle = 4 * canvas.width * Math.floor(canvas.height / 2);
+  return { rows: rows.size, color: [...data.slice(middle, middle + 3)] };
+}"""
+
+
+def test_loud_clips_look_loud(browser, tmp_path):
+    html = show.player_grid({"sad": {"loud": sine(1.0), "soft": sine(0.1)}}, RATE).data
+    page = opened(browser, html, tmp_path)
+    page.wait_for_timeout(300)
+    loud, soft = (node.evaluate(PAINTED)["rows"] for node in page.locator(".sound").all())
+    assert loud == 44 and soft == pytest.approx(4.4, abs=2)
+    page.close()
+
+
+def luminance(color):
+    """Relative luminance, as WCAG 2 defines it."""
+    share = np.array(color) / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+def contrast(one, other):
+    darker, lighter = sorted([luminance(one), luminance(other)])
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+DARK = """<style>
+  html { background: #fff; color: #222832; }
+  html[data-theme='dark'] { background: #14181e; color: #ced6dd; }
+</style>"""
+
+
+def test_waveforms_stand_out_on_light_and_dark_paper(browser, tmp_path):
+    rows = {name: {"clip": sine(0.5)} for name in [*show.COLORS, *show.SHADES]}
+    page = opened(browser, show.player_grid(rows, RATE).data, tmp_path, head=DARK)
+    for theme, paper in (("light", [255, 255, 255]), ("dark", [20, 24, 30])):
+        page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+        page.wait_for_timeout(300)
+        for node in page.locator(".sound").all():
+            drawn = node.evaluate(PAINTED)["color"]
+            assert contrast(drawn, paper) >= 3, (theme, drawn)
+    assert page.wrong == []
+    page.close()
+
+
+@pytest.mark.parametrize("width", [390, 700, 1280])
+def test_columns_of_a_grid_do_not_mix(browser, tmp_path, width):
+    columns = [f"{name}, seed {seed}" for name in ("a", "b", "c") for seed in (0, 1)]
+    clips = {emotion: {column: sine(0.3, 1) for column in columns} for emotion in ("sad", "happy")}
+    del clips["sad"]["a, seed 1"]
+    page = opened(browser, show.player_grid(clips, RATE).data, tmp_path, width=width)
+    places = {}
+    lines = {}
+    for node in page.locator(".sound").all():
+        row, name, take = node.locator("audio").get_attribute("aria-label").split(", ")
+        box = node.bounding_box()
+        places.setdefault((name, take), set()).add(round(box["x"]))
+        lines.setdefault(round(box["y"]), []).append((row, name, take))
+    assert all(len(found) == 1 for found in places.values())  # the same place in every row
+    for line in lines.values():
+        assert len({row for row, *_ in line}) == 1
+        members = {name for _, name, _ in line}
+        assert len(members) in (1, 3), line  # one group, or all of them
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    page.close()
+
+
+@pytest.fixture
+def without_npm(monkeypatch):
+    def refuse(folder):
+        raise RuntimeError("npm could not install")
+
+    def forget():
+        runtime.text.cache_clear()
+        embed.library.cache_clear()
+
+    monkeypatch.setattr(runtime, "_install", refuse)
+    monkeypatch.setattr(runtime, "FILES", {"wavesurfer": ("nowhere.js",)})
+    forget()
+    yield
+    forget()
+
+
+def test_without_the_library_sounds_keep_the_browser_s_controls(without_npm, browser, tmp_path):
+    songs = {"a": {"one": sine(0.1, LONG), "two": sine(0.1, LONG)}}
+    with pytest.warns(UserWarning, match="without a waveform.*npm could not install"):
+        html = [show.player(sine(0.5), RATE).data]
+    html.append(show.spectrogram(sine(0.5), RATE).data)
+    html.append(show.switch_players(songs, RATE).data)
+    page = opened(browser, "".join(html), tmp_path)
+    assert page.get_by_text("waveforms need wavesurfer.js").count() == 3
+    assert page.locator("audio:visible").count() == 3 and page.locator(".wave").count() == 0
+    page.evaluate("document.querySelectorAll('audio')[2].play()")
+    until(page, "a[2].currentTime > 0.2")
+    page.get_by_role("button", name="two").click()
+    until(page, "a[3].currentTime > 0.4")
+    assert sounds(page, "muted") == [False, False, True, False] and page.wrong == []
+    page.close()
+
+
+def test_an_exported_notebook_draws_waveforms_beside_a_loader_of_modules(browser, tmp_path):
+    head = """<script>
+      window.taken = 0;
+      window.define = () => { window.taken += 1; };
+      window.define.amd = {};
+    </script>"""
+    html = "".join(show.player(sine(0.5), RATE).data for _ in range(2))
+    page = opened(browser, html, tmp_path, head=head)
+    page.wait_for_timeout(200)
+    assert page.locator(".wave canvas").count() >= 2 and page.evaluate("window.taken") == 0
+    assert page.wrong == []
+    page.close()
+
+
+def test_the_book_holds_the_library_once(browser, tmp_path):
+    data = {"text/html": show.player(sine(0.5), RATE).data}
+    output = nbformat.v4.new_output("display_data", data=data)
+    cells = [nbformat.v4.new_markdown_cell("# T"), nbformat.v4.new_code_cell(outputs=[output] * 2)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    page, _ = layout.page(notebook, [], {}, embed.library())
+    assert notebook.cells[1].outputs[0].data["text/html"] == data["text/html"]
+    html = page.cells[1].outputs[0].data["text/html"]
+    assert len(html) < len(data["text/html"]) - 40_000
+    (tmp_path / "wavesurfer.js").write_text(embed.library())
+    page = opened(browser, html, tmp_path, head='<script src="wavesurfer.js"></script>')
+    page.locator(".wave canvas").first.wait_for(state="attached")
+    assert page.wrong == []
+    page.close()
+
+
+def test_songs_that_stand_in_for_one_another_are_equally_long():
     songs = {"induce happy": {"unsteered": sine(0.1), "steered": sine(0.1)}}
-    html = show.switch_players(songs, RATE).data
-    assert "induce happy" in html and html.count('"sound":') == 2 and "currentTime" in html
+    page = written(show.switch_players(songs, RATE))
+    assert "induce happy" in page and page.count('"sound":') == 2
     with pytest.raises(ValueError, match="equally long"):
         show.switch_players({"a": {"b": sine(0.1), "c": sine(0.1, 2)}}, RATE)
+
+
+def test_another_song_stands_in_at_the_same_moment(browser, tmp_path):
+    songs = {
+        name: {"plain": sine(0.1, LONG), "steered": sine(0.8, LONG)} for name in ("first", "second")
+    }
+    page = opened(browser, show.switch_players(songs, RATE).data, tmp_path)
+    page.get_by_role("button", name="Play first").click()
+    until(page, "a[0].currentTime > 0.3 && a[1].currentTime > 0.3")
+    assert sounds(page, "muted") == [False, True, False, True]
+    soft = page.locator(".sound").first.evaluate(PAINTED)["rows"]
+    steered = page.get_by_role("button", name="steered").first
+    steered.click()
+    times = sounds(page, "currentTime")[:2]
+    assert times[0] == pytest.approx(times[1], abs=0.1) and min(times) > 0.3
+    assert sounds(page, "muted")[:2] == [True, False]
+    assert sounds(page, "paused") == [False, False, True, True]
+    assert steered.get_attribute("aria-pressed") == "true"
+    there = cursor(page)["x"]
+    until(page, "a[1].currentTime > 1.5")
+    assert cursor(page)["x"] > there
+    assert page.locator(".sound").first.evaluate(PAINTED)["rows"] > 3 * soft
+    # one song at a time, and nothing of it goes on unheard
+    page.get_by_role("button", name="Play second").click()
+    until(page, "a[2].currentTime > 0.1")
+    assert sounds(page, "paused") == [True, True, False, False]
+    page.get_by_role("button", name="Pause second").click()
+    assert sounds(page, "paused") == [True] * 4 and page.wrong == []
+    page.close()

@@ -84,7 +84,15 @@ def _gather(source, out):
     (book / "_config.yml").write_text(takeaway.configured(config, place), encoding="utf-8")
     _write_pages(source, book / "notebooks")
     shutil.copytree(execute.NOTEBOOKS / "static", book / "_static")
+    (book / "_static" / "wavesurfer.js").write_text(_library(), encoding="utf-8")
     return book
+
+
+def _library():
+    """wavesurfer.js as outputs hold it."""
+    from ..pages import embed  # importing it takes seconds, which opening the book does not
+
+    return embed.library()
 
 
 def _write_pages(source, out):
@@ -96,7 +104,7 @@ def _write_pages(source, out):
     version = takeaway.citation()["version"]
     for name in execute.names():
         notebook = nbformat.read(source / f"{name}.ipynb", nbformat.NO_CONVERT)
-        page, used = layout.page(notebook, terms, known, _rests_on(name, notebook))
+        page, used = layout.page(notebook, terms, known, _library(), _rests_on(name, notebook))
         nbformat.write(layout.dated(page, version), out / f"{name}.ipynb")
         for term in used:
             chapters[term][name] = layout.title(notebook)

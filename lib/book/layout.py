@@ -16,6 +16,7 @@ def page(
     notebook: nbformat.NotebookNode,
     terms: Iterable[str],
     known: Mapping[str, Iterable[str]],
+    shared: str = "",
     rests: str = "",
 ) -> tuple[nbformat.NotebookNode, list[str]]:
     """A notebook as a page shows it, and the terms of the glossary that it uses.
@@ -27,10 +28,13 @@ def page(
         From ``glossary.terms``.
     known : mapping
         From ``citations.sources``.
+    shared : str
+        A script that every page loads, so that no output needs to hold it.
     rests : str
         What the answer rests on, from ``findings.rests_on``.
     """
-    return linked(cited(folded(answer_first(notebook, rests)), known), terms)
+    lean = without(folded(answer_first(notebook, rests)), shared)
+    return linked(cited(lean, known), terms)
 
 
 def dated(notebook: nbformat.NotebookNode, version: str) -> nbformat.NotebookNode:
@@ -44,6 +48,20 @@ def dated(notebook: nbformat.NotebookNode, version: str) -> nbformat.NotebookNod
 def title(notebook: nbformat.NotebookNode) -> str:
     """What a notebook is called."""
     return notebook.cells[0].source.splitlines()[0].removeprefix("# ")
+
+
+def without(notebook: nbformat.NotebookNode, shared: str) -> nbformat.NotebookNode:
+    """A notebook whose outputs lack a script."""
+    return _but(notebook, cells=[_without(cell, shared) for cell in notebook.cells])
+
+
+def _without(cell, shared):
+    found = nbformat.from_dict(cell)
+    for output in found.get("outputs", []):
+        html = output.get("data", {}).get("text/html")
+        if shared and html:
+            output["data"]["text/html"] = html.replace(shared, "")
+    return found
 
 
 def cited(

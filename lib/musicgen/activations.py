@@ -8,7 +8,7 @@ is, :mod:`~.capture` what a frame is.
 from .capture import attention, capture, centred, offset_free
 from .edits import OPERATIONS, Edit, edit
 from .run import STREAMS, repeatable
-from .sites import Site, at, select, sites
+from .sites import Site, at, reading_text, select, sites
 
 __all__ = [
     "OPERATIONS",
@@ -21,6 +21,7 @@ __all__ = [
     "centred",
     "edit",
     "offset_free",
+    "reading_text",
     "repeatable",
     "select",
     "sites",

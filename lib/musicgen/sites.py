@@ -111,6 +111,13 @@ def at(model, depth: float, kind: str = "resid") -> str:
     return f"{kind}.{round(depth * (len(model.lm.transformer.layers) - 1))}"
 
 
+def reading_text(model) -> str:
+    """The sites by which a model reads its text, as a glob: of every cross-attention, or of a melody
+    model, which has none, of every self-attention.
+    """
+    return "attn.*" if forward.prefixed(model.lm) else "cross.*"
+
+
 def select(model, names: str | Iterable[str]) -> list[Site]:
     """Sites by name or glob ("resid.*", "head.3.*"), in the order of the computation.
 

@@ -23,6 +23,7 @@ LOWEST = 55.0  # Hz, of the picture
 SEMITONES = 84
 FLOOR = 60.0  # dB below full scale, drawn as darkest
 SHADES_OF_PICTURE = 64
+COLUMNS = 240  # of a waveform
 AUDIO = "The player's audio"
 
 
@@ -67,41 +68,110 @@ def mp3_text(audio: np.ndarray, sample_rate: int, small: bool = True) -> str:
     return base64.b64encode(mp3(audio, sample_rate, small)).decode()
 
 
-def _source(audio, sample_rate):
-    return f"data:audio/mpeg;base64,{mp3_text(audio, sample_rate, small=False)}"
+def packed(audio: np.ndarray, sample_rate: int, small: bool = True) -> dict:
+    """A clip as pages hold it: its sound, and the shape that is drawn before anything is decoded.
+
+    Parameters
+    ----------
+    audio, sample_rate, small
+        As :func:`mp3` takes them.
+
+    Returns
+    -------
+    dict
+        "sound" (MP3 in base64) and "shape": "seconds", and "peaks", one base64 text a channel.
+    """
+    audio = check.clip(AUDIO, audio)
+    shape = {
+        "seconds": round(audio.shape[-1] / sample_rate, 3),
+        "peaks": [base64.b64encode(channel.tobytes()).decode() for channel in peaks(audio)],
+    }
+    return {"sound": mp3_text(audio, sample_rate, small), "shape": shape}
+
+
+def peaks(audio: np.ndarray) -> np.ndarray:
+    """The waveform of a clip: the largest magnitude of each part, on one scale for all clips.
+
+    Parameters
+    ----------
+    audio : np.ndarray [shape=(channel, sample)]
+        From -1 to 1.
+
+    Returns
+    -------
+    np.ndarray [shape=(channel, column), dtype=uint8]
+        240 columns, or one a sample if there are fewer; 255 is full scale.
+    """
+    samples = audio.shape[-1]
+    starts = np.linspace(0, samples, min(COLUMNS, samples), endpoint=False).astype(int)
+    largest = np.maximum.reduceat(np.abs(audio), starts, axis=-1)
+    return np.round(255 * largest.clip(max=1)).astype(np.uint8)
 
 
 # ------------------------------------------------------------------------------------------ players
 def player(audio: np.ndarray, sample_rate: int, title: str = "clip", color: str = INK) -> HTML:
-    """One clip with the browser's own controls, which a keyboard can reach."""
+    """One clip: its waveform with a cursor, to click on and to reach with the keyboard."""
     return embed.output(
-        "player.html", sound=_source(audio, sample_rate), title=str(title), color=color
+        "player.html",
+        place=embed.place("player"),
+        clip=packed(audio, sample_rate, small=False),
+        title=str(title),
+        shade=_shade(color),
     )
 
 
 def player_grid(clips: dict[str, dict[str, np.ndarray]], sample_rate: int) -> HTML:
-    """Clips side by side, all at the same gain; on a narrow screen the columns stack.
+    """Clips side by side, all at the same gain. On a narrow screen the columns stack; a column
+    stands at the same place in every row.
 
     Parameters
     ----------
     clips : dict
         {row: {column: audio [shape=(sample,) or (2, sample)]}}. Rows named after emotions get their colour; names
-        that are no text, such as strengths, are written as their str.
+        that are no text, such as strengths, are written as their str. Columns called "organism,
+        seed 0", "organism, seed 1", ... form a group, which stays together.
     sample_rate : int
         Hz.
     """
+    columns = list(dict.fromkeys(column for row in clips.values() for column in row))
     rows = [
         {
             "name": str(name),
-            "color": color(name),
-            "cells": [
-                {"name": str(column), "sound": _source(audio, sample_rate)}
-                for column, audio in columns.items()
+            "shade": _shade(color(name)),
+            "groups": [
+                {"name": group, "cells": [_cell(row, *member, sample_rate) for member in members]}
+                for group, members in _groups(columns).items()
             ],
         }
-        for name, columns in clips.items()
+        for name, row in clips.items()
     ]
-    return embed.output("player_grid.html", rows=rows)
+    return embed.output(
+        "player_grid.html", place=embed.place("players"), count=len(columns), rows=rows
+    )
+
+
+def _cell(row, column, name, sample_rate):
+    """One clip of a row under the name that its column has in its group; None where there is none."""
+    clip = packed(row[column], sample_rate, small=False) if column in row else None
+    return {"name": name, "label": str(column), "clip": clip}
+
+
+def _groups(columns):
+    """Groups of columns -> their members, each with its name in the group. Columns that do not share
+    the beginning of their names are one group, which has no name.
+    """
+    groups = {}
+    for column in columns:
+        group, _, name = str(column).rpartition(", ")
+        groups.setdefault(group, []).append((column, name))
+    if "" in groups or len(groups) == len(columns):
+        return {"": [(column, str(column)) for column in columns]}
+    return groups
+
+
+def _shade(color):
+    """What a waveform is drawn in; ink is the page's own, which is light on dark paper."""
+    return None if color == INK else color
 
 
 def switch_players(clips: dict[str, dict[str, np.ndarray]], sample_rate: int) -> HTML:
@@ -126,29 +196,29 @@ def switch_players(clips: dict[str, dict[str, np.ndarray]], sample_rate: int) ->
         {
             "name": str(name),
             "kinds": [
-                {"name": str(kind), "sound": mp3_text(audio, sample_rate)}
-                for kind, audio in kinds.items()
+                {"name": str(kind), **packed(audio, sample_rate)} for kind, audio in kinds.items()
             ],
         }
         for name, kinds in clips.items()
     ]
-    return HTML(
-        embed.drawn("switch-players", {"rows": rows}, ["elements", "alone", "switch_players"])
-    )
+    return HTML(embed.drawn("switch-players", {"rows": rows}, (*embed.SOUND, "switch_players")))
 
 
 def spectrogram(audio: np.ndarray, sample_rate: int, title: str = "clip") -> HTML:
-    """A log-frequency spectrogram over its player.
+    """The waveform of a clip over its log-frequency spectrogram, with one cursor through both.
 
-    A cursor follows the sound, and a click on the picture seeks.
+    The cursor follows the sound; a click anywhere seeks, and so do arrow keys.
     """
+    # The picture is ours, not that of wavesurfer's plugin. The plugin has a logarithmic axis, but its
+    # bins are those of one Fourier transform of the decoded sound: at 55 Hz, where semitones lie
+    # 3 Hz apart, they cannot tell one tone from the next, and its colours go by the loudest bin of
+    # each clip. Ours has one row a semitone and one scale for all clips, and needs no decoding.
     return embed.output(
         "spectrogram.html",
         place=embed.place("spectrogram"),
         title=str(title),
-        seconds=np.shape(audio)[-1] / sample_rate,
+        clip=packed(audio, sample_rate, small=False),
         picture=picture(level(audio, sample_rate)[::-1]),
-        sound=_source(audio, sample_rate),
     )
 
 

@@ -9,6 +9,7 @@ import base64
 import functools
 import re
 import uuid
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +19,11 @@ from IPython.display import HTML
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from . import runtime
+
 STATIC = Path(__file__).parent / "static"
+#: What every sound needs (``sound.js``): these scripts, in this order.
+SOUND = ("wavesurfer", "elements", "vector", "alone", "sound")
 
 
 def output(template: str, **values) -> HTML:
@@ -43,7 +48,15 @@ def drawn(kind: str, data, scripts: Sequence[str]) -> str:
     scripts : sequence of str
         Names of scripts, the last of which has a function ``draw(root, data, ask)``.
     """
-    return render("drawn.html", kind=kind, place=place(kind), data=plain(data), scripts=scripts)
+    sheets = styles(kind, scripts)
+    return render(
+        "drawn.html",
+        kind=kind,
+        place=place(kind),
+        data=plain(data),
+        scripts=scripts,
+        sheets=sheets,
+    )
 
 
 def numbers(frame: pd.DataFrame, title: str) -> dict[str, str]:
@@ -62,8 +75,15 @@ def place(kind: str) -> str:
 
 
 def script(*names: str) -> Markup:
-    """Scripts, one after the other."""
-    return Markup("\n".join(_lean(f"{name}.js") for name in names))
+    """Scripts, one after the other; "wavesurfer" is the library of that name."""
+    return Markup(
+        "\n".join(library() if name == "wavesurfer" else _lean(f"{name}.js") for name in names)
+    )
+
+
+def package(*names: str) -> Markup:
+    """Scripts that others have written, by their names in ``runtime.FILES``, one after the other."""
+    return Markup("\n".join(runtime.text(name) for name in names))
 
 
 def style(*names: str) -> Markup:
@@ -71,6 +91,27 @@ def style(*names: str) -> Markup:
     underscores."""
     sheets = ["shades", *(name.replace("-", "_") for name in names)]
     return Markup("\n".join(_lean(f"{name}.css") for name in sheets))
+
+
+def styles(kind: str, scripts: Sequence[str]) -> list[str]:
+    """The style sheets of a place that scripts draw in."""
+    return ["panel", *(["sound"] if "sound" in scripts else []), kind]
+
+
+@functools.cache
+def library() -> str:
+    """wavesurfer.js as outputs hold it, so that they need no other file: a page that has it already
+    (the built book, a notebook whose other output holds it) does not run it again.
+
+    Where npm cannot bring it there is none, and a warning says why, once: the browser's own players do
+    without.
+    """
+    try:
+        found = runtime.text("wavesurfer")
+    except (RuntimeError, OSError) as error:
+        warnings.warn(f"Sounds are shown without a waveform. {error}", stacklevel=2)
+        found = ""
+    return render("library.js", library=Markup(found))
 
 
 def plain(value):
@@ -108,5 +149,5 @@ def _environment():
     )
     # as short as it may be, in the order that is given, and never NaN, which is no JSON
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    environment.globals.update(script=script, style=style)
+    environment.globals.update(package=package, script=script, style=style, SOUND=SOUND)
     return environment

@@ -16,7 +16,8 @@ from sklearn.manifold import TSNE
 
 from .. import check
 from ..methods import sae
-from .audio import level, mp3_text, picture
+from . import embed
+from .audio import level, packed, picture
 from .colors import COLORS
 from .live import Live
 
@@ -64,7 +65,7 @@ class Explorer(Live):
     """
 
     kind = "explorer"
-    scripts = ("elements", "vector", "alone", "follow", "explorer")
+    scripts = (*embed.SOUND, "explorer")
 
     def __init__(
         self,
@@ -98,13 +99,12 @@ class Explorer(Live):
         audio, rate = sound(self.pool)
         effects_of_chosen = self.effects(chosen)
         self.data = {
-            "seconds": audio.shape[-1] / rate,
             "colors": COLORS,
             "sorts": ["how well the label holds", *map(str, areas.columns), "density"],
             "labels": sorted({named["label"][f] for f in chosen} - {""}),
             "clips": [
                 {
-                    "sound": mp3_text(clip, rate),
+                    **packed(clip, rate),
                     "picture": picture(level(clip, rate)[::-1, ::THINNED]),
                     "caption": captions[i],
                 }

@@ -42,7 +42,7 @@ class Live:
 
         class Widget(anywidget.AnyWidget):
             _esm = str(embed.script(*self.scripts, "live"))
-            _css = str(embed.style("panel", self.kind))
+            _css = str(embed.style(*embed.styles(self.kind, self.scripts)))
             data = traitlets.Dict().tag(sync=True)
 
         widget = Widget(data=embed.plain(self.data))

@@ -12,11 +12,12 @@ import numpy as np
 from .. import check
 from ..methods import steering
 from ..organism import world
-from .audio import mp3_text
+from . import embed
+from .audio import mp3_text, packed
 from .colors import COLORS, symbol
 from .live import Live
 
-LONGEST_PATH = 200  # points; a longer path is thinned
+PART = 1.0  # seconds, the shortest part of a song that follows a path
 
 
 class Pad(Live):
@@ -26,7 +27,7 @@ class Pad(Live):
     ----------
     judge : steering.Judge
         Its first listener says where songs land.
-    plane : steering.Plane
+    plane : steering.Plane or surface.Surface
     prompts : list of str
         One song to move each.
     reach : float
@@ -54,7 +55,7 @@ class Pad(Live):
     """
 
     kind = "pad"
-    scripts = ("elements", "vector", "alone", "pad")
+    scripts = (*embed.SOUND, "pad")
 
     def __init__(
         self,
@@ -120,6 +121,11 @@ class Pad(Live):
             ],
         }
 
+    def _parts(self, path):
+        """One place for each part of a song, [part, 2]: the mean of a stretch of the path."""
+        count = min(len(path), max(1, int(self.seconds / PART)))
+        return np.array([some.mean(0) for some in np.array_split(path, count)])
+
     def answer(self, question: dict) -> dict:
         """Sing one song at a point or along a path.
 
@@ -131,21 +137,14 @@ class Pad(Live):
         Returns
         -------
         dict
-            "sound" (base64 MP3) and "heard" (valence, arousal).
+            "sound" and "shape" (``audio.packed``) and "heard" (valence, arousal).
         """
         song = check.count("song", question["song"], 0, len(self.prompts) - 1)
         path = check.array("path", np.asarray(question["path"], float), ("point", 2))
-        if len(path) > LONGEST_PATH:
-            path = path[np.linspace(0, len(path) - 1, LONGEST_PATH).astype(int)]
-        sung = steering.sing(
-            self.judge.model,
-            self.plane,
-            [self.prompts[song]],
-            path[None],
-            self.seconds,
-            [self.seed + song],
-        )
+        given = self.judge.model, self.plane, [self.prompts[song]]
+        places = self._parts(path)[None]
+        sung = steering.lead(*given, places, self.seconds, [self.seed + song])
         return {
-            "sound": mp3_text(sung.audio[0], sung.sample_rate),
+            **packed(sung.audio[0], sung.sample_rate),
             "heard": self.judge.place(sung)[0].round(2).tolist(),
         }

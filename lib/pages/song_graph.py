@@ -12,7 +12,7 @@ from ..methods.causal import tracing
 from ..methods.sae import transcoders
 from ..musicgen import Clips
 from . import embed
-from .audio import mp3_text
+from .audio import packed
 from .colors import color
 
 #: Of each clip, around the place where a feature is most active.
@@ -80,9 +80,9 @@ def song_graph(
         "positions": found.song.position(found.target) + 1,
         "rate": song.frame_rate,
         "prompt": song.prompts[0],
-        "song": mp3_text(found.song.model.decode(song.tokens)[0], song.sample_rate),
+        "song": packed(found.song.model.decode(song.tokens)[0], song.sample_rate),
     }
-    return HTML(embed.drawn("song-graph", data, ("elements", "vector", "alone", "song_graph")))
+    return HTML(embed.drawn("song-graph", data, (*embed.SOUND, "song_graph")))
 
 
 def _sounds(found, acts, clips):
@@ -99,7 +99,7 @@ def _sounds(found, acts, clips):
             sounds[block, feature] = [
                 [
                     clips.prompts[clip] or "no words",
-                    mp3_text(
+                    packed(
                         _excerpt(sound, model.sample_rate, frame / clips.frame_rate),
                         model.sample_rate,
                     ),

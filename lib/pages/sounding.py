@@ -8,7 +8,7 @@ from IPython.display import HTML
 
 from .. import check
 from . import embed
-from .audio import mp3_text
+from .audio import packed
 from .colors import MUTED, color, symbol
 
 WIDTH, HEIGHT, EDGE = 600, 400, 20  # of the map's drawing
@@ -51,9 +51,9 @@ def sound_map(
         "points": [
             {"title": title, **_look(label)} for label, title in zip(labels, titles, strict=True)
         ],
-        "sounds": [mp3_text(audio, sample_rate, small=False) for audio in audios],
+        "clips": [packed(audio, sample_rate, small=False) for audio in audios],
     }
-    return HTML(embed.drawn("sound-map", data, ["elements", "vector", "alone", "sound_map"]))
+    return HTML(embed.drawn("sound-map", data, [*embed.SOUND, "sound_map"]))
 
 
 def _look(label):
@@ -114,6 +114,6 @@ def sound_grid(
         "names": [str(name) for name in frames],
         "unit": unit,
         "values": [frame.to_numpy().ravel().round(4) for frame in frames.values()],
-        "sounds": [mp3_text(audio, sample_rate) for audio in audios],
+        "clips": [packed(audio, sample_rate) for audio in audios],
     }
-    return HTML(embed.drawn("sound-grid", data, ["elements", "alone", "sound_grid"]))
+    return HTML(embed.drawn("sound-grid", data, (*embed.SOUND, "sound_grid")))

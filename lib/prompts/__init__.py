@@ -1,6 +1,7 @@
 """Controlled sets of prompts: what is asked is known, and nothing else varies.
 
-``sets`` (one thing named at a time, balanced: :func:`emotions`, :func:`cue`, :func:`crossed`) ·
+``sets`` (one thing named at a time, balanced: :func:`emotions`, :func:`cue`, :func:`crossed`,
+:func:`graded`) ·
 ``contrasts`` (prompts that differ in one variable: :func:`pairs`, :func:`interchanges`; in
 both axes of emotion: :func:`crossings`) ·
 ``concepts`` (a reader's own question: :class:`Concept`) ·
@@ -15,7 +16,7 @@ Every set is a DataFrame, one row a prompt or pair.
 
 from .concepts import LEARNED, READY, Concept
 from .contrasts import AXES, CORNERS, POLES, crossings, interchanges, pairs
-from .sets import KINDS, LANGUAGES, crossed, cue, emotions
+from .sets import KINDS, LANGUAGES, crossed, cue, emotions, graded
 from .wording import (
     CARRIERS,
     FAMILIES,
@@ -46,6 +47,7 @@ __all__ = [
     "crossings",
     "cue",
     "emotions",
+    "graded",
     "interchanges",
     "pairs",
 ]

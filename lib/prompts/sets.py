@@ -110,6 +110,35 @@ def crossed(kind: str, n: int = 48, language: str = "organism", seed: int = 0) -
     return pd.DataFrame(rows)
 
 
+def graded(neutral: pd.DataFrame) -> dict[str, list[str]]:
+    """Every emotion in three degrees, in the very sentences of neutral prompts.
+
+    Parameters
+    ----------
+    neutral : pd.DataFrame
+        From ``crossed("neutral", ...)``.
+
+    Returns
+    -------
+    dict
+        "slightly happy", "happy", "very happy" and so on -> one prompt for each row: words for the
+        emotion in turn, in the row's sentence, on its instrument.
+    """
+    found = {}
+    for emotion in captions.EMOTION_WORDS:
+        words = _words("implied", emotion)
+        for degree in (captions.DEGREE_WORDS["little"][0], "", captions.DEGREE_WORDS["much"][0]):
+            said = [
+                wording.TEMPLATES[row.template].format(
+                    word=f"{degree} {words[i % len(words)]}".strip(), instrument=row.instrument
+                )
+                for i, row in enumerate(neutral.itertuples())
+            ]
+            name = f"{degree} {emotion}".strip()
+            found[name] = [wording.with_articles(prompt) for prompt in said]
+    return found
+
+
 def _words(kind, emotion):
     if kind == "name":
         return [emotion]

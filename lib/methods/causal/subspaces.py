@@ -59,7 +59,7 @@ from . import runs
 METHODS = ("das", "dealt", "diffmeans", "probe", "random", "whole")
 #: The four prompts that a changed run is compared with; all are columns of a table of pairs.
 COMPARED = ("base", "source", "counterfactual", "other")
-#: Where to look if nobody says where: a relative depth, block 4 of the organisms' eight.
+#: Where to look if nobody says where: a relative depth, block 3 of the organisms' six.
 DEPTH = 0.57
 
 

@@ -255,10 +255,9 @@ def _between(method, site=None, own=False, name=None, **how) -> Callable:
 
 
 def _cross(given):
-    """What every cross-attention adds; of a melody model, every self-attention, which reads text."""
-    there = activations.sites(given.model)
-    kind = "cross." if "cross.0" in there else "attn."
-    return [site for site in there if site.startswith(kind)]
+    """What every sublayer adds that reads text."""
+    model = given.model
+    return [site.name for site in activations.select(model, activations.reading_text(model))]
 
 
 def _text(given):

@@ -27,8 +27,6 @@ from .judge import Judge
 #: The least anchors that span a surface with a bend.
 FEWEST = 4
 SHAPES = ("curved", "straight")
-#: Where text comes in: what every cross-attention adds.
-SITES = "cross.*"
 #: Directions that are kept, of those in which anchors differ most: what few songs an anchor has in
 #: common by chance lies in the others.
 DIRECTIONS = 4
@@ -120,7 +118,7 @@ def fit(
     judge: Judge,
     anchors: Mapping[str, Sequence[str]],
     neutral: Sequence[str],
-    sites: str | Sequence[str] = SITES,
+    sites: str | Sequence[str] | None = None,
     *,
     most: float = 20.0,
     seconds: float = 4.0,
@@ -139,7 +137,7 @@ def fit(
     neutral : list of str
         Prompts for no emotion, as many as of an anchor: an anchor, too, and where songs start.
     sites : str or list of str
-        Names or globs.
+        Names or globs; left out, where text comes in (``activations.reading_text``).
     most : float
         Largest strength, in mean norms of the sites' activations.
     seconds, seed : float, int
@@ -160,6 +158,7 @@ def fit(
             f"neutral ones. Got {counts}."
         )
     model = judge.model
+    sites = activations.reading_text(model) if sites is None else sites
     names = [site.name for site in activations.select(model, sites)]
     seeds = check.seeds(seed, n) * len(kinds)
     prompts = list(itertools.chain.from_iterable(kinds.values()))

@@ -26,7 +26,7 @@ from .. import directions as between_groups
 
 #: How a direction is found; "songs" is "diffmeans" over each kind's own songs.
 METHODS = ("diffmeans", "probe", "rfm", "songs", "random", "shuffled")
-#: Where to look if nobody says where: a relative depth, block 4 of the organisms' eight.
+#: Where to look if nobody says where: a relative depth, block 3 of the organisms' six.
 DEPTH = 0.57
 #: A direction shorter than this, in units of strength, is rounding.
 LEAST = 1e-6

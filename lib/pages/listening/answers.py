@@ -12,6 +12,9 @@ from pydantic_core import PydanticCustomError
 
 VERSION = 1  # of the page and of the files it hands out
 POINTS = 9  # of a rating
+NUMBERS = (
+    9999  # of participants who are given one; whoever comes by a link with an id has a larger one
+)
 AGAIN = "Ask for the file as it was downloaded."
 
 
@@ -82,8 +85,40 @@ class Choice(_Whole):
     plays: _named("plays from 2", _whole(2))
 
 
+def _id(least: int):
+    """What platforms call people, studies and sessions."""
+    text = f"{least} to 64 letters, digits, _ and -"
+    return _named(text, Annotated[str, Field(pattern=rf"^[A-Za-z0-9_-]{{{least},64}}$")])
+
+
+class Platform(_Whole):
+    """The link that brought a participant: whose it was, and whom it named.
+
+    ``study`` and ``session`` are what the platform calls STUDY_ID and SESSION_ID (Prolific), hitId
+    and assignmentId (Mechanical Turk), and empty where it names none.
+    """
+
+    name: _named("the platform 'prolific', 'mturk' or 'link'", Literal["prolific", "mturk", "link"])
+    id: _id(1)
+    study: _id(0)
+    session: _id(0)
+
+    @property
+    def participant(self) -> int:
+        """The number that follows from the id, and with it the row of the balanced orders.
+
+        48 bits of a SHA-256: rows are drawn evenly, as if by lot, and among a thousand people two
+        share a number with a probability below 1e-8.
+        """
+        drawn = hashlib.sha256(f"{self.name}:{self.id}".encode()).hexdigest()
+        return NUMBERS + 1 + int(drawn[:12], 16)
+
+
 class AnswerFile(_Whole):
-    """What the page hands out: all answers of one participant, in the order they were given."""
+    """What the page hands out: all answers of one participant, in the order they were given.
+
+    ``platform`` is there for who came by a link with an id.
+    """
 
     test: str
     version: int
@@ -93,6 +128,13 @@ class AnswerFile(_Whole):
     finished: str
     answers: list[Annotated[Rating | Choice, Field(discriminator="kind")]]
     checksum: str
+    platform: Platform | None = None
+
+    @property
+    def who(self) -> str:
+        """The participant, for an error."""
+        known = f" ({self.platform.name} {self.platform.id})" if self.platform else ""
+        return f"participant {self.participant}{known}"
 
     @property
     def trials(self) -> list[tuple[str, list[str]]]:
@@ -181,9 +223,8 @@ def read(files: Iterable, key) -> pd.DataFrame:
         first = seen.setdefault(answered.participant, file)
         if first is not file:
             raise ValueError(
-                f"{file}: participant {answered.participant} has answered already in {first}. "
-                "Every participant needs a number of their own and counts once: leave one of both "
-                "files out."
+                f"{file}: {answered.who} has answered already in {first}. Every participant needs a "
+                "number or a link of their own and counts once: leave one of both files out."
             )
         rows += _rows(answered, key)
     if not rows:
@@ -216,7 +257,7 @@ def _rows(answered, key):
 def _checked(file, key):
     """An answer file, if it is whole and of this test."""
     answered = _parsed(file)
-    body = answered.model_dump(exclude={"checksum"})
+    body = answered.model_dump(exclude={"checksum"}, exclude_unset=True)
     if checksum(body) != answered.checksum:
         got = f"{answered.checksum!r}: something was changed"
         _refuse(file, "the checksum of its content", got, AGAIN)
@@ -227,6 +268,7 @@ def _checked(file, key):
             f"{answered.test!r}, {answered.version!r}",
             "Use the key that was saved with the page that was handed out.",
         )
+    _check_participant(file, answered)
     _check_questions(file, answered, key)
     for given in answered.answers:
         scales = key.scales(given.kind)
@@ -234,6 +276,17 @@ def _checked(file, key):
             expected = f"answers on {scales} to {' and '.join(given.clips)}"
             _refuse(file, expected, sorted(given.answer), AGAIN)
     return answered
+
+
+def _check_participant(file, answered):
+    """Whether the number is one that was given, or the one that follows from the platform's id."""
+    if answered.platform is None:
+        if answered.participant > NUMBERS:
+            got = f"{answered.participant}, and no platform"
+            _refuse(file, f"a participant number from 1 to {NUMBERS}, or a platform", got, AGAIN)
+    elif answered.participant != answered.platform.participant:
+        expected = f"participant {answered.platform.participant}, who follows from the id"
+        _refuse(file, expected, answered.who, AGAIN)
 
 
 def _check_questions(file, answered, key):
@@ -249,13 +302,13 @@ def _check_questions(file, answered, key):
             file,
             f"{len(planned)} answers",
             f"{len(answered.answers)}; missing: {', '.join(missing)}",
-            f"Ask participant {answered.participant} to open the page again in the same browser, "
-            "with the same number: it goes on where they stopped, if the browser kept the answers.",
+            f"Ask {answered.who} to open the page again in the same browser, with the same number "
+            "or link: it goes on where they stopped, if the browser kept the answers.",
         )
     if answered.trials != planned:
         _refuse(
             file,
-            f"the {len(planned)} questions of participant {answered.participant} in their order",
+            f"the {len(planned)} questions of {answered.who} in their order",
             f"{len(answered.answers)} others",
             AGAIN,
         )
@@ -270,11 +323,16 @@ def _parsed(file):
         return AnswerFile.model_validate(data)
     except ValidationError as error:
         problem = error.errors()[0]
-        model = Rating if len(problem["loc"]) > 1 else AnswerFile
-        expected = f"the fields {sorted(model.model_fields)}"
+        expected = f"the fields {sorted(_part(problem['loc']).model_fields)}"
         if problem["type"] == "expected":
             expected = problem["msg"]
         _refuse(file, expected, _first(error), AGAIN)
+
+
+def _part(place):
+    """What a file holds at the place of an error."""
+    parts = {"answers": Rating, "platform": Platform}
+    return parts[place[0]] if len(place) > 1 else AnswerFile
 
 
 def _first(error):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ... import check
-from .. import embed
+from .. import embed, runtime
 from ..audio import AUDIO, mp3_text
 from .answers import VERSION
 
@@ -78,11 +78,21 @@ def page(
     ratings: Mapping[str, tuple[str, str, str]] = RATINGS,
     comparisons: Iterable[tuple[str, str]] | None = None,
     question: tuple[str, str] = ("happier", "Which one sounds happier?"),
+    completion: str | None = None,
 ) -> ListeningTest:
     """Make a blind test.
 
     Participant p gets row p of a balanced Latin square, first of the clips, then of the pairs; the
     sides of half of the pairs are swapped, of the other half for the next participant.
+
+    Participants type the number that they were given, from 1 to 9999, or follow a link that says
+    who they are: behind the page's address ``?participant=7`` or ``?participant=anna``, Prolific's
+    ``?PROLIFIC_PID=...&STUDY_ID=...&SESSION_ID=...``, or what Mechanical Turk appends (``workerId``,
+    ``hitId``, ``assignmentId``). The number, and with it the row, of whoever has an id that is none
+    follows from the id (:class:`~lib.pages.listening.answers.Platform`): rows are then drawn by
+    lot, balanced on average and not exactly.
+
+    The page runs on jsPsych (de Leeuw et al. 2023), which npm installs once.
 
     Parameters
     ----------
@@ -102,12 +112,19 @@ def page(
         Pairs of conditions that are compared within every item; by default all, empty for none.
     question : (scale, text)
         What is asked of a pair.
+    completion : str, optional
+        What a crowdsourcing platform wants at the end: a code, which is shown, or an address that
+        begins with https://, which becomes a link. It stands in the page's source, as everything
+        does in a page without a server.
 
     Raises
     ------
     ValueError, TypeError
         Fewer than two conditions, items that differ between them, unknown conditions, nothing to
-        ask, audio that is not one finite clip, or a text that names a condition.
+        ask, audio that is not one finite clip, a completion that is neither code nor address, or a
+        text that names a condition.
+    RuntimeError
+        npm could not install jsPsych (:func:`lib.pages.runtime.files`); nothing is made then.
     """
     clips = _named(clips)
     conditions = list(clips)
@@ -118,7 +135,9 @@ def page(
     seed = check.count("seed", seed, 0)
     if not ratings and not compared:
         raise ValueError("A test needs ratings or comparisons. Got neither.")
-    _check_blind(conditions, title, question, ratings)
+    completion = _completion(completion)
+    _check_blind(conditions, ratings, title, *question, *completion.values())
+    runtime.files("jspsych")
 
     sounds = {(c, i): check.clip(AUDIO, clips[c][i]) for c in conditions for i in items}
     drawn_from = [VERSION, title, seed, ratings, compared, question, list(sounds)]
@@ -148,6 +167,7 @@ def page(
             for scale, (text, low, high) in ratings.items()
         ],
         "pair": {"name": question[0], "question": question[1]},
+        "completion": completion,
         "clips": {name: sound_of[name] for name in sorted(names)},  # an order that says nothing
     }
     return ListeningTest(common | data, common | key)
@@ -185,13 +205,27 @@ def _compared(comparisons, conditions):
     return compared
 
 
-def _check_blind(conditions, title, question, ratings):
+def _completion(completion):
+    """What a participant gets at the end: {"code": ...}, {"address": ...}, or nothing."""
+    if completion is None:
+        return {}
+    (text,) = check.texts("completion", [completion])
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
+        return {"code": text}
+    if re.fullmatch(r"https://[A-Za-z0-9.-]+(:\d+)?([/?][!-~]*)?", text):
+        return {"address": text}
+    expected = "a code of 1 to 64 letters, digits, _ and -, or an address that begins with https://"
+    return check.refuse(ValueError, "completion", expected, completion)
+
+
+def _check_blind(conditions, ratings, *texts):
     """Participants read all of these texts: none may name a condition."""
-    texts = [title, *question]
+    texts = list(texts)
     for scale, more in ratings.items():
         texts += [scale, *more]
     for name, text in itertools.product(conditions, texts):
-        if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE):
+        # a code may join words by an underscore, which is no letter here
+        if re.search(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", text, re.IGNORECASE):
             raise ValueError(
                 f"Participants would read the condition {name!r} in {text!r}: not a blind test."
             )

@@ -1,6 +1,6 @@
 // The feature explorer: the same code in the static book and, by anywidget, in JupyterLab.
 // data: what explorer.py gathers; ask(id) -> promise of a feature that is not in data, or null where
-// no kernel is. Needs elements.js, vector.js, alone.js, follow.js.
+// no kernel is. Needs sound.js.
 function draw(root, data, ask) {
   const TELLING = 0.2; // an AUROC so far from 0.5 says that a feature goes with a question
   const known = new Map(data.features.map((feature) => [feature.id, feature]));
@@ -54,29 +54,25 @@ function draw(root, data, ask) {
       svg('text', { x: 180, y, 'text-anchor': 'middle' }, unit));
   };
 
-  const example = ([number, curve]) => {
-    const { sound, picture, caption } = data.clips[number];
+  const example = (feature, [number, curve]) => {
+    const clip = data.clips[number];
     const levels = [...bytes(curve)];
     const step = 100 / (levels.length - 1);
     const line = levels.map((level, i) => `${i * step},${42 - (level / 255) * 40}`).join(' L');
-    const cursor = make('div', { class: 'cursor' });
-    const audio = make('audio', { controls: '', preload: 'metadata', src: mp3(sound),
-      'aria-label': caption || 'clip' });
-    const view = make('div', { class: 'view' },
-      make('img', { src: picture, alt: 'Spectrogram, 55 Hz to 7 kHz' }),
-      svg('svg', { viewBox: '0 0 100 44', preserveAspectRatio: 'none' },
-        svg('path', { d: `M0,44 L${line} L100,44`, class: 'curve' })),
-      cursor);
-    follow(audio, view, cursor, data.seconds);
-    const text = make('div', { class: 'caption' }, caption || 'no words');
-    return make('div', { class: 'clip' }, text, view, audio);
+    const view = make('div', { class: 'picture' },
+      make('img', { src: clip.picture, alt: 'Spectrogram, 55 Hz to 7 kHz' }),
+      svg('svg', { viewBox: '0 0 100 44', preserveAspectRatio: 'none', 'aria-hidden': 'true' },
+        svg('path', { d: `M0,44 L${line} L100,44`, class: 'curve' })));
+    const text = make('div', { class: 'caption' }, clip.caption || 'no words');
+    return make('div', { class: 'clip' }, text,
+      sound(clip, clip.caption || 'clip', data.colors[feature.label], view));
   };
 
   const examples = (feature, group) => {
     const clips = feature.clips[group];
     if (clips.length === 0) return [];
     const title = make('h4', {}, `Clips that excite it ${group}`);
-    return [title, make('div', { class: 'clips' }, ...clips.map(example))];
+    return [title, make('div', { class: 'clips' }, ...clips.map((clip) => example(feature, clip)))];
   };
 
   const changes = ({ cues, up, off }) => section('Turned up: change in SD of the corpus',
@@ -195,4 +191,5 @@ function draw(root, data, ask) {
     card);
   update();
   choose(data.features[0].id);
+  tellMissing(root);
 }

@@ -1,6 +1,6 @@
 // The emotion pad: the same code in the static book and, by anywidget, in JupyterLab.
-// data: what pad.py gathers; ask({song, path}) -> promise of {sound, heard}, or null where no kernel is.
-// A place is [valence, arousal]. Needs elements.js, vector.js, alone.js.
+// data: what pad.py gathers; ask({song, path}) -> promise of {sound, shape, heard}, or null where no kernel is.
+// A place is [valence, arousal]. Needs sound.js.
 function draw(root, data, ask) {
   const SIZE = 400; // of the plane's drawing
   const EDGE = 26;
@@ -235,7 +235,7 @@ function draw(root, data, ask) {
     const what = asked.length > 1 ? 'Along the path' : `Asked for ${words(asked[0])}`;
     sung.replaceChildren(
       make('p', {}, `${what}; a listener hears ${words(answer.heard)}.`),
-      make('audio', { controls: '', src: mp3(answer.sound), 'aria-label': 'the song sung here' }));
+      sound(answer, 'the song sung here'));
   };
   const singButton = make('button', { onclick: sing }, 'Sing here');
 

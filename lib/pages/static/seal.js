@@ -42,11 +42,12 @@ function sha256(text) {
 }
 
 // the same text as Python's json.dumps(x, sort_keys=True, separators=(",", ":")): all numbers are
-// whole, all text ASCII
+// whole, and what is not ASCII is escaped
 function canonical(x) {
+  const escaped = (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`;
   if (Array.isArray(x)) return `[${x.map(canonical).join(',')}]`;
-  if (x === null || typeof x !== 'object') return JSON.stringify(x);
-  const fields = Object.keys(x).sort().map((key) => `${JSON.stringify(key)}:${canonical(x[key])}`);
+  if (x === null || typeof x !== 'object') return JSON.stringify(x).replace(/[^ -~]/g, escaped);
+  const fields = Object.keys(x).sort().map((key) => `${canonical(key)}:${canonical(x[key])}`);
   return `{${fields.join(',')}}`;
 }
 

@@ -1,4 +1,4 @@
-// One song's attribution graph. data: what song_graph.py gathers. Needs elements.js, vector.js, alone.js.
+// One song's attribution graph. data: what song_graph.py gathers. Needs sound.js.
 function draw(root, data) {
   const across = 96;
   const up = 74;
@@ -90,9 +90,8 @@ function draw(root, data) {
       make('span', {}, digits(weight))));
     return [make('h4', {}, title), make('ul', {}, ...items)];
   };
-  const player = ([caption, sound]) => make('div', {}, make('p', {}, caption || 'no words'),
-    make('audio', { controls: '', preload: 'none', src: mp3(sound),
-      'aria-label': caption || 'clip without words' }));
+  const player = ([caption, clip], shade) => make('div', {}, make('p', {}, caption || 'no words'),
+    sound(clip, caption || 'clip without words', shade));
 
   function show(i) {
     const node = nodes[i];
@@ -105,7 +104,7 @@ function draw(root, data) {
     const into = edges.filter(([target]) => target === i).map(([, source, w]) => [source, w]);
     const from = edges.filter(([, source]) => source === i).map(([target, , w]) => [target, w]);
     const heard = node.sounds.length ? [make('h4', {}, 'Clips that excite it most'),
-      ...node.sounds.map(player)] : [];
+      ...node.sounds.map((heard) => player(heard, node.color))] : [];
     const own = ['sung', 'token', 'word', 'error'].includes(node.kind)
       ? [make('h4', {}, 'The song'), player([data.prompt, data.song])] : [];
     card.replaceChildren(make('h3', {}, node.name), ...facts.map((fact) => make('p', {}, fact)),
@@ -143,4 +142,5 @@ function draw(root, data) {
   make('p', { class: 'key' }, 'Circles are features, diamonds errors, rectangles the music so far, ' +
     'the triangle the token. Solid lines add to what reads them, dashed ones take away.'));
   choose(nodes.length - 1);
+  tellMissing(root);
 }

@@ -1,10 +1,11 @@
 // A heat map of buttons, each of which plays its clip. data: rows, columns, names of the measures,
-// values[measure][cell] (null: not known), sounds[cell] (base64 MP3), unit. Needs elements.js.
+// values[measure][cell] (null: not known), clips[cell] ({sound, shape}), unit. Needs sound.js.
 function draw(root, data) {
   const menu = make('select', { 'aria-label': 'what is shown' },
     ...data.names.map((name) => make('option', {}, name)));
-  const now = make('div', { class: 'now', role: 'status' }, `Choose a cell to hear its clip (${data.unit}).`);
-  const audio = make('audio', { controls: '', 'aria-label': 'the chosen clip' });
+  const now = make('div', { class: 'now', role: 'status' },
+    `Choose a cell to hear its clip (${data.unit}).`);
+  const heard = make('div', {});
   const cells = data.rows.flatMap((row) => data.columns.map((column) => `${row}, ${column}`));
   const buttons = cells.map((_, cell) => make('button', { onclick: () => choose(cell) }));
   let chosen = -1;
@@ -37,8 +38,7 @@ function draw(root, data) {
   const choose = (cell) => {
     chosen = cell;
     update();
-    audio.src = mp3(data.sounds[cell]);
-    audio.play();
+    hear(heard, sound(data.clips[cell], cells[cell]));
   };
 
   const head = make('tr', {}, make('th'), ...data.columns.map((column) => make('th', {}, column)));
@@ -50,6 +50,10 @@ function draw(root, data) {
   });
   menu.hidden = data.names.length < 2;
   menu.addEventListener('change', update);
-  root.replaceChildren(menu, make('div', { class: 'cells', tabindex: 0, role: 'region', 'aria-label': 'Table of clips' }, make('table', {}, head, ...body)), now, audio);
+  const table = make('div',
+    { class: 'cells', tabindex: 0, role: 'region', 'aria-label': 'Table of clips' },
+    make('table', {}, head, ...body));
+  root.replaceChildren(menu, table, now, heard);
   update();
+  tellMissing(root);
 }

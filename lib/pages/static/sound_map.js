@@ -1,8 +1,7 @@
 // A map of clips: every point plays its own. data: names of maps, places[map][clip] (x, y), points[clip]
-// {title, color, shape}, key [{name, color, shape}], sounds[clip] (base64 MP3).
-// Needs elements.js, vector.js, alone.js.
+// {title, color, shape}, key [{name, color, shape}], clips[clip] ({sound, shape}). Needs sound.js.
 function draw(root, data) {
-  const audio = make('audio', { controls: '', 'aria-label': 'the chosen clip' });
+  const heard = make('div', {});
   const now = make('div', { class: 'now', role: 'status' }, 'Choose a point to hear its clip.');
   const points = data.points.map(({ title, color, shape }, clip) => mark(shape, 6, color, {
     class: 'point', tabindex: clip ? -1 : 0, role: 'button', 'aria-label': title,
@@ -20,9 +19,9 @@ function draw(root, data) {
       point.classList.toggle('on', other === clip);
       point.setAttribute('tabindex', other === clip ? 0 : -1);
     });
-    now.textContent = data.points[clip].title;
-    audio.src = mp3(data.sounds[clip]);
-    audio.play();
+    const { title, color } = data.points[clip];
+    now.textContent = title;
+    hear(heard, sound(data.clips[clip], title, color));
   };
   // one stop of the tab key; arrow keys go from point to point
   const step = (event, clip) => {
@@ -45,6 +44,7 @@ function draw(root, data) {
   key.forEach((entry) => put(entry.querySelector('path'), [0, 0]));
   const picture = svg('svg', { viewBox: '0 0 600 400', role: 'group', class: 'map',
     'aria-label': 'Map of clips; arrow keys go from point to point, Enter plays' }, ...points);
-  root.replaceChildren(make('div', { class: 'bar' }, ...buttons, ...key), picture, now, audio);
+  root.replaceChildren(make('div', { class: 'bar' }, ...buttons, ...key), picture, now, heard);
   place(0);
+  tellMissing(root);
 }
