@@ -40,19 +40,12 @@
 
 # %% tags=["parameters"]
 model = "organism"
-concepts = ["happy", "sad", "arousal", "organ"]  # of steering.tasks.KNOWN
+concepts = ["happy", "organ"]  # of steering.tasks.KNOWN; the command tries all
 methods = []  # of steering.finding.METHODS; [] is all
 design = {}  # what else differs from steering.bench.Design
 n = 6  # prompts of each task that are reported
 beside = ["organism-habit", "organism-shuffled"]
-tried_beside = [
-    "prompt",
-    "text",
-    "songs",
-    "cross",
-    "reft",
-    "slider",
-]  # and the best
+tried_beside = ["prompt", "text", "cross", "slider"]  # and the best
 judging = {}  # what differs from steering.Judge
 dictionary = {}  # what differs from steering.finding.DICTIONARY
 null_subjects = 200
