@@ -25,6 +25,12 @@ SECONDS = 2.0
 #: Milliseconds that a loaded machine may take for what takes an idle one a second.
 PATIENCE = 120_000
 
+#: Another sound of the page, as players announce it; it tells when it is to stop.
+OTHER = """() => {
+  const other = document.body.appendChild(document.createElement('audio'));
+  other.pause = () => { window.paused = true; };
+  other.dispatchEvent(new Event('play'));
+}"""
 #: What a page does, without the page.
 SING = (Path(__file__).parent / "sing.js").read_text()
 
@@ -309,6 +315,10 @@ def test_a_reader_plays_it(page, panel):
     assert (before[0], after[0]) == (1, 0) and before[1] != after[1] > 0
     first, second = page.evaluate(f"{state}.takes.map(({{ tokens }}) => tokens)")
     assert not np.array_equal(first, second)
+    page.evaluate(OTHER)  # another sound of the page begins
+    page.wait_for_function(f"{state}.position === null", timeout=PATIENCE)
+    page.get_by_role("button", name="Listen again").press("Enter")
+    page.wait_for_function(f"window.paused && {state}.position > 0", timeout=PATIENCE)
     page.get_by_role("button", name="Stop").press("Enter")
     assert page.evaluate(f"{state}.position") is None
     for width in (page.viewport_size["width"], 390):

@@ -19,7 +19,7 @@ import soundfile
 from lib import stats
 from lib.book import layout
 from lib.musicgen.sites import Site
-from lib.pages import audio, embed, figures, runtime, show
+from lib.pages import audio, colors, embed, figures, runtime, show
 from lib.pages.live import Live
 
 RATE = 16_000
@@ -771,4 +771,57 @@ def test_another_song_stands_in_at_the_same_moment(browser, tmp_path):
     assert sounds(page, "paused") == [True, True, False, False]
     page.get_by_role("button", name="Pause second").click()
     assert sounds(page, "paused") == [True] * 4 and page.wrong == []
+    page.close()
+
+
+# ------------------------------------------------------------------------------------------- colours
+def parts(color):
+    """Red, green and blue of a colour in hexadecimal digits."""
+    return [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+
+
+def test_every_colour_has_one_for_dark_pages_that_is_seen_there():
+    sheet = (embed.STATIC / "shades.css").read_text()
+    dark = dict(re.findall(r"--shade-([0-9a-f]{6}): (#[0-9a-f]{6});", sheet))
+    drawn = [*show.COLORS.values(), *show.SHADES.values(), *show.PALETTE, show.INK, show.MUTED]
+    for color in drawn:
+        assert contrast(parts(dark[color[1:].lower()]), parts(dark["ffffff"])) >= 3, color
+    assert contrast(parts(dark[show.INK[1:]]), parts(dark["ffffff"])) >= 7
+
+
+def test_no_two_series_look_alike():
+    names = [*show.COLORS, "standard", "random", "songs"]
+    for group in (names, list(show.SHADES), ["front", "songs"], ["organism", "random"]):
+        looks = colors.looks(group).values()
+        for part in ("color", "symbol", "dash"):
+            enough = len(group) <= 6 or part == "color"
+            assert not enough or len({getattr(look, part) for look in looks}) == len(group), part
+    figure = all_figures()["curves"].figure
+    lines = {t.name: (t.marker.symbol, t.line.dash) for t in figure.data if t.name}
+    assert lines == {"organism": ("circle", "solid"), "sad": ("square", "dashdot")}
+
+
+def test_a_figure_is_told_in_words_and_its_file_is_not_empty():
+    found = all_figures()
+    words = figures.told(found["curves"].figure)
+    assert words == "Chart: title. from left to right: x. upwards: y. series: organism, sad"
+    assert figures.told(found["heatmap"].figure).startswith("Heat map: title")
+    for name in ("estimates", "curves", "histogram", "heatmap"):
+        assert len(figures.numbers(found[name].figure)), name
+    long = show.estimates(
+        {"a label of many words that needs lines": stats.Estimate(1, 0, 2, 3)}, "t", "u"
+    )
+    assert "<br>" in long.figure.data[0].y[0]
+    assert figures.numbers(long.figure)["y"].tolist() == ["a label of many words that needs lines"]
+
+
+def test_a_figure_follows_the_page_into_the_dark(browser, tmp_path):
+    script = f"<script>{plotly.offline.get_plotlyjs()}</script>"
+    page = opened(browser, all_figures()["curves"].html(), tmp_path, script)
+    background = "() => document.querySelector('.js-plotly-plot')?.layout.paper_bgcolor"
+    page.wait_for_function(f"() => ({background})() === '#FFFFFF'")
+    page.evaluate("() => { document.documentElement.dataset.theme = 'dark'; }")
+    page.wait_for_function(f"() => ({background})() === '#121212'")
+    shade = page.evaluate("() => document.querySelector('.js-plotly-plot').data[3].line.color")
+    assert shade == "#4da6e0" and page.wrong == []  # sad
     page.close()
