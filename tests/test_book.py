@@ -323,21 +323,32 @@ def test_pages_are_small(pages):
         assert embed.library() not in file.read_text(), file.name
 
 
+#: Whether as many figures are drawn.
+DRAWN = "n => document.querySelectorAll('.js-plotly-plot .main-svg').length >= n"
+
+
+def settled(page, wrong):
+    """What a script finds wrong, once the page has had time to draw itself anew."""
+    for _ in range(20):
+        if not page.evaluate(wrong):
+            return []
+        page.wait_for_timeout(250)
+    return page.evaluate(wrong)
+
+
 @pytest.mark.parametrize("name", execute.names())
 @pytest.mark.parametrize("page", [PHONE], ids=["phone"], indirect=True)
 def test_page(name, page, site, executed):
     """Opened on a phone, and in a window that is made wide."""
     page.goto(f"{site}/notebooks/{name}.html", wait_until="load")
-    page.wait_for_timeout(500)
     cells = nbformat.read(executed / f"{name}.ipynb", 4).cells
     outputs = [o for c in cells for o in c.get("outputs", [])]
     figures = sum("application/vnd.plotly.v1+json" in o.get("data", {}) for o in outputs)
     for width, height in (PHONE, DESKTOP):
         page.set_viewport_size({"width": width, "height": height})
-        page.wait_for_timeout(300)
-        assert page.locator(".js-plotly-plot .main-svg").count() >= figures
+        page.wait_for_function(DRAWN, arg=figures)
         assert page.locator(".js-plotly-plot").count() == figures
-        assert page.evaluate(CUT) == []
+        assert settled(page, CUT) == []
         wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert wide <= 0, f"{wide} pixels too wide at {width}"
     assert page.evaluate(WEIGHT) < 6e6

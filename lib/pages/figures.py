@@ -18,8 +18,8 @@ from . import embed
 from .colors import GRID, INK, MUTED, PAPER, color, looks, symbol
 
 CONFIG = {"responsive": True, "displaylogo": False, "displayModeBar": False}
-TITLE_WIDTH = 26  # letters of an axis' title in one line
-LABEL_WIDTH = 24  # of a name beside an axis
+TITLE_WIDTH = 20  # letters of an axis' title in one line
+LABEL_WIDTH = 18  # of a name beside an axis
 LINE_HEIGHT = 16  # pixels of a further line in such a name
 TITLE_HEIGHT = 30  # pixels that plotly leaves for a figure's title
 MANY_ROWS, MANY_COLUMNS = 50, 20  # of a heat map: no longer each with its name

@@ -36,7 +36,7 @@ def lead(
     seconds: float = 6.0,
     seeds: int | Sequence[int] = 0,
     *,
-    memory: float = MEMORY,
+    memory: float | None = None,
     guidance: float = GUIDANCE,
     contrast: bool = True,
 ) -> Clips:
@@ -55,7 +55,8 @@ def lead(
     seeds : int or list of int
         As in ``model.generate``.
     memory : float
-        Seconds of what was sung that a part reads, at most the length of a part.
+        Seconds of what was sung that a part reads, at most the length of a part; left out,
+        :data:`MEMORY`, or a whole part where that is shorter.
     guidance : float
         From the second part on; in the first the model's own.
     contrast : bool
@@ -79,6 +80,7 @@ def lead(
     n_parts = points.shape[1]
     own = model.frames(check.number("seconds", seconds, 0, open_low=True) / n_parts)
     longest = own / model.frame_rate
+    memory = min(MEMORY, longest) if memory is None else memory
     read = model.frames(check.number("memory", memory, 0, longest, open_low=True))
     guidance = check.number("guidance", guidance, 0, open_low=True)
     for vector in plane.vectors:

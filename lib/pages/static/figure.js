@@ -2,6 +2,8 @@
 // (window.plotlyHere). Where it says nothing (an exported notebook), plotly's own copy is loaded, which
 // must be the one whose checksum we know. data: figure, config, plotly.
 function draw(root, data) {
+  const NARROW = 480; // pixels, of a phone: names beside an axis must leave room for what they name
+  const SMALL = 10; // pixels of a letter there
   const address = window.plotlyHere ?? data.plotly.src;
   // what a colour is on this page (shades.css)
   const shown = (value) => {
@@ -13,8 +15,16 @@ function draw(root, data) {
     const name = `--shade-${value.slice(1).toLowerCase()}`;
     return getComputedStyle(document.documentElement).getPropertyValue(name).trim() || value;
   };
+  const shrink = (layout) => {
+    layout.font.size = SMALL;
+    for (const name of Object.keys(layout).filter((name) => /^[xy]axis/.test(name))) {
+      const { title } = layout[name];
+      if (title) title.font = { ...title.font, size: SMALL };
+    }
+  };
   const plot = () => {
     const { data: traces, layout } = shown(data.figure);
+    if (root.clientWidth < NARROW) shrink(layout);
     return window.Plotly.react(root, traces, layout, data.config);
   };
   const first = () => {
