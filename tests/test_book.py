@@ -419,6 +419,18 @@ def test_the_menus_open_and_close(page, site):
     assert page.wrong == []
 
 
+def test_the_front_page_is_heard_without_scrolling(page, site):
+    page.goto(f"{site}/notebooks/index.html", wait_until="load")
+    player = page.locator(".player-grid .sound").first
+    play = player.locator("button.play")
+    box = play.bounding_box()
+    assert page.evaluate("window.scrollY") == 0
+    assert 0 <= box["y"] <= page.viewport_size["height"] - box["height"]
+    play.click()
+    page.wait_for_function("() => document.querySelector('audio').currentTime > 0.1")
+    assert page.wrong == []
+
+
 def test_players_play_and_the_cursor_follows(page, site):
     page.goto(f"{site}/notebooks/00_meet_the_model.html", wait_until="load")
     ready = page.evaluate(
