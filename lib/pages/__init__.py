@@ -3,7 +3,7 @@
 ==============  ====================================================================================
 ``show``        all that a chapter shows, under one name
 ``colors``      one colour an emotion, one shade an organism
-``audio``       players, and the picture of a sound
+``audio``       players with their waveforms, and the picture of a sound
 ``figures``     points and lines with their intervals, spreads, heat maps
 ``diagrams``    a world's causes, a model's sites, its pattern of tokens
 ``sounding``    a map and a table of clips that play where they are clicked
