@@ -106,7 +106,9 @@ def told(figure: go.Figure) -> str:
 
 def _wrapped(text, width=TITLE_WIDTH):
     """A text of several lines, as plotly breaks them."""
-    return "<br>".join(textwrap.wrap(text, width)) or text
+    # a name is one word, whatever it is joined by: broken at its hyphen it would be another
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    return "<br>".join(lines) or text
 
 
 def _plain(text):
