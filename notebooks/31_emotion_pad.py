@@ -291,7 +291,7 @@ def turned(axis, back):
 
 
 # %%
-def asked(halves):
+def told_anew(halves):
     """Songs whose second half has another word in its prompt."""
     begun, then = (list(anchored[word]) for word in halves)
     first = m.generate(begun, whole / 2, path_seeds, progress=False)
@@ -302,7 +302,7 @@ def asked(halves):
 def along(way, places, halves):
     """Songs along a path."""
     if way == "asked":
-        return asked(halves)
+        return told_anew(halves)
     given = m, shapes["curved"], neutral[-songs:]
     if way == "one song":
         path = np.repeat(places, 50, axis=1)

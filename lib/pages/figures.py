@@ -126,9 +126,8 @@ def numbers(figure: go.Figure) -> pd.DataFrame:
             z = pd.DataFrame(trace.z, index=trace.y, columns=trace.x).rename_axis("y")
             parts.append(z.reset_index().melt("y", var_name="x", value_name="z"))
             continue
-        if (
-            trace.hoverinfo == "skip"
-        ):  # a band, whose line tells its interval; a line to compare with
+        # a band, whose line tells its interval, or a line to compare with
+        if trace.hoverinfo == "skip":
             continue
         columns = {"series": trace.name, "x": trace.x, "y": trace.y, "told": trace.text}
         part = pd.DataFrame({name: value for name, value in columns.items() if value is not None})

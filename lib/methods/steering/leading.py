@@ -13,12 +13,9 @@ import numpy as np
 
 from ... import check
 from ...musicgen import activations
-from ...musicgen.activations import Edit
 from ...musicgen.model import Clips, Model
 from ...musicgen.run import Part
-from . import applying
-from .plane import check_points
-from .vectors import check_vector
+from .plane import pushed
 
 #: Seconds of what was sung that a part reads.
 MEMORY = 0.4
@@ -70,7 +67,7 @@ def lead(
         than the model reads.
     """
     prompts = check.texts("prompts", prompts)
-    points = check_points(points)
+    points = np.asarray(points, float)
     if points.ndim != 3 or len(points) != len(prompts):
         raise ValueError(
             f"points must be the places of each of {len(prompts)} prompts, (prompt, part, 2). "
@@ -83,37 +80,23 @@ def lead(
     memory = min(MEMORY, longest) if memory is None else memory
     read = model.frames(check.number("memory", memory, 0, longest, open_low=True))
     guidance = check.number("guidance", guidance, 0, open_low=True)
-    for vector in plane.vectors:
-        check_vector(model, vector)
-    tokens = _part(model, plane, prompts, points[:, 0], own, seeds)
+    places = plane.strengths(points).swapaxes(0, 1)  # [part, song, vector]
+    edits = [pushed(model, plane.vectors, place) for place in places]
+    away = [pushed(model, plane.vectors, place, "uncond") if contrast else [] for place in places]
+    tokens = _part(model, edits[0], prompts, own, seeds)
     for k in range(1, n_parts):
         # other random numbers than any other part's or song's of this call
         again = [seed + k * SEEDS for seed in seeds]
         begun = tokens[..., -read:]
-        left = points[:, k - 1] if contrast else None
-        part = _part(model, plane, prompts, points[:, k], own, again, left, begun, guidance)
+        pushes = edits[k] + away[k - 1]
+        part = _part(model, pushes, prompts, read + own, again, begun, guidance)
         tokens = np.concatenate([tokens, part[..., read:]], -1)
     return model.clips(tokens, prompts)
 
 
-def _part(model, plane, prompts, points, frames, seeds, left=None, begun=None, guidance=None):
-    """Tokens of one part, behind those that it begins with."""
-    if begun is not None:
-        frames += begun.shape[-1]
+def _part(model, edits, prompts, frames, seeds, begun=None, guidance=None):
+    """Tokens of one part, and of what it begins with."""
     settings = model.settings(frames / model.frame_rate, cfg=guidance)
-    edits = _pushed(plane, points, "cond")
-    if left is not None:
-        edits += _pushed(plane, left, "uncond")
     with activations.edit(model, *edits):
         whole = Part(range(len(prompts)), len(prompts))
         return model.sing(prompts, seeds, settings, frames, whole, begun=begun)
-
-
-def _pushed(plane, points, stream):
-    """What pushes each song to its own point."""
-    strengths = plane.strengths(points)
-    return [
-        Edit(site, add=strengths[:, k, None] * push, stream=stream)
-        for k, vector in enumerate(plane.vectors)
-        for site, push in applying.pushes(vector).items()
-    ]

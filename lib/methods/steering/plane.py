@@ -71,23 +71,35 @@ class Plane:
         -------
         np.ndarray [shape=(..., 2)]
         """
-        wanted = (check_points(points) - self.start) @ np.linalg.pinv(self.effect).T
-        return shortened(wanted, self.most)
+        return shortened(steps(points, self.start, self.effect), self.most)
 
 
-def check_points(points) -> np.ndarray:
-    """Finite points of valence and arousal, [..., 2].
+def steps(points, start: np.ndarray, effect: np.ndarray) -> np.ndarray:
+    """What leads from a place to points of the plane, where steps have an effect of their own.
+
+    Parameters
+    ----------
+    points : array_like [shape=(..., 2)]
+        Valence and arousal.
+    start : np.ndarray [shape=(2,)]
+    effect : np.ndarray [shape=(2, 2)]
+        Heard valence and arousal (rows) for each step (columns).
+
+    Returns
+    -------
+    np.ndarray [shape=(..., 2)]
 
     Raises
     ------
     ValueError
+        Points that are not finite pairs.
     """
     points = np.asarray(points, float)
     if points.shape[-1:] != (2,) or not np.isfinite(points).all():
         raise ValueError(
             f"A point needs finite valence and arousal: shape (..., 2). Got shape {points.shape}."
         )
-    return points
+    return (points - start) @ np.linalg.pinv(effect).T
 
 
 def shortened(strengths: np.ndarray, most: float) -> np.ndarray:
@@ -137,8 +149,7 @@ def calibrate(
     seeds = check.seeds(seed, n) * len(strengths)
     songs = _led(judge.model, vectors, prompts * len(strengths), curves, seconds, seeds)
     places = judge.place(songs).reshape(len(strengths), n, 2)
-    design = np.column_stack([np.ones(len(strengths)), strengths])
-    fitted = np.linalg.pinv(design) @ places.transpose(1, 0, 2)  # [song, (start, strengths), axis]
+    fitted = regressed(strengths, places.transpose(1, 0, 2))  # [song, (start, strengths), axis]
     slopes = {axis: stats.mean(fitted[:, 1 + i, i]) for i, axis in enumerate(AXES)}
     mean = fitted.mean(0)
     return Plane(vectors, mean[1:].T, mean[0], slopes, most)
@@ -181,17 +192,52 @@ def sing(
 def _led(model, vectors, prompts, curves, seconds, seeds):
     """Songs along curves of strengths [song, time, vector]."""
     seconds = check.number("seconds", seconds, 0, model.max_seconds, open_low=True)
-    steps = applying.positions(model, seconds)
-    at = np.linspace(0, 1, steps)
+    at = np.linspace(0, 1, applying.positions(model, seconds))
     knots = np.linspace(0, 1, curves.shape[1])
-    edits = []
-    for k, vector in enumerate(vectors):
-        check_vector(model, vector)
-        scale = np.array([np.interp(at, knots, curve[:, k]) for curve in curves])
-        for site, push in applying.pushes(vector).items():
-            edits.append(Edit(site, add=push, scale=scale))
-    with activations.edit(model, *edits):
+    scales = np.array([[np.interp(at, knots, each) for each in curve.T] for curve in curves])
+    with activations.edit(model, *pushed(model, vectors, scales.swapaxes(1, 2))):
         return model.generate(prompts, seconds, seeds, progress=False)
+
+
+def pushed(
+    model: Model, vectors: Sequence[Vector], strengths: np.ndarray, stream: str = "cond"
+) -> list[Edit]:
+    """The edits that push each song by its own strengths of several vectors.
+
+    Parameters
+    ----------
+    model : Model
+    vectors : sequence of Vector
+    strengths : np.ndarray [shape=(song, vector) or (song, step, vector)]
+    stream : str
+        As in ``Edit``.
+
+    Raises
+    ------
+    ValueError
+        A vector of another model.
+    """
+    found = []
+    for vector, scale in zip(vectors, np.moveaxis(strengths, -1, 0), strict=True):
+        check_vector(model, vector)
+        for site, push in applying.pushes(vector).items():
+            found.append(Edit(site, add=push, scale=scale, stream=stream))
+    return found
+
+
+def regressed(given: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Least squares of values on some numbers: the constant, then a slope for each number.
+
+    Parameters
+    ----------
+    given : np.ndarray [shape=(case, number)]
+    values : np.ndarray [shape=(..., case, value)]
+
+    Returns
+    -------
+    np.ndarray [shape=(..., 1 + number, value)]
+    """
+    return np.linalg.pinv(np.column_stack([np.ones(len(given)), given])) @ values
 
 
 def landing(points, heard) -> pd.DataFrame:
@@ -217,8 +263,7 @@ def landing(points, heard) -> pd.DataFrame:
         raise ValueError(
             f"heard must be (2 or more songs, {len(points)}, 2). Got shape {places.shape}."
         )
-    design = np.column_stack([np.ones(len(points)), points])
-    slopes = np.linalg.pinv(design)[1:] @ places  # [song, asked, heard]
+    slopes = regressed(points, places)[:, 1:]  # [song, asked, heard]
     r = np.einsum("pa,sph->sah", _standardised(points), _standardised(places)) / len(points)
     rows = []
     for i, asked in enumerate(AXES):

@@ -89,7 +89,7 @@ class Surface:
         -------
         np.ndarray [shape=(..., vector)]
         """
-        steps = (plane.check_points(points) - self.start) @ np.linalg.pinv(self.effect).T
+        steps = plane.steps(points, self.start, self.effect)
         fit = through if self.shape == "curved" else nearest_plane
         lies = fit(self.places, self.coordinates)
         goals = (self.start + steps).reshape(-1, 2)
@@ -110,7 +110,7 @@ def through(places: np.ndarray, values: np.ndarray) -> Callable[[np.ndarray], np
 
 def nearest_plane(places: np.ndarray, values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """The flat plane nearest to values at places, by least squares; arguments as for :func:`through`."""
-    weights = np.linalg.pinv(np.column_stack([np.ones(len(places)), places])) @ values
+    weights = plane.regressed(places, values)
     return lambda points: np.column_stack([np.ones(len(points)), points]) @ weights
 
 
@@ -127,7 +127,8 @@ def fit(
     """Measure where the model's own activations lie.
 
     Every anchor's prompts are sung, with the same seeds for all; its place is what the judge's first
-    listener hears in its songs, and its activation the mean over these songs and their frames.
+    listener hears in its songs. Its activation is the mean over the neutral songs, read under its own
+    prompts, and their frames: the music is the same for all, so that what differs is what words do.
 
     Parameters
     ----------
@@ -139,7 +140,7 @@ def fit(
     sites : str or list of str
         Names or globs; left out, where text comes in (``activations.reading_text``).
     most : float
-        Largest strength, in mean norms of the sites' activations.
+        Largest strength: 1 is how far an anchor lies from the mean of all at one site, on average.
     seconds, seed : float, int
         Of the songs.
 
@@ -164,7 +165,6 @@ def fit(
     prompts = list(itertools.chain.from_iterable(kinds.values()))
     songs = model.generate(prompts, seconds, seeds, keep=True, progress=False)
     places = judge.place(songs).reshape(len(kinds), n, 2).mean(1)
-    # the same music under the words of every anchor, so that what differs is what words do
     music = songs[:n]
     rows = {name: [] for name in names}
     for given in kinds.values():
@@ -220,18 +220,25 @@ def calibrated(
     reach : float
         How far steps lead, standard deviations of the world's music.
     seconds, seed : float, int
+
+    Raises
+    ------
+    ValueError
+        No gain, or one that is not positive; before anything is sung.
     """
     prompts = check.texts("prompts", prompts)
+    tried = {gain: replace(surface, gain=gain) for gain in gains}
+    if not tried:
+        raise ValueError("gains is empty: give at least one positive number.")
     steps = check.number("reach", reach, 0, open_low=True) * np.array(plane.DESIGN)
     seeds = np.repeat(check.seeds(seed, len(prompts)), len(steps)).tolist()
     each = [prompt for prompt in prompts for _ in steps]
     asked = np.tile(surface.start + steps, (len(prompts), 1))
-    heard = {}
-    for gain in gains:
-        louder = replace(surface, gain=gain)
-        heard[gain] = judge.place(plane.sing(judge.model, louder, each, asked, seconds, seeds))
-    best = min(gains, key=lambda gain: np.linalg.norm(heard[gain] - asked, axis=1).mean())
-    design = np.column_stack([np.ones(len(steps)), steps])
+    heard = {
+        gain: judge.place(plane.sing(judge.model, some, each, asked, seconds, seeds))
+        for gain, some in tried.items()
+    }
+    best = min(tried, key=lambda gain: np.linalg.norm(heard[gain] - asked, axis=1).mean())
     landed = heard[best].reshape(len(prompts), len(steps), 2).mean(0)
-    effect = (np.linalg.pinv(design) @ landed)[1:].T
-    return replace(surface, gain=best, effect=surface.effect @ effect)
+    effect = plane.regressed(steps, landed)[1:].T
+    return replace(tried[best], effect=surface.effect @ effect)
