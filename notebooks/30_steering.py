@@ -411,9 +411,10 @@ show.table(rules.trust(numbers(model), null))
 # ## What it means
 #
 # The verdict gives, for each pair, how often steered songs succeed beside random directions and
-# beside asking. Where steering is clearly ahead of random directions, the model uses the
-# direction. It may do so out of habit, as one cue that is moved from inside; chapter 35 asks
-# about that.
+# beside asking. Where steering is clearly ahead of random directions, the direction does
+# something in the model that others of its length do not. That the model uses it when nobody pushes
+# is not shown by this, and what it does may be habit, one cue that is moved from inside; chapter 35
+# asks about that.
 #
 # **Doubts.** A push may fool a measure instead of moving the music; that is why both judges must
 # agree. The pairs may differ, as loud and fast can be changed note by note, and major and minor

@@ -36,7 +36,9 @@
 # *slope*, the change heard for each unit asked for, is above 0 on both axes (at 1 songs land
 # where asked), and each axis moves itself more than the other. Random directions of the same
 # length may move songs a little, as any push does. The straight plane nearest to the same measured
-# points shows what the bend is good for. `organism-shuffled` was trained with captions
+# points shows what the bend is good for. The same surface with its places *dealt* anew among the
+# anchors pushes as hard, to where nothing should be, and shows what the places are good for.
+# `organism-shuffled` was trained with captions
 # of other clips, so that words mean nothing: its own directions must move songs no further than
 # random ones.
 
@@ -226,7 +228,7 @@ show.table(landed, f"{model}: {songs} songs at {side * side} points each")
 # Each row is one axis asked for and one heard: *slope* is the share of the distance that is
 # covered, and the correlation *r* is high where songs go the right way, however far.
 #
-# The same songs are now sent to the same points on the three planes. *Error* is the distance
+# The same songs are now sent to the same points on four planes. *Error* is the distance
 # between where a song was asked to be and where it is heard; *surprise* is how improbable a song is
 # as music of any kind, in nats a token (units of improbability: one more is 2.7 times as unlikely);
 # *instrument* is how often the instrument of the prompt is recognised.
@@ -254,27 +256,31 @@ def measured(by):
 
 
 # %%
-sides = {"curved": shapes["curved"], "straight": shapes["straight"]}
+elsewhere = np.random.default_rng(seed).permutation(fitted.places[1:])
+dealt = np.concatenate([fitted.places[:1], elsewhere])  # songs start where they did
+sides = {**shapes, "dealt": dataclasses.replace(shapes["curved"], places=dealt)}
 sides["two directions"] = learned
 means = {name: measured(by).mean() for name, by in sides.items()}
 rows = [
     {"plane": name} | {column: stats.mean(found[column]) for column in found}
     for name, found in means.items()
 ]
-show.table(pd.DataFrame(rows), f"{model}: the same songs on three planes")
+show.table(pd.DataFrame(rows), f"{model}: the same songs on four planes")
 
 # %% [markdown]
-# Each row is one plane: where the curved one has the smaller error, its bend is worth something;
+# Each row is one plane: where the dealt one has the same error as the curved one, songs do not land
+# by the places of the anchors; where the curved one has the smaller error, its bend is worth something;
 # where both of the first rows agree within their intervals, the flat plane says as much.
 #
 # ## Along a path
 #
 # Here songs are led from one end of an axis to the other in the middle of a song. The same songs
 # are also led back, and the difference of both is taken, so that what a song does by itself cancels
-# out. Four ways are compared. *One song*: the push changes while it is sung. *Asked*: nothing is
+# out. Five ways are compared. *One song*: the push changes while it is sung. *Asked*: nothing is
 # pushed, the second half has another word in its prompt. *Parts*: the second half is sung anew,
 # every note of the first read under the new push. *Led*: as parts, but the second half reads only
 # the last moment of the first, guidance is raised, and it leads away from where the song was.
+# *Dealt*: led on the dealt plane, its control.
 
 # %%
 ends = {"valence": [[-1, 0], [1, 0]], "arousal": [[0, -1], [0, 1]]}
@@ -300,10 +306,10 @@ def told_anew(halves):
 
 
 def along(way, places, halves):
-    """Songs along a path."""
+    """Songs along a path; the dealt ones on the dealt plane, all others on the curved one."""
     if way == "asked":
         return told_anew(halves)
-    given = m, shapes["curved"], neutral[-songs:]
+    given = m, sides["dealt" if way == "dealt" else "curved"], neutral[-songs:]
     if way == "one song":
         path = np.repeat(places, 50, axis=1)
         return steering.sing(*given, path, whole, path_seeds)
@@ -312,7 +318,7 @@ def along(way, places, halves):
 
 
 # %%
-WAYS = ["one song", "asked", "parts", "led"]
+WAYS = ["one song", "asked", "parts", "led", "dealt"]
 anchored = prompts.graded(plain(model)[-songs:])
 turns = list(itertools.product(WAYS, AXES, [False, True]))
 sung = {turn: along(turn[0], *turned(*turn[1:])) for turn in turns}
@@ -402,6 +408,9 @@ for way, axis in led:
     slope = followed[f"{way}: {axis}"]
     question = f"How far do songs follow a path along {axis} ({way}, slope)?"
     findings.append(results.finding(question, model, stats.side(slope), slope))
+nearer = stats.mean(means["dealt"]["error"] - means["curved"]["error"])
+question = "How much nearer do songs land than with the anchors' places dealt anew?"
+findings.append(results.finding(question, model, stats.side(nearer), nearer))
 bend = stats.mean(means["straight"]["error"] - means["curved"]["error"])
 question = "How much nearer do songs land on the curved than on the straight plane?"
 findings.append(results.finding(question, model, stats.side(bend), bend))
@@ -414,12 +423,12 @@ slopes = ", ".join(
 right = [axis for axis, slope in own["slope"].items() if slope.low > 0]
 paths = {
     way: [axis for axis in AXES if followed[f"{way}: {axis}"].low > 0]
-    for way in ("one song", "led")
+    for way in ("one song", "led", "dealt")
 }
 
 # %%
 beyond = [axis for axis in AXES if gaps[model, axis].low > 0]
-right, beyond, plainly, led_well = (
+right, beyond, plainly, led_well, by_chance = (
     " and ".join(axes) or "neither axis"
     for axes in (right, beyond, *paths.values())
 )
@@ -428,7 +437,8 @@ Markdown(
     f"{slopes}; 1 would land there). Its own direction moves them further than a random one "
     f"of the same norm in {beyond}: elsewhere any push does as much, and a slope "
     "says nothing of what was learned. Along a path within a song they follow a push "
-    f"in {plainly}, and led part by part in {led_well}. The bend of the curved plane "
+    f"in {plainly}, led part by part in {led_well}, and with the anchors' places dealt "
+    f"anew in {by_chance}. The bend of the curved plane "
     f"brings songs nearer by {bend.value:.2f} [{bend.low:.2f}, {bend.high:.2f}] "
     "standard deviations."
 )
