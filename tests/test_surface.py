@@ -154,9 +154,10 @@ def test_a_led_song_is_sung_part_by_part_with_little_memory(fitted, organism, mo
     ("change", "message"),
     [
         ({"points": [[0.0, 0.0]]}, "prompt, part, 2"),
+        ({"points": np.zeros((1, 0, 2))}, "one part or more"),
         ({"memory": 1.5}, "memory"),
         ({"guidance": 0.0}, "guidance"),
-        ({"seconds": 30.0}, "seconds"),
+        ({"seconds": 30.0}, r"seconds must be at most 11.2 for 2 parts.*Got 30.*more parts"),
     ],
 )
 def test_lead_refuses(fitted, organism, change, message):

@@ -68,17 +68,22 @@ def lead(
     """
     prompts = check.texts("prompts", prompts)
     points = np.asarray(points, float)
-    if points.ndim != 3 or len(points) != len(prompts):
+    if points.ndim != 3 or len(points) != len(prompts) or not points.shape[1]:
         raise ValueError(
-            f"points must be the places of each of {len(prompts)} prompts, (prompt, part, 2). "
-            f"Got {points.shape}."
+            f"points must be the places of each of {len(prompts)} prompts, (prompt, part, 2), one "
+            f"part or more. Got {points.shape}."
         )
     seeds = check.seeds(seeds, len(prompts))
     n_parts = points.shape[1]
-    own = model.frames(check.number("seconds", seconds, 0, open_low=True) / n_parts)
+    seconds = check.number("seconds", seconds, 0, open_low=True)
+    own = model.frames(seconds / n_parts)
     longest = own / model.frame_rate
     memory = min(MEMORY, longest) if memory is None else memory
     read = model.frames(check.number("memory", memory, 0, longest, open_low=True))
+    if n_parts > 1 and read + own > model.frames(model.max_seconds):
+        most = n_parts * (model.max_seconds - read / model.frame_rate)
+        expected = f"at most {most:g} for {n_parts} parts, each with the {memory:g} s that it reads"
+        check.refuse(ValueError, "seconds", expected, seconds, "Give more parts.")
     guidance = check.number("guidance", guidance, 0, open_low=True)
     places = plane.strengths(points).swapaxes(0, 1)  # [part, song, vector]
     edits = [pushed(model, plane.vectors, place) for place in places]
