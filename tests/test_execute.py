@@ -140,7 +140,10 @@ def test_another_model_s_results_are_drawn_without_executing_anything(runs):
     findings.record("20_patching", "owner/large", rules.findings(large))
     assert execute.run() == ["index"]
     drawn = nbformat.read(copy, 4).cells[-1].outputs[0].data[others.PLOTLY]
-    assert [trace.name.replace("<br>", " ").split()[0] for trace in drawn.data] == ["organism", "owner/large"]
+    assert [trace.name.replace("<br>", " ").split()[0] for trace in drawn.data] == [
+        "organism",
+        "owner/large",
+    ]
     before = copy.stat().st_mtime_ns
     assert execute.run() == [] and copy.stat().st_mtime_ns == before
 
