@@ -169,6 +169,23 @@ def test_an_exported_notebook_shows_its_figures(browser, exported):
     page.close()
 
 
+#: The widths of the figures' places and of what is drawn in them, and the size of the letters there.
+FITTED = """() => [...document.querySelectorAll('.js-plotly-plot')].map((place) => [
+  place.clientWidth, place.querySelector('.main-svg').clientWidth,
+  getComputedStyle(place.querySelector('.xtick text')).fontSize])"""
+
+
+def test_a_figure_fits_a_place_that_changes_while_the_window_stays(browser, exported):
+    """As when a scroll bar comes or a side bar goes: what it does not follow is cut off."""
+    page = open_exported(browser, exported, plotly.offline.get_plotlyjs())
+    page.wait_for_function("() => document.querySelectorAll('.js-plotly-plot').length === 2")
+    for width, letter in ((700, "13px"), (660, "13px"), (360, "10px"), (900, "13px")):
+        page.evaluate("(width) => { document.body.style.width = `${width}px`; }", width)
+        fits = f"() => ({FITTED})().every(([w, drawn, size]) => w === drawn && size === '{letter}')"
+        page.wait_for_function(fits, timeout=10_000)
+    page.close()
+
+
 @pytest.mark.parametrize("plotly_js", [None, "window.Plotly = {newPlot() { alert('other'); }};"])
 def test_an_exported_notebook_says_what_it_lacks(browser, exported, plotly_js):
     page = open_exported(browser, exported, plotly_js)

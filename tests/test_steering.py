@@ -15,6 +15,7 @@ from lib import prompts
 from lib.book import rules
 from lib.hearing import listeners
 from lib.methods import steering
+from lib.methods.steering import vectors
 from lib.musicgen import activations
 from lib.musicgen.activations import Edit
 
@@ -355,6 +356,17 @@ def test_what_makes_no_direction_is_refused(organism, settings, error, message):
     groups = {"positive": ["happy music"], "negative": ["sad music"], "seconds": 0.5}
     with pytest.raises(error, match=message):
         steering.direction(organism, **{**groups, **settings})
+
+
+def test_a_direction_may_be_short_if_its_groups_differ(organism):
+    """The weights of a probe have another unit than activations."""
+    low = np.random.default_rng(0).normal(size=(6, 160))
+    ends = {SITE: (low, low + 1e-3)}
+    about = {"method": "probe", "data": "", "positive": ["a"], "negative": ["b"]}
+    found = vectors.measured(organism, {SITE: np.full(160, 1e-9)}, ends, {SITE: 10.0}, **about)
+    assert found.gaps[SITE] == pytest.approx(1e-3 * np.sqrt(160) / 10)
+    with pytest.raises(ValueError, match="zero or not finite"):
+        vectors.measured(organism, {SITE: np.ones(160)}, {SITE: (low, low)}, {SITE: 10.0}, **about)
 
 
 def test_what_cannot_be_applied_is_refused(organism, vector):

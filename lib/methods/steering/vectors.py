@@ -28,7 +28,7 @@ from .. import directions as between_groups
 METHODS = ("diffmeans", "probe", "rfm", "songs", "random", "shuffled")
 #: Where to look if nobody says where: a relative depth, block 3 of the organisms' six.
 DEPTH = 0.57
-#: A direction shorter than this, in units of strength, is rounding.
+#: Groups whose means are nearer to each other than this, in units of strength, differ by rounding.
 LEAST = 1e-6
 
 
@@ -223,7 +223,9 @@ def measured(
     gaps = {}
     middles = {}
     for site, found in directions.items():
-        if not np.isfinite(found).all() or not np.linalg.norm(found) > LEAST * norms[site]:
+        # of the groups, not of the direction: the weights of a probe have another unit
+        apart = np.linalg.norm(ends[site][1].mean(0) - ends[site][0].mean(0))
+        if not np.isfinite(found).all() or not found.any() or not apart > LEAST * norms[site]:
             raise ValueError(
                 f"The direction at {site} by {method!r} is zero or not finite: are both groups the "
                 "same?"

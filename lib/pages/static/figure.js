@@ -22,16 +22,29 @@ function draw(root, data) {
       if (title) title.font = { ...title.font, size: SMALL };
     }
   };
+  const narrow = () => root.clientWidth < NARROW;
+  let small; // whether it is drawn for a phone
+  let width; // as it is drawn
   const plot = () => {
     const { data: traces, layout } = shown(data.figure);
-    if (root.clientWidth < NARROW) shrink(layout);
+    small = narrow();
+    width = root.clientWidth;
+    if (small) shrink(layout);
     return window.Plotly.react(root, traces, layout, data.config);
+  };
+  // plotly itself looks when the window changes, and not when a scroll bar or a side bar comes or goes
+  const fit = () => {
+    if (root.clientWidth === 0 || root.clientWidth === width) return;
+    if (narrow() !== small) plot();
+    width = root.clientWidth;
+    window.Plotly.Plots.resize(root);
   };
   const first = () => {
     root.replaceChildren();
     plot();
     const change = { attributes: true, attributeFilter: ['data-theme'] };
     new MutationObserver(plot).observe(document.documentElement, change);
+    new ResizeObserver(fit).observe(root);
   };
   const explain = () => {
     root.textContent = `This figure needs plotly.js, and ${address} could not be loaded.`;
