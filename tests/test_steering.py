@@ -387,6 +387,14 @@ def test_what_cannot_be_applied_is_refused(organism, vector):
 
 
 # ------------------------------------------------------------------------------------------ judging
+def test_too_few_songs_to_learn_instruments_from_are_refused_before_any_is_sung(
+    organism, monkeypatch
+):
+    monkeypatch.setattr(type(organism), "generate", None)
+    with pytest.raises(ValueError, match="4 clips or more of one of them"):
+        steering.Judge(organism, ears=("corpus",), n=3, seconds=1.0)
+
+
 def test_a_judge_knows_clips_by_their_content(organism, judge, swept, monkeypatch):
     songs = swept[0.0][:2]
     heard = []

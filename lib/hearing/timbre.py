@@ -14,6 +14,26 @@ from .. import stats
 
 #: Rendered clips that a recogniser of instruments learns from, at most.
 CLIPS = 300
+#: Parts of the clips, each of which is named by what has learned from the others.
+FOLDS = 4
+
+
+def enough(instruments: Sequence[str]) -> np.ndarray:
+    """Instruments of clips that one can learn from.
+
+    Raises
+    ------
+    ValueError
+        Fewer than ``FOLDS`` clips of every instrument.
+    """
+    names = np.asarray(instruments)
+    most = max(np.unique(names, return_counts=True)[1], default=0)
+    if most < FOLDS:
+        raise ValueError(
+            f"Instruments are learned from {FOLDS} clips or more of one of them. Got {len(names)} "
+            f"clips, at most {most} of one instrument: give more."
+        )
+    return names
 
 
 def describe(audios: Sequence[np.ndarray], sample_rate: float) -> np.ndarray:
@@ -41,12 +61,17 @@ class Recogniser:
     ----------
     reliability : stats.Estimate
         Share of clips whose instrument is named by one that did not learn from them.
+
+    Raises
+    ------
+    ValueError
+        Too few clips of every instrument.
     """
 
     def __init__(self, described: np.ndarray, instruments: Sequence[str]):
-        instruments = np.asarray(instruments)
+        instruments = enough(instruments)
         self.classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
-        answers = cross_val_predict(self.classifier, described, instruments, cv=4)
+        answers = cross_val_predict(self.classifier, described, instruments, cv=FOLDS)
         self.reliability = stats.proportion(answers == instruments)
         self.classifier.fit(described, instruments)
 

@@ -27,11 +27,17 @@ class Instruments:
     ----------
     reliability : stats.Estimate
         How often the instrument of an unsteered song is recognised.
+
+    Raises
+    ------
+    ValueError
+        Too few songs, before any is sung.
     """
 
     def __init__(self, model: Model, n: int = 64, seconds: float = 3.0):
         language = "natural" if world.of(model) is None else "organism"
         neutral = prompts.crossed("neutral", check.count("n", n), language, seed=PROMPT_SEED)
+        timbre.enough(neutral["instrument"])
         asked = list(neutral["prompt"])
         songs = model.generate(asked, seconds, SONG_SEED, keep=True, progress=False)
         described = timbre.describe(songs.mono, songs.sample_rate)
