@@ -4,6 +4,7 @@ import functools
 import http.server
 import re
 import threading
+import urllib.parse
 from pathlib import Path
 
 import jupytext
@@ -485,6 +486,22 @@ def test_the_explorer_answers(page, site):
     assert "JupyterLab" in page.locator(".explorer .card").inner_text()
     page.locator(".explorer .map circle[r='4.5']").last.dispatch_event("click")
     assert page.locator(".explorer audio").count() >= 3
+    assert page.wrong == []
+
+
+def test_the_search_finds_a_feature_a_prompt_and_a_term(page, site, pages):
+    text = (pages / "notebooks" / "11_feature_explorer.html").read_text()
+    told = re.findall(r"<li>(.*?)</li>", text.split('<div class="asleep">')[-1])
+    feature = next(line for line in told if line.startswith("Feature "))
+    prompt = next(line for line in told if not line.startswith("Feature "))
+    wanted = {
+        feature: "11_feature_explorer",
+        prompt: "11_feature_explorer",
+        "logit lens": "glossary",
+    }
+    for words, name in wanted.items():
+        page.goto(f"{site}/search.html?q={urllib.parse.quote(words)}")
+        page.wait_for_selector(f"#search-results a[href*='{name}']")
     assert page.wrong == []
 
 

@@ -76,6 +76,9 @@ def test_the_page_needs_no_kernel_and_no_network(page):
     data = json.loads(re.search(r"draw\(document\.getElementById\(\S+\), (.*), null\);", text)[1])
     assert len(data["map"]) == 160 and data["clips"][0]["shape"]["seconds"] == 2
     # the library could fetch a sound; ours are in the page, with their peaks
+    # what the book's search finds
+    assert f"<li>{page.told()[0]}</li>" in text and page.told()[0].startswith("Feature 3: ")
+    assert page.data["clips"][0]["caption"] in page.told()
     own = text.replace(embed.library(), "")
     assert not re.search(r"""(src|href)=["']?https?:|fetch\(|import\(""", own)
 

@@ -201,7 +201,9 @@ def switch_players(clips: dict[str, dict[str, np.ndarray]], sample_rate: int) ->
         }
         for name, kinds in clips.items()
     ]
-    return HTML(embed.drawn("switch-players", {"rows": rows}, (*embed.SOUND, "switch_players")))
+    told = [f"{name}: {', '.join(map(str, kinds))}" for name, kinds in clips.items()]
+    scripts = (*embed.SOUND, "switch_players")
+    return HTML(embed.drawn("switch-players", {"rows": rows}, scripts, told))
 
 
 def spectrogram(audio: np.ndarray, sample_rate: int, title: str = "clip") -> HTML:

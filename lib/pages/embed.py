@@ -10,7 +10,7 @@ import functools
 import re
 import uuid
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ def render(template: str, **values) -> str:
     return _environment().get_template(template).render(**values)
 
 
-def drawn(kind: str, data, scripts: Sequence[str]) -> str:
+def drawn(kind: str, data, scripts: Sequence[str], told: Iterable[str] = ()) -> str:
     """A place of its own and the script that draws data into it.
 
     Parameters
@@ -47,6 +47,8 @@ def drawn(kind: str, data, scripts: Sequence[str]) -> str:
         See :func:`plain`.
     scripts : sequence of str
         Names of scripts, the last of which has a function ``draw(root, data, ask)``.
+    told : iterable of str
+        What is drawn in words: the book's search finds it.
     """
     sheets = styles(kind, scripts)
     return render(
@@ -56,6 +58,7 @@ def drawn(kind: str, data, scripts: Sequence[str]) -> str:
         data=plain(data),
         scripts=scripts,
         sheets=sheets,
+        told=list(dict.fromkeys(told)),
     )
 
 

@@ -119,6 +119,12 @@ class Explorer(Live):
         feature = check.count("feature", question, 0, len(self.areas) - 1)
         return self.card(feature, self.effects([feature]).get(feature))
 
+    def told(self) -> list[str]:
+        """The features with their labels, and the captions of the clips."""
+        cards = self.data["features"]
+        named = [f"Feature {card['id']}: {card['label'] or 'no label'}" for card in cards]
+        return named + [clip["caption"] for clip in self.data["clips"]]
+
     def card(self, feature: int, effect: dict | None = None) -> dict:
         """All that is shown of one feature.
 

@@ -29,9 +29,13 @@ class Live:
         """What the kernel says."""
         raise NotImplementedError
 
+    def told(self) -> list[str]:
+        """What the page shows in words, for the book's search."""
+        return []
+
     def html(self) -> str:
         """The page without a kernel."""
-        return embed.drawn(self.kind, self.data, self.scripts)
+        return embed.drawn(self.kind, self.data, self.scripts, self.told())
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         return {**self._widget()._repr_mimebundle_()[0], "text/html": self.html()}

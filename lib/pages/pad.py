@@ -121,6 +121,10 @@ class Pad(Live):
             ],
         }
 
+    def told(self) -> list[str]:
+        """The prompts of the songs."""
+        return [song["caption"] for song in self.data["songs"]]
+
     def _parts(self, path):
         """One place for each part of a song, [part, 2]: the mean of a stretch of the path."""
         count = min(len(path), max(1, int(self.seconds / PART)))

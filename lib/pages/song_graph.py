@@ -82,7 +82,8 @@ def song_graph(
         "prompt": song.prompts[0],
         "song": packed(found.song.model.decode(song.tokens)[0], song.sample_rate),
     }
-    return HTML(embed.drawn("song-graph", data, (*embed.SOUND, "song_graph")))
+    told = [song.prompts[0], *(node["name"] for node in nodes)]
+    return HTML(embed.drawn("song-graph", data, (*embed.SOUND, "song_graph"), told))
 
 
 def _sounds(found, acts, clips):

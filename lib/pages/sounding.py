@@ -53,7 +53,7 @@ def sound_map(
         ],
         "clips": [packed(audio, sample_rate, small=False) for audio in audios],
     }
-    return HTML(embed.drawn("sound-map", data, [*embed.SOUND, "sound_map"]))
+    return HTML(embed.drawn("sound-map", data, [*embed.SOUND, "sound_map"], titles))
 
 
 def _look(label):
