@@ -14,30 +14,29 @@
 # %% [markdown]
 # # Where does emotion enter?
 #
-# **Question.** A prompt says *happy* or *sad*. Where in the network, through which of its parts and
-# when in the song does the word become music?
+# **Question.** A prompt says *happy* or *sad*. Where in the network, through which parts and when
+# in the song does the word become music?
 #
-# A place that is known can be looked at, held and changed, as later chapters do. If none stands
-# out, nothing inside can be called the model's idea of the word.
+# A known place can be looked at, held and changed. If none stands out, nothing inside can be called
+# the model's idea of the word.
 #
-# **Method.** The network is a stack of *blocks*. In each, self-attention (`attn`) looks at the
-# music so far, cross-attention (`cross`) at the words of the prompt, and a small network called MLP
-# (`mlp`) works on each moment alone. These *sublayers* add to the *residual stream* (`resid`), a
-# running sum that later blocks read. *Activation patching*: two prompts differ in one word. The
-# songs for both are read under both prompts, so that two runs over the same music differ in the
-# word alone. Then what one *site*, such as `cross.1` (cross-attention in block 1), holds in one run
-# is put into the other. The *effect* is the share of the difference between both runs that comes
-# back: 0 nothing, 1 all of it.
+# **Method.** In each *block* of the network, self-attention (`attn`) looks at the music so far and
+# cross-attention (`cross`) at the prompt's words; an MLP (`mlp`), a small network, works on each
+# moment alone. These *sublayers* add to the *residual stream* (`resid`), a running sum that later
+# blocks read. *Activation patching* reads the songs for two prompts under both, so that two runs
+# over the same music differ in one word alone. What one *site*, such as `cross.1` (cross-attention
+# in block 1), holds in one run is put into the other. The *effect* is the share of the runs'
+# difference that comes back: 0 nothing, 1 all.
 #
 # **Hypothesis.** Text enters through cross-attention and nowhere else: patching it in some block
 # brings back most of the effect. **Prediction and control.** Models whose words do something
-# predict a song better under its own prompt: `organism`, a small MusicGen trained on music whose
-# causes are known; `organism-habit`, in which every word follows one sound of its own and no
-# emotion is held; `organism-decoupled`, in whose world tempo moves no energy. In
-# `organism-shuffled`, trained with captions of other clips, there is nothing to place. Of an
-# *untrained* model the same was foretold, and it was wrong: random weights read the prompt, too,
-# and what they play is likeliest under it. So a changed prediction does not yet mean that a word
-# means something, and this criterion is *struck*: it decides nothing in the book.
+# predict a song better under its own prompt. These are `organism`, a small MusicGen trained on
+# music with known causes; `organism-habit` (every word follows one sound of its own, no emotion is
+# held); `organism-decoupled` (in its world tempo moves no energy). `organism-shuffled`, trained
+# with captions of other clips, has nothing to place. Of an *untrained* model we foretold the same,
+# wrongly: random weights read the prompt, too, and what they play is likeliest under it. As a
+# changed prediction does not yet mean that a word means something, this criterion is *struck*: it
+# decides nothing in the book.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -78,8 +77,8 @@ sung = {
 # %% [markdown]
 # ## Does the word do anything?
 #
-# How much better does the model predict each song under its own prompt than under the other? We
-# count in *nats* (a unit of information, 1.44 bits) for each *token*, one code of sound.
+# How much better is each song predicted under its own prompt than under the other? We count in
+# *nats* (a unit of information, 1.44 bits) for each *token*, one code of sound.
 
 
 # %%
@@ -99,17 +98,16 @@ verdicts = {name: rules.decide(units) for name, units in numbers.items()}
 show.verdicts(rules.beside(rules.table(verdicts)), "What the word does")
 
 # %% [markdown]
-# Points are models with a 95 % interval, which would hold the truth in 95 of 100 repetitions: "yes"
-# lies right of the solid line (no effect), "no" ends before the dotted line (the smallest effect
-# that matters).
+# Points are models with a 95 % interval (it holds the truth in 95 of 100 repetitions). "Yes" lies
+# right of the solid line (no effect), "no" ends before the dotted line (the smallest effect that
+# matters).
 
 # %%
 show.table(rules.trust(numbers[model]))
 
 # %% [markdown]
-# The rule can be trusted where *false positives* ("yes" where nothing is) are rare, *coverage*
-# (intervals that hold the truth) is near 0.95, and *power* (the smallest effect that matters is
-# seen) is high.
+# Trust the rule where *false positives* ("yes" where nothing is) are rare, *coverage* (intervals
+# that hold the truth) is near 0.95 and *power* (seeing the smallest effect that matters) is high.
 #
 # ## Which block, which sublayer?
 #
@@ -134,11 +132,11 @@ show.curves(
 )
 
 # %% [markdown]
-# The word is read in the block where `cross` has its peak; `resid` shows all that has come in so
-# far, and the dotted line is the whole difference.
+# The word is read where `cross` peaks; `resid` shows all that has come in so far, and the dotted
+# line is the whole difference.
 #
-# What the happy run holds was put into the sad run: is the place *enough* (*denoising*)? The
-# reverse asks whether it is *needed* (*noising*).
+# The happy run's values in the sad run show whether a place is *enough* (*denoising*), the reverse
+# whether it is *needed* (*noising*).
 
 # %%
 noised = causal.patch_grid(
@@ -152,7 +150,7 @@ both = {
 show.heatmap(pd.DataFrame(both).T, f"{model}: enough and needed", "share", limit=1)
 
 # %% [markdown]
-# Where both rows are near 1, the word passes through this site and through no other.
+# Where both rows are near 1, the word passes through this site and no other.
 #
 # ## When?
 #
@@ -177,11 +175,10 @@ show.heatmap(
 )
 
 # %% [markdown]
-# Rows are stretches of time, columns sites; the redder a cell, the more of the word's effect it
-# brings back.
+# The redder a cell, the more of the word's effect its site brings back in its stretch of time.
 #
 # **The quick way.** *Attribution patching* estimates the whole grid from one backward pass: what a
-# small change of a site would do (the gradient), times how much the site differs.
+# small change of a site would do (the gradient), times how much it differs.
 
 # %%
 agree = stats.correlation(
@@ -194,8 +191,8 @@ print("correlation of the quick grid with the exact one, over cells:", agree)
 #
 # ## By which way?
 #
-# *Path patching*: `cross` takes its happy value, but only one later sublayer may answer to it; all
-# others stay as in the sad run.
+# *Path patching*: `cross` takes its happy value, but all later sublayers except one stay as in the
+# sad run.
 
 # %%
 paths = causal.paths(m, *sung[model]).mean("pair").to_pandas()
@@ -207,13 +204,13 @@ show.heatmap(
 )
 
 # %% [markdown]
-# Rows are where text enters, columns the only part that may pass it on; *logits* is the direct way
-# to the scores of the next token.
+# Red cells are the ways that the word takes; *logits* is the direct way to the scores of the next
+# token.
 #
 # ## Hear it
 #
-# The model sings for *sad* prompts while one cell of the residual stream, for some time, is as the
-# *happy* prompt would have it over the song as it comes out.
+# The model sings for *sad* prompts, but for some time one block's residual stream is as the *happy*
+# prompt would have it over the same song.
 
 # %%
 low = sung[model][1][:heard_each]
@@ -245,14 +242,13 @@ show.sound_grid(
 )
 
 # %% [markdown]
-# Rows are blocks, columns stretches of time, and each button plays a song: its number is how much
-# more of the chosen measure is heard than in the plain sad song, in standard deviations of the
-# world's music (*valence* is how pleasant it sounds, *arousal* how excited).
+# Each button plays a song. Its number says how much more of a measure is heard than in the plain
+# sad song, in standard deviations of the world's music (*valence* is how pleasant, *arousal* how
+# excited).
 #
-# **By stream.** The model sings with *classifier-free guidance*: away from what it would sing
-# without text (the *unconditional stream*, `uncond`). So we foretell that the exchange works the
-# other way there, because guidance then leads away from *happy*. The cell was chosen on other
-# songs.
+# **By stream.** *Classifier-free guidance* leads the song away from what the model would sing
+# without text (the *unconditional stream*, `uncond`). So we foretell that *happy* put into that
+# stream leads away from *happy*. The cell was chosen on other songs.
 
 # %%
 best = max(measured, key=lambda cell: measured[cell]["valence"])
@@ -281,12 +277,11 @@ show.estimates(
 #
 # ## What it means
 #
-# The verdict names the block whose cross-attention brings back most: there the word is read, and
-# the residual stream behind it carries it on. It also says how much of that falls into the
-# beginning. A large share would fit a model that later keeps a mood because it hears it; that it
-# does so is not shown here. **Doubts.** Where the last figure shows `uncond` making songs happier,
-# too, the prediction has failed: guidance takes the difference of two predictions several times,
-# and *away from happy* may lead out of the music that the model knows, and not to *sad*.
+# In the block that the verdict names the word is read, and the residual stream carries it on. A
+# large share in the beginning would fit a model that later keeps a mood because it hears it, but
+# does not show that. **Doubts.** Where `uncond` makes songs happier, too, the prediction has
+# failed. Guidance takes the difference of two predictions several times, so *away from happy* may
+# lead out of the music that the model knows, and not to *sad*.
 #
 # **What would change our mind.** A shuffled organism with as much to place; sublayers other than
 # cross-attention that bring text in; denoising and noising that disagree about where it passes.
@@ -318,9 +313,8 @@ doubts.told(
 #
 # <details><summary>Answer</summary>
 #
-# Compare the blocks that both verdicts name. If it is the same one, it is the way in for words in
-# general, and not a seat of emotion. If they differ, the model reads different words at different
-# depths; it was free to learn either.
+# If both verdicts name the same block, it is the way in for words in general, and no seat of
+# emotion. If not, the model reads different words at different depths; it was free to learn either.
 #
 # </details>
 #
@@ -329,10 +323,10 @@ doubts.told(
 #
 # <details><summary>Answer</summary>
 #
-# The first column exchanges only the beginning. If it sounds happy to the end, the model goes on
-# from what it has sung, or from the exchanged states, which later moments can look at. If it falls
-# back to sad, the word is read anew at every step. The numbers cannot tell, because they are about
-# the whole song.
+# Listen to the first column, where only the beginning is exchanged. If it stays happy, the model
+# goes on from what it has sung, or from the exchanged states, which later moments can look at. If
+# it falls back to sad, the word is read anew at every step. The numbers cannot tell, because they
+# are about the whole song.
 #
 # </details>
 

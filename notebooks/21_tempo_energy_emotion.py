@@ -23,22 +23,22 @@
 #
 # **Method.** A variable's *subspace* is a few directions of the *residual stream*, the running sum
 # through which the network's blocks talk to each other. *Distributed alignment search* (DAS) learns
-# it by *interchange interventions*: what one run holds in the subspace is put into another run, and
-# the model must then predict what it predicts for the *counterfactual* prompt, which asks for this
-# one change and no other. Valence is learned from *sad* and *calm*, and must then lead from *tense*
-# to *energetic*. The path is tested by *mediation*: prompts set the tempo, and energy alone is put
+# it by *interchange interventions*: what one run holds in the subspace is put into another run. The
+# model must then predict what it predicts for the *counterfactual* prompt, which asks for this one
+# change alone. Valence is learned from *sad* and *calm*, and must then lead from *tense* to
+# *energetic*. The path is tested by *mediation*: prompts set the tempo, and energy alone is put
 # where the other tempo would have it. What energy brings about by itself is the *indirect effect*,
-# what is left while energy is held the *direct* one.
+# what is left while it is held the *direct* one.
 #
-# **Null and controls.** The same search on counterfactuals dealt at random. For the path, random
-# subspaces of the same size and those of mode (minor or major) and register (low or high), because
-# any subspace carries some of what a prompt does. `organism`, a small MusicGen, learned a world
-# whose causes are known: tempo raises energy, and cues together make emotions. In `organism-habit`
-# every word follows one cue of its own and no emotion is held, so no axis should be found. In the
-# world of `organism-decoupled` tempo moves no energy; `organism-shuffled` learned captions of other
-# clips, so that words mean nothing. **The unit** is the pair of prompts. The rules for "yes", "no"
-# and "cannot tell" were written beforehand in `lib/book/rules.toml`, where a later change of the
-# first two statistics has its date and reason.
+# **Null and controls.** For the axes, the same search on counterfactuals dealt at random. For the
+# path, random subspaces of the same size and those of mode (minor or major) and register (low or
+# high), because any subspace carries some of what a prompt does. `organism`, a small MusicGen,
+# learned a world with known causes: tempo raises energy, and cues together make emotions. In
+# `organism-habit` every word follows one cue and no emotion is held, so no axis should be found. In
+# the world of `organism-decoupled` tempo moves no energy; `organism-shuffled` learned captions of
+# other clips, so words mean nothing. **The unit** is the pair of prompts. The rules for "yes", "no"
+# and "cannot tell" were written beforehand (`lib/book/rules.toml`, where a later change of the
+# first two statistics has its date and reason).
 
 # %% tags=["parameters"]
 model = "organism"
@@ -90,13 +90,13 @@ def find(name, variable, method="das", **settings):
 # %% [markdown]
 # ## Are valence and arousal variables?
 #
-# *Base* and *source* are two prompts whose emotions differ in both axes, in words that the search
-# has not seen; the base is of an emotion that it has not seen at all. One axis is exchanged, and
-# the counterfactual is of a third emotion. We ask which share of the *divergence* (a distance of
-# predictions) between base and counterfactual goes away. A change that merely erases the base's
-# word comes nearer to every other word, too, and that is no axis. So we subtract the share that
-# goes away toward the emotion to which the *other* axis would have led. A control that leads away
-# from the counterfactual counts as one that does nothing.
+# The emotions of two prompts, *base* and *source*, differ in both axes. The search has seen none of
+# their words, nor the base's emotion. One axis is exchanged, and the counterfactual is of a third
+# emotion. Which share of the *divergence* (a distance of predictions) between base and
+# counterfactual goes away? Merely erasing the base's word brings it nearer to every other word,
+# too, and that is no axis. So we subtract the share that goes away toward the emotion to which the
+# *other* axis would have led. A control that leads away from the counterfactual counts as one that
+# does nothing.
 
 # %%
 METHODS = ("das", "dealt")
@@ -133,9 +133,9 @@ numbers = {
 }
 
 # %% [markdown]
-# **How far does it carry?** The same is asked for *own pair* (the two emotions that the axis was
-# learned from), *other pair* (two that differ in the same axis, but were not learned from) and
-# *both axes* (the question above), and also toward where the other axis leads.
+# **How far does it carry?** We ask the same for *own pair* (the two emotions that the axis was
+# learned from), *other pair* (two others that differ in the same axis) and *both axes* (the
+# question above, also toward where the other axis leads).
 
 # %%
 rows = []
@@ -155,15 +155,14 @@ show.table(pd.DataFrame(rows), "Share of the divergence that is removed (1: all)
 
 # %% [markdown]
 # A code for two emotions has a large share in *own pair* alone; an axis has one in *both axes* as
-# well, and little in the two columns behind it (1 would be all of the divergence).
+# well, and little in the two columns behind it.
 #
 # ## Through energy?
 #
-# The model sings for slow and fast prompts with everything else equal, and with the same seeds.
-# Energy is learned so that tempo is left alone. It is held at every block from its own to the last,
-# because each of them reads the prompt again. What we listen for is *dynamics*, how loud the music
-# is, which shares no measure with tempo. Every pair of prompts meets some of the null subspaces, in
-# turn.
+# The model sings for slow and fast prompts with the same seeds and everything else equal. Energy is
+# learned so that tempo is left alone. It is held at every block from its own to the last, because
+# each reads the prompt again. We listen for *dynamics*, how loud the music is, which shares no
+# measure with tempo. Every pair of prompts meets some of the null subspaces, in turn.
 
 # %%
 effects = {}
@@ -192,9 +191,8 @@ decided = rules.table(verdicts)
 show.verdicts(rules.beside(decided), "Variables and the path")
 
 # %% [markdown]
-# Points are models with a 95 % interval, which would hold the truth in 95 of 100 repetitions: "yes"
-# lies right of the solid line (no effect), "no" ends before the dotted line (the smallest effect
-# that matters).
+# "Yes" lies right of the solid line (no effect), "no" ends before the dotted one (the smallest
+# effect that matters).
 
 # %%
 show.table(rules.rates(decided))
@@ -203,17 +201,15 @@ show.table(rules.rates(decided))
 # Each cell is the answer of one world's model: ✓ as foretold, ✗ the opposite. A claim is *struck*
 # where a model passed of which "no" was foretold.
 #
-# A struck claim may be wrong itself, or only that model: one that learned its world badly may, by
-# chance, play louder where it is asked to play fast. The table *Fast instead of slow* below tells
-# these two apart.
+# A struck claim may be wrong itself, or only that model: one that learned its world badly may by
+# chance play louder when asked for fast. The table *Fast instead of slow* tells these apart.
 
 # %%
 show.table(rules.trust(numbers[model]))
 
 # %% [markdown]
-# The rules can be trusted where *false positives* ("yes" where nothing is) are rare, *coverage*
-# (intervals that hold the truth) is near 0.95, and *power* (the smallest effect that matters is
-# seen) is high.
+# Trust the rules where *false positives* are rare, *coverage* is near 0.95 and *power* is high
+# ([chapter 20](20_patching) explains these).
 #
 # ## Listen
 
@@ -229,15 +225,15 @@ heard = {words: songs[song].audio[0] for song, words in WORDS.items()}
 show.player_grid({songs["high"].prompts[0]: heard}, m.sample_rate)
 
 # %% [markdown]
-# Compare the third song with the second, and the fourth with the first: in each, energy alone is
-# put where the other prompt would have it.
+# Compare the third song with the second, and the fourth with the first: only energy is put where
+# the other prompt would have it.
 #
 # ## Is it the world's path?
 #
-# The organisms' world can be asked by setting its variables (Pearl's *do*) how much of tempo's
-# effect passes through energy. Times how far the prompts moved tempo in the songs, that is what a
-# model should do that learned the world. *Arousal* has a caveat: its listener counts onsets a
-# second, which hold the tempo itself, so that part of its "direct" effect is a matter of measuring.
+# Setting the variables of the organisms' world (Pearl's *do*) shows how much of tempo's effect
+# passes through energy. A model that learned the world should do as much, times how far the prompts
+# moved tempo in its songs. A caveat: the listener for *arousal* counts onsets a second, which hold
+# the tempo itself, so part of its "direct" effect comes from measuring.
 
 # %%
 PARTS = ("total", "direct", "mediated")
@@ -262,8 +258,8 @@ show.table(
 )
 
 # %% [markdown]
-# A model learned its world's path where *found* agrees with *world* for each part: *total* (all of
-# tempo's effect), *direct* (energy held) and *mediated* (energy alone).
+# A model learned its world's path where *found* agrees with *world* in *total* (all of tempo's
+# effect), *direct* (energy held) and *mediated* (energy alone).
 
 # %%
 show.estimates(
@@ -280,15 +276,15 @@ show.estimates(
 )
 
 # %% [markdown]
-# In the rows of *tempo*, *mediated* should lie on the dotted line of no effect: holding energy
-# should leave tempo alone.
+# For *tempo*, *mediated* should lie on the dotted line of no effect: energy should leave tempo
+# alone.
 #
 # ## The causal graph, from interventions alone
 #
-# Cues are set by prompts and heard in songs. Or they are set in the music, and we ask under words
-# of which emotion the model finds it likeliest; by Bayes' rule this gives a place on the plane of
-# valence and arousal. One rule serves all models: an arrow (*edge*) needs a size of at least 0.1,
-# in the unit of the world's own weights, and p < 0.05 after Holm's correction for many tests.
+# Cues are set by prompts and heard in songs, or set in the music. Under words of which emotion does
+# the model then find it likeliest? By Bayes' rule this gives a place on the plane of valence and
+# arousal. For all models an arrow (*edge*) needs a size of at least 0.1, in the unit of the world's
+# own weights, and p < 0.05 after Holm's correction for many tests.
 
 # %%
 compared = {}
@@ -304,9 +300,9 @@ rows = [
 show.table(pd.DataFrame(rows), "Against the world's graph")
 
 # %% [markdown]
-# *Precision* is the share of found arrows that are true, *recall* the share of true ones that are
-# found, *right* the share of candidates decided rightly; *chance* is what as many arrows dealt at
-# random would get, and p how often they do as well.
+# *Precision* is the share of found arrows that are true, *recall* that of true ones that are found,
+# *right* that of all decided rightly. *chance* is what as many arrows dealt at random would get,
+# and p how often they do as well.
 
 # %%
 edges = {name: found.table for name, found in compared.items()}
@@ -320,20 +316,19 @@ show.table(
 # Each row is a possible arrow, with what was found (*size*, *edge*) beside the true weight.
 #
 # **What no model of clips can know.** Tempo → energy and energy → tempo make the same music, so
-# that both graphs fit all that was ever heard. A model that learned the first answers to loud, busy
-# words with faster music, too, and the table counts this arrow as false. **What the graph does not
-# tell.** In a world of habit, an emotion's words together still go with cues, so that its graph has
-# arrows to valence and arousal as well. They are no sign of understanding.
+# both graphs fit all that was ever heard. A model that learned the first also answers loud, busy
+# words with faster music, and the table counts this arrow as false. **What the graph does not
+# tell.** In a world of habit, an emotion's words together still go with cues, so its graph has
+# arrows to valence and arousal, too. They are no sign of understanding.
 #
 # ## What it means
 #
-# The verdict says of each axis whether it is a *variable*: whether it carries from the emotions
-# that it was learned from to those that it was not. A subspace that moves its own pair alone is a
-# code for these two emotions, or for their words. The verdict on the path counts in full where the
-# path is found in the world that has it and not in the one that has not: then it was learned, and
-# is not of the method's making. Asked for *fast*, the model then plays more energetically, and that
-# is why it plays louder. **Doubts.** Where the table of answers says "cannot tell" of the decoupled
-# world, some of the path may come from the method.
+# An axis is a *variable* where it carries from the emotions that it was learned from to others. One
+# that moves its own pair alone is a code for these two emotions, or for their words. A path counts
+# in full if it is found in the world that has it and not in the one without: then it was learned,
+# and is not of the method's making. Asked for *fast*, the model plays louder because it plays more
+# energetically. **Doubts.** Where the table of answers says "cannot tell" of the decoupled world,
+# some of the path may come from the method.
 #
 # **What would change our mind.** A model of habit or of shuffled captions that passes; a path in
 # the decoupled world; random subspaces that mediate as much; holding energy that slows the music.
@@ -362,9 +357,9 @@ doubts.told(
 #
 # <details><summary>Answer</summary>
 #
-# If they stay, one direction holds the axis. If they fall, the axis is spread over several
-# directions, or different words use different ones. Look at *dealt control*, too: a smaller
-# subspace has less room to fit what is not there.
+# If they stay, one direction holds the axis. If they fall, it is spread over several directions, or
+# different words use different ones. Look at *dealt control*, too: a smaller subspace has less room
+# to fit what is not there.
 #
 # </details>
 #
@@ -373,9 +368,9 @@ doubts.told(
 #
 # <details><summary>Answer</summary>
 #
-# The third should be as fast as the second, but softer. The fourth should be as slow as the first,
-# but louder. A third song that is slower, too, would show that holding energy also holds tempo. One
-# pair can mislead; the figure *by what is heard* has all of them.
+# The third should be as fast as the second, but softer; the fourth as slow as the first, but
+# louder. If the third is slower, too, holding energy also holds tempo. One pair can mislead; the
+# figure *by what is heard* has all of them.
 #
 # </details>
 

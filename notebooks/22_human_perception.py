@@ -15,23 +15,22 @@
 # # Does the model hear emotion as people do?
 #
 # **Question.** For human listeners, mode (minor or major) matters most, then tempo, register (low
-# or high), dynamics (soft or loud), articulation (short or connected notes) and timbre; these
+# or high), dynamics (soft or loud), articulation (short or connected notes) and timbre. These
 # *cues* add up, mostly linearly (Eerola, Friberg and Bresin 2013). Tempo moves *arousal* (how
 # excited an emotion is), and mode moves *valence* (how pleasant it is; Husain, Thompson and
 # Schellenberg 2002). Is that so for the model?
 #
 # If it is, the model hears emotion by the causes that people hear it by. That is not yet
-# understanding, because a model of habit can hear cues, too.
+# understanding, because habit can hear cues, too.
 #
 # **Method.** *Judged*: one cue of a piece is changed and nothing else. How much more probable the
-# model then finds the piece under words of one emotion than of others is, by Bayes' rule, what it
-# hears in it. *Sung*: prompts ask for both ends of a cue, and a listener, a program that answers
-# with valence and arousal, says how the songs sound. **Null and control.** `organism-shuffled` (a
-# small MusicGen trained with captions of other clips) and an untrained model should hear no more
-# than words dealt to emotions at random do. `organism-habit`, whose words each follow one cue,
-# hears cues as well. **Known answer.** The world of `organism` has weights of its own, and what it
-# learned must agree with them. **The unit** is the word: what a model hears in several pieces under
-# one word is one answer, given many times.
+# piece then is to the model under words of one emotion than of others is, by Bayes' rule, what it
+# hears. *Sung*: prompts ask for both ends of a cue, and a listener, a program that tells valence
+# and arousal, hears the songs. **Null and control.** `organism-shuffled` (a small MusicGen trained
+# with captions of other clips) and an untrained model should hear no more than words dealt to
+# emotions at random do. `organism-habit`, whose words each follow one cue, hears cues as well.
+# **Known answer.** What `organism` learned must agree with the weights of its world. **The unit**
+# is the word: what a model hears in several pieces under one word is one answer, given many times.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -68,7 +67,7 @@ AXES = ("valence", "arousal")
 # ## What each word hears
 #
 # Forty emotion words are asked about music that differs in one cue. How much likelier does the cue
-# make the music under each word, and is that what the world's weights say of the word's emotion?
+# make the music under each word, and do the world's weights for the word's emotion say the same?
 
 # %%
 asked_for = understanding.Design(**design)
@@ -91,9 +90,8 @@ show.verdicts(
 )
 
 # %% [markdown]
-# Points are models with a 95 % interval, which would hold the truth in 95 of 100 repetitions: "yes"
-# lies right of the solid line (no effect), "no" ends before the dotted line (the smallest effect
-# that matters).
+# "Yes" lies right of the solid line (no effect), "no" ends before the dotted one (the smallest
+# effect that matters).
 
 
 # %%
@@ -105,9 +103,8 @@ def dealt(rng):
 show.table(rules.trust(hears(model), dealt, null_subjects))
 
 # %% [markdown]
-# The rule can be trusted where *false positives* ("yes" for words dealt at random) are rare,
-# *coverage* (intervals that hold the truth) is near 0.95, and *power* (the smallest effect that
-# matters is seen) is high.
+# Trust the rule where *false positives* ("yes" for words dealt at random) are rare, *coverage* is
+# near 0.95 and *power* is high ([chapter 20](20_patching)).
 
 # %%
 table, heard = words[model]
@@ -120,15 +117,14 @@ show.heatmap(
 )
 
 # %% [markdown]
-# Rows are emotions, columns cues: red says that more of the cue (faster, major, louder, ...) makes
-# music likelier under the emotion's words, blue that it makes it less likely, in units of a typical
-# effect.
+# In red cells more of the cue (faster, major, louder, ...) makes music likelier under the emotion's
+# words, in blue cells less likely, in units of a typical effect.
 #
 # ## What each cue does
 #
-# Each cue is raised by one standard deviation while everything else is held. The model's judgement
-# changes by so many *millinats* a token (thousandths of a unit of information for each code of
-# sound).
+# Each cue is raised by one standard deviation while everything else is held. The change of the
+# model's judgement is counted in *millinats* a token (thousandths of a unit of information for each
+# code of sound).
 
 # %%
 judged = {
@@ -149,8 +145,8 @@ show.estimates(
 )
 
 # %% [markdown]
-# A point right of the dotted line says that more of the cue makes the model hear more of the axis;
-# models in which words mean nothing should lie on the line.
+# Right of the dotted line, more of the cue makes the model hear more of the axis; models in which
+# words mean nothing should lie on the line.
 #
 # ## Beside the world, the songs and people
 
@@ -187,9 +183,9 @@ show.table(
 )
 
 # %% [markdown]
-# Each row is a cue and an axis: *effect* and *sung* are the model's, *world* is the true weight,
-# *people* the direction found in human listeners, and a *linear* share near 1 says that the effect
-# is a straight line (*quadratic*: what a curve adds).
+# Of the columns, *effect* and *sung* are the model's, *world* is the true weight, *people* the
+# direction in human listeners. A *linear* share near 1 says that the effect is a straight line
+# (*quadratic*: what a curve adds).
 
 # %%
 judgement = table["effect"].map(lambda effect: effect.value)
@@ -204,11 +200,11 @@ show.estimates(
 )
 
 # %% [markdown]
-# At a rank correlation of 1 both put the effects in the same order, at 0 (dotted) the orders have
+# At a rank correlation of 1 both put the effects in the same order; at 0 (dotted) the orders have
 # nothing in common.
 #
-# Which end of a cue counts as high is a convention (here high articulation is legato), and this
-# coefficient depends on it. Read it as a summary of the table, not as evidence.
+# It depends on a convention, which end of a cue counts as high (here high articulation is legato).
+# Read it as a summary of the table, not as evidence.
 #
 # **Order of importance.** How far does each cue move the judgement on both axes together? Cues
 # stand in the order of people, most important first.
@@ -225,9 +221,8 @@ show.table(
 )
 
 # %% [markdown]
-# If the model weighs cues as people do, the numbers fall from the top to the bottom; the title has
-# the rank correlation with people, from so few cues that only a very high one could be told from
-# chance.
+# If the model weighs cues as people do, the numbers fall from top to bottom; from so few cues, only
+# a very high rank correlation (in the title) could be told from chance.
 
 # %%
 people = [perception.HUMAN_SIGNS.get(pair, 0) for pair in keys]
@@ -242,9 +237,9 @@ print("signs as people's:", stats.proportion(as_people))
 #
 # ## Do cues add up? Tempo and mode apart?
 #
-# Two by two: slow and fast, minor and major, everything else held. For people, tempo moves arousal
-# and not valence, mode moves valence and not arousal (Husain et al. 2002), and neither changes what
-# the other does (Eerola et al. 2013).
+# Slow and fast are crossed with minor and major, everything else held. For people, tempo moves
+# arousal and not valence, mode the reverse (Husain et al. 2002), and neither changes what the other
+# does (Eerola et al. 2013).
 
 # %%
 crossed = {
@@ -271,7 +266,7 @@ show.estimates(
 #
 # **Moved inside.** The same without words or notes. A *subspace* (a few directions) of tempo, or of
 # mode, is learned soon after the text has entered, as in [chapter 21](21_tempo_energy_emotion). It
-# is moved alone while the model sings for slow, or for minor, prompts.
+# alone is moved while the model sings for slow, or for minor, prompts.
 
 
 # %%
@@ -315,17 +310,17 @@ show.estimates(
 )
 
 # %% [markdown]
-# This check comes first: a subspace left of the dotted line does not carry its variable well, and
-# at 0.5 it does nothing, so that what it moves tells little (*interchange accuracy*: how often
-# exchanging it between two runs exchanges that variable and nothing else).
+# Check this first: what a subspace left of the dotted line moves tells little, because it does not
+# carry its variable well. *Interchange accuracy* is how often exchanging a subspace between two
+# runs exchanges that variable and nothing else; one at 0.5 does nothing.
 #
 # ## What it means
 #
 # The verdict names the cue in which the model hears most of each axis, and where it is unlike
-# people. Each cue was moved alone, so that a model which agrees with its world has heard the causes
-# and not what goes with them. **Doubts.** That is no sign of understanding, as a model of habit may
-# agree as well. An organism agrees with people as far as its world does, which in part was made
-# after them ([chapter 1](01_known_answers)); of a released model agreement would say more.
+# people. As each cue was moved alone, a model that agrees with its world has heard the causes and
+# not what goes with them. **Doubts.** A model of habit may agree as well. An organism agrees with
+# people as far as its world does, which in part was made after them ([chapter
+# 1](01_known_answers)); of a released model agreement would say more.
 #
 # **What would change our mind.** A shuffled or untrained model that hears as the world weighs;
 # signs against people's; interactions as large as the main effects.
@@ -353,8 +348,7 @@ doubts.told(
 # <details><summary>Answer</summary>
 #
 # Those of *What each cue does* and *Do cues add up?* grow, because their unit is the piece of
-# music, and fewer pieces say less. The first figure has one number for each of its words, and the
-# number of words has not changed.
+# music. The first figure has one number for each word, and as many words as before.
 #
 # </details>
 #
@@ -364,8 +358,7 @@ doubts.told(
 # <details><summary>Answer</summary>
 #
 # If its accuracy is near 0.5, one direction does not carry the variable, and songs that do not
-# change tell nothing about the model. Only of a subspace that carries its variable can one ask what
-# moving it does.
+# change tell nothing about the model.
 #
 # </details>
 
