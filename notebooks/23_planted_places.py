@@ -18,20 +18,20 @@
 # directions carry it. Is that true? In a network that was only trained nobody can know, so here the
 # places are planted.
 #
-# A method that points at the wrong place sends all later work there. It can be caught only where
-# the right place is known.
+# A method that points at the wrong place sends all later work there. It is caught only where the
+# right place is known.
 #
 # **Method.** Two *organisms*, small MusicGens, were trained further so that what the text says of
 # tempo, energy, mode (minor or major), *valence* (how pleasant) and *arousal* (how excited) takes a
-# declared way. Two *heads* of one block's cross-attention (parallel units that look at the words of
-# the prompt) read it, and no other head does. What they add to the *residual stream*, the running
-# sum that all blocks read, lies in a *subspace* of its own, eight directions out of 160. This was
-# done by *interchange intervention training* (until exchanging the place between two runs exchanges
-# the variable), helped by limits to what heads may see and write; the planted organisms sing less
-# well than the model that taught them (see the model card). The two differ in their places, so that
-# no method can know the first by heart. First we measure that everything is where it should be.
-# Then each method scores all candidates, and the *AUROC*, the chance that a true place is scored
-# above another one, says how good it is: 1 is perfect, 0.5 is luck.
+# declared way. Only two *heads* of one block's cross-attention (parallel units that look at the
+# prompt's words) read it. What they add to the *residual stream*, the running sum that all blocks
+# read, lies in a *subspace* of its own, eight directions out of 160. This was done by *interchange
+# intervention training* (until exchanging the place between two runs exchanges the variable), with
+# limits to what heads may see and write. The planted organisms sing less well than the model that
+# taught them (see the model card). Their places differ, so that no method can know the first by
+# heart. First we measure that everything is where it should be. Then each method scores all
+# candidates. The *AUROC*, the chance that a true place is scored above another one, says how good
+# it is: 1 is perfect, 0.5 is luck.
 #
 # **Hypothesis.** The best method has an AUROC of 0.8 or more in both organisms. **Control.** Random
 # scores: 0.5. Reading is not using, so *probes* (classifiers that read a variable from the model)
@@ -78,11 +78,11 @@ show.table(pd.DataFrame(rows), "What was declared")
 #
 # ## Is everything in its place?
 #
-# An *interchange* puts what a place holds under another prompt into the run. The prompts and songs
-# had no part in the training. Of the predictions for four prompts, the nearest to the changed run
-# must be the *counterfactual*: that variable as in the other prompt, all else the same. In half of
-# the pairs the variable is the same, and nothing may change. So a place that does nothing is right
-# in half of all cases. *All other heads* must move everything else and leave the variable.
+# An *interchange* puts what a place holds under another prompt into the run, on prompts and songs
+# that had no part in the training. Of the predictions for four prompts, the nearest to the changed
+# run must be the *counterfactual*: that variable as in the other prompt, all else the same. In half
+# of the pairs the variable is the same, and nothing may change, so a place that does nothing is
+# right half of the time. *All other heads* must move everything else and leave the variable.
 
 
 # %%
@@ -105,8 +105,8 @@ show.table(
 # *Its heads*, *its subspace* and *all other heads* should be near 1, *two other heads* and *a
 # random subspace* near 0.5.
 #
-# Only what is confirmed can judge a method, so variables that fall below `least` in any of the
-# first three are left out from here on.
+# Only what is confirmed can judge a method: variables below `least` in any of the first three are
+# left out from here on.
 
 # %%
 true = found_places[found_places["what"].isin(localisation.PLANTED)]
@@ -121,10 +121,10 @@ print("left out:", ", ".join(left_out) or "none")
 #
 # Candidates are the 30 heads of cross-attention (two are true), 160 directions (*axes*) of what
 # their sublayer adds (eight are true, and none is a single coordinate of the network) and the
-# blocks. Heads are scored by *patching* (what putting in the head's other value does), by
-# *attribution* (the same from gradients), by how far their output changes and by how much they look
-# at the word; axes by alignment search (*das*), difference of means (*diffmeans*), probes, a kernel
-# method (*rfm*) and a sparse autoencoder (*sae*).
+# blocks. Heads are scored by *patching* (putting in the head's other value), by *attribution* (the
+# same from gradients), by how far their output changes and by how much they look at the word. Axes
+# are scored by alignment search (*das*), difference of means (*diffmeans*), probes, a kernel method
+# (*rfm*) and a sparse autoencoder (*sae*).
 
 
 # %%
@@ -163,9 +163,8 @@ show.estimates(
 )
 
 # %% [markdown]
-# A method that finds the place lies near 1, while *random* should lie on the dotted line of luck;
-# points are means over variables and organisms with a 95 % interval, which would hold the truth in
-# 95 of 100 repetitions.
+# A method that finds the place lies near 1, *random* on the dotted line of luck; points are means
+# over variables and organisms with 95 % intervals.
 
 # %%
 by_model = scored.groupby(["what", "method", "model"], sort=False)
@@ -174,13 +173,13 @@ means.columns = [f"{measure}, {name}" for measure, name in means.columns]
 show.table(means.reset_index(), "Who finds what, by organism")
 
 # %% [markdown]
-# Each row is a method, with its AUROC and its *precision* (the share of true places among the best,
-# as many as are true) in each organism: one that works should work in both.
+# A method that works should work in both organisms; *precision* is the share of true places among
+# the best, as many as are true.
 #
 # ## And the edges of circuits?
 #
 # An *edge* is what one part of the network writes as another part reads it. These are the scores of
-# [chapter 24](24_circuits), for the edges from the text to the heads of cross-attention.
+# [chapter 24](24_circuits), for edges from the text to the heads of cross-attention.
 
 
 # %%
@@ -207,10 +206,10 @@ show.estimates(of_edges, "Edges from the text", "AUROC (dotted: luck)", bar=0.5)
 #
 # ## What it means
 #
-# The verdict names the best method for heads, axes and blocks. A method that finds the place here
-# may be believed elsewhere, as far as elsewhere is like this; one that does not should not be
-# believed at all. **Doubts.** Planted places are tidier than what training alone makes. A probe may
-# read a variable in a block where its word has not yet come in, because the song has told it.
+# A method that finds the place here may be believed elsewhere, as far as elsewhere is like this;
+# one that does not should not be believed at all. **Doubts.** Planted places are tidier than what
+# training alone makes. A probe may read a variable in a block where its word has not yet come in,
+# because the song has told it.
 #
 # **What would change our mind.** Planting that interchange does not confirm (accuracy below
 # `least`), which the verdict counts; random scores away from 0.5.
@@ -230,9 +229,9 @@ doubts.told(
 #
 # <details><summary>Answer</summary>
 #
-# Means are taken over fewer variables, so that intervals grow, and a method that failed only on
-# badly planted variables rises. What a method finds in the variables that remain does not change.
-# If no variable is left, the chapter stops with an error.
+# Means are over fewer variables, so intervals grow, and a method that failed only on badly planted
+# ones rises. What it finds in those that remain does not change. If none is left, the chapter stops
+# with an error.
 #
 # </details>
 #
@@ -241,7 +240,7 @@ doubts.told(
 #
 # <details><summary>Answer</summary>
 #
-# Over the same music nothing differs but the prompt, so that only the words can tell. In its own
+# Over the same music only the words can tell, because nothing but the prompt differs. In its own
 # songs the music tells, too: a fast song can be read as fast in blocks where the word has not come
 # in. That finds what the model hears, and not where the word enters.
 #

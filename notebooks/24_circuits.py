@@ -21,27 +21,27 @@
 # If few connections carry a word, one can look at each of them. If all are needed, no picture of
 # the inner working will be simple.
 #
-# **Method.** The network is taken as a graph. The text, every *attention head* (a unit that looks
-# at earlier music or at words) and every *MLP* (a small network that works on each moment alone)
-# write into the *residual stream*, a running sum, and every head, every MLP and the predictions
-# read from it. An *edge* is what one of them writes as another reads it. A *circuit* is a set of
-# edges. It is run with the other word everywhere but along its edges, so that what it brings back
-# came along them. *Faithfulness* is the share of the word's whole effect that comes back: 0 for no
-# edge, 1 for all of them.
+# **Method.** The network is taken as a graph. Writers are the text, every *attention head* (a unit
+# that looks at earlier music or at words) and every *MLP* (a small network that works on each
+# moment alone). They write into the *residual stream*, a running sum, and every head, every MLP and
+# the predictions read from it. An *edge* is what one of them writes as another reads it. A
+# *circuit* is a set of edges. It is run with the other word everywhere but along its edges, so what
+# it brings back came along them. *Faithfulness* is the share of the word's whole effect that comes
+# back: 0 for no edge, 1 for all.
 #
 # Edges are chosen by a score, on prompts and songs of their own. *Edge attribution patching*
-# (`eap`) multiplies two numbers: how the effect answers to a small change at the reader (a
-# gradient), and how much the writer changes. `eap-ig` averages this along the way from one word to
-# the other, of the text (`inputs`) or of each writer's output (`activations`). `random` is chance.
-# Two numbers, those of the benchmark MIB, sum up the curve of faithfulness over the number of
-# edges: *CPR* is the area below it (more is better), *CMD* its distance from 1 (less is better).
+# (`eap`) multiplies how the effect answers to a small change at the reader (a gradient) by how much
+# the writer changes. `eap-ig` averages this along the way from one word to the other, of the text
+# (`inputs`) or of each writer's output (`activations`). `random` is chance. Two numbers of the
+# benchmark MIB sum up how faithfulness grows with the number of edges: *CPR* is the area below this
+# curve (more is better), *CMD* its distance from 1 (less is better).
 #
 # **Hypothesis.** Of all edges the best 5 % carry more than 5 % drawn at random. **Control.**
-# `organism`, a small MusicGen, learned music whose causes are known, and `organism-decoupled` a
-# world that differs in one cause. `organism-shuffled` was trained with captions of other clips: no
-# word means anything, and there is nothing to carry. Nothing is foretold of `organism-habit`, in
-# which each word follows one sound and no emotion is held: a circuit is how a word gets through,
-# and no sign of understanding.
+# `organism`, a small MusicGen, learned music with known causes, `organism-decoupled` a world that
+# differs in one cause. `organism-shuffled` was trained with captions of other clips: no word means
+# anything, and there is nothing to carry. Nothing is foretold of `organism-habit`, in which each
+# word follows one sound and no emotion is held: a circuit is how a word gets through, and no sign
+# of understanding.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -120,9 +120,8 @@ show.curves(
 )
 
 # %% [markdown]
-# The line that rises first needs the fewest edges for the word's effect, on prompts and songs by
-# which none was chosen; the dotted line is all of it, and the band a 95 % interval over pairs (it
-# would hold the truth in 95 of 100 repetitions).
+# The line that rises first needs the fewest edges for the word's effect (dotted: all of it), on
+# prompts and songs by which none was chosen; bands are 95 % intervals over pairs.
 
 # %%
 rows = []
@@ -133,14 +132,13 @@ for (variable, method), curves in carried.items():
 show.table(pd.DataFrame(rows), "CPR: more is better. CMD: less is better.")
 
 # %% [markdown]
-# Each row is a variable and a method: a method that finds a circuit has a larger CPR and a smaller
-# CMD than *random*.
+# A method that finds a circuit has a larger CPR and a smaller CMD than *random*.
 #
 # ## The same by chance, and where words mean nothing
 #
-# What the best 5 % of the edges bring back, minus what as many drawn at random bring back. For the
-# verdict this is counted in *nats* (a unit of information, 1.44 bits) for each token of music,
-# because in a model in which words do nothing there is no effect to take a share of.
+# How much more do the best 5 % of the edges bring back than as many drawn at random? Where words do
+# nothing there is no effect to take a share of, so the verdict counts *nats* (a unit of
+# information, 1.44 bits) for each token of music.
 
 
 # %%
@@ -162,21 +160,20 @@ verdicts = {name: rules.decide(units) for name, units in numbers.items()}
 show.verdicts(rules.beside(rules.table(verdicts)), "A few edges carry the word")
 
 # %% [markdown]
-# Points are models: "yes" lies right of the solid line (no effect), "no" ends before the dotted
-# line (the smallest effect that matters).
+# "Yes" lies right of the solid line (no effect), "no" ends before the dotted one (the smallest
+# effect that matters).
 
 # %%
 show.table(rules.trust(numbers[model]))
 
 # %% [markdown]
-# The rule can be trusted where *false positives* ("yes" where nothing is) are rare, *coverage*
-# (intervals that hold the truth) is near 0.95, and *power* (the smallest effect that matters is
-# seen) is high.
+# Trust the rule where *false positives* are rare, *coverage* is near 0.95 and *power* is high
+# ([chapter 20](20_patching)).
 #
 # ## Who writes, and who reads?
 #
-# The best edges of the first variable are added up by the block (the layer) of the writer and of
-# the reader. Heads of cross-attention stand for the text that they read.
+# The best edges of the first variable are added up by the block (the layer) of writer and reader.
+# Heads of cross-attention stand for the text that they read.
 
 # %%
 best_method = max(methods, key=lambda name: areas[first, name]["CPR"].value)
@@ -201,8 +198,8 @@ show.heatmap(
 )
 
 # %% [markdown]
-# Red cells carry most of the word's effect, from the writer in the row to the reader in the column;
-# *logits* are the scores of the next token.
+# Red cells carry most of the word's effect, from the row's writer to the column's reader; *logits*
+# are the scores of the next token.
 #
 # ## Do words for different things take the same way?
 
@@ -226,14 +223,13 @@ show.heatmap(
 
 # %% [markdown]
 # Each cell is the share of one variable's best edges that is also among another's; sets drawn at
-# random would have about 0.05 (`share`) in common.
+# random would share about 0.05 (`share`).
 #
 # ## What it means
 #
-# The verdict says how much of the word's effect the best edges bring back, and how much chance
-# does. A large distance between both says that few edges do the work, also for prompts and songs
-# that no edge was chosen by (some words are in both, because a variable has few). **Doubts.** This
-# is how a word gets through. Whether what gets through is an emotion is asked in [chapter
+# Where the best edges bring back far more than drawn ones, few edges do the work. This holds for
+# prompts and songs by which none was chosen (some words are in both, because a variable has few).
+# **Doubts.** This is how a word gets through. Whether that is an emotion is asked in [chapter
 # 35](35_understanding). Edges that several variables share are the way in for words in general.
 #
 # **What would change our mind.** Random edges that carry as much; a curve that falls where edges
@@ -260,8 +256,8 @@ doubts.told(
 # <details><summary>Answer</summary>
 #
 # The curve stays, because it shows all sizes. The comparison with chance changes on both sides, as
-# the random edges are fewer, too. The book's rule was written beforehand for 5 %, so the answer for
-# another share is exploratory: a hint for a new rule, and not a test of this one.
+# the random edges are fewer, too. The book's rule was written beforehand for 5 %, so an answer for
+# another share is a hint for a new rule, and not a test of this one.
 #
 # </details>
 #
@@ -271,8 +267,8 @@ doubts.told(
 # <details><summary>Answer</summary>
 #
 # No. Two words can share the heads that read text, whatever they mean, and part behind them. Loud
-# music is also more exciting in this world. To call a shared edge one for emotion, it would have to
-# be shared by words for emotions and not by words for anything else.
+# music is also more exciting in this world. An edge for emotion would have to be shared by words
+# for emotions and by no others.
 #
 # </details>
 

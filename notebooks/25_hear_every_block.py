@@ -22,18 +22,17 @@
 # or change emotion must look there.
 #
 # **Method.** The model predicts from the *residual stream*, the running sum of all blocks, behind
-# its last block. A *lens* predicts from the stream of an earlier block. The *logit lens* sends this
-# stream as it is through the model's last steps. The *tuned lens* first changes it by one affine
-# map a block (each number becomes a weighted sum of all, plus a constant), learned until the lens
+# its last block. A *lens* predicts from the stream of an earlier block. The *logit lens* sends it
+# as it is through the model's last steps. The *tuned lens* first changes it by one affine map a
+# block (each number becomes a weighted sum of all, plus a constant), learned until the lens
 # predicts what the model does. Both are read over songs that exist, and their predictions are made
-# sound. A third way, called *DecoderLens* elsewhere, is to *skip*: the model sings, and all blocks
-# behind one are left out, so that it goes on from its own unfinished notes.
+# sound. A third way, called *DecoderLens* elsewhere, is to *skip*: all blocks behind one are left
+# out while the model sings, so that it goes on from its own unfinished notes.
 #
-# **Prediction and control.** What a lens shows can be read; the model need not use it. Two checks
-# are possible here. In the *planted* organism, a small MusicGen in which we know by which block a
-# word comes in ([chapter 23](23_planted_places)), a lens that shows the word's effect earlier is
-# wrong. And where the logit lens is blind to what is there in another form, the tuned lens must
-# show more.
+# **Prediction and control.** What a lens shows can be read; the model need not use it. In the
+# *planted* organism, a small MusicGen, we know by which block a word comes in ([chapter
+# 23](23_planted_places)): a lens that shows its effect earlier is wrong. And where the logit lens
+# is blind to what is there in another form, the tuned lens must show more.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -95,8 +94,8 @@ show.curves(
 
 # %% [markdown]
 # The lower a line, the better a block predicts the song's own tokens (codes of sound), in *nats* a
-# token (a unit of information, 1.44 bits); the dotted line is guessing, the last block is the model
-# itself, and bands are 95 % intervals, which would hold the truth in 95 of 100 repetitions.
+# token (a unit of information, 1.44 bits). The dotted line is guessing, the last block is the model
+# itself, and bands are 95 % intervals.
 #
 # ## From which block on is the word heard?
 #
@@ -119,7 +118,7 @@ show.curves(
 
 # %% [markdown]
 # Where a line leaves zero, the word begins to change what this block predicts (in thousandths of a
-# nat); where the tuned lens rises before the logit lens, the word is there in a form that the
+# nat). Where the tuned lens rises before the logit lens, the word is there in a form that the
 # model's last steps do not read yet.
 #
 # ## Hear it
@@ -150,10 +149,10 @@ show.player_grid(rows, m.sample_rate)
 
 # %% [markdown]
 # Go down a column and listen for the first row that is music to you; the last row is the whole
-# model in all three.
+# model.
 #
-# What is heard in songs with skipped blocks: songs for one word minus songs for the other, in
-# *valence* (how pleasant) and *arousal* (how excited).
+# In songs with skipped blocks, how much *valence* (how pleasant) and *arousal* (how excited) is
+# heard for one word minus the other?
 
 # %%
 measures = ["valence", "arousal"]
@@ -178,7 +177,7 @@ show.curves(
 
 # %% [markdown]
 # Where a line leaves the dotted one, the blocks up to there are enough for the difference to be
-# heard; the last block is the whole model.
+# heard.
 #
 # ## Where lenses are wrong
 
@@ -213,9 +212,8 @@ show.heatmap(
 )
 
 # %% [markdown]
-# Rows are variables of the planted organism and lenses, columns blocks, and cells how far two words
-# are apart as a share of the last block's: anything above 0 before a variable's own block is an
-# artefact.
+# Cells are how far two words are apart as a share of the last block's difference: anything above 0
+# before a variable's own block is an artefact.
 
 # %%
 entry = {kind: place.block for kind, place in places.items()}
@@ -241,15 +239,14 @@ show.estimates(
 
 # %% [markdown]
 # The first row should lie on the dotted line, because before its block a word cannot be there; in
-# the other two rows more is better, and 1 would be all of the final difference.
+# the others more is better, and 1 is all of the final difference.
 #
 # ## What it means
 #
-# The verdict names the block behind which half of a word's effect can be read, for both lenses, and
-# says how much they show where nothing can be. A word that the tuned lens shows earlier than the
-# logit lens is there, in a form that the model does not use as it is. Where a block predicts well
-# long before the last one, later blocks only refine. **Doubts.** A lens says what can be read. What
-# is used is asked in [chapter 24](24_circuits).
+# A word that the tuned lens shows earlier than the logit lens is there, in a form that the model
+# does not use as it is. Where a block predicts well long before the last one, later blocks only
+# refine. **Doubts.** A lens says what can be read. What is used is asked in [chapter
+# 24](24_circuits).
 #
 # **What would change our mind.** A lens that shows a word's effect before it comes in, in an
 # organism whose places are known.
@@ -259,9 +256,8 @@ show.estimates(
 #
 # <details><summary>Answer</summary>
 #
-# In the first two columns each block is given the true song so far, and adds one token to it. In
-# the third it has only what it has sung itself, so that every error becomes part of what it goes on
-# from.
+# In the first two columns each block adds one token to the true song so far. In the third it has
+# only what it has sung itself, so that every error becomes part of what it goes on from.
 #
 # </details>
 #

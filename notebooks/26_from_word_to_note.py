@@ -21,15 +21,15 @@
 # Such a drawing explains a single note, if it is true. So most of this chapter asks whether it is.
 #
 # **Method.** An *attribution graph* (Ameisen et al. 2025) is a drawing of who wrote what others
-# read. An *MLP* is a part of the network that works on each moment alone, and hard to read. A
+# read. An *MLP*, a part of the network that works on each moment alone, is hard to read. A
 # *transcoder* is a sparse dictionary of it: it reads what the MLP reads, switches on a few
 # *features* (directions meant to stand for one thing each), and writes what the MLP would write.
 # All MLPs are replaced by theirs. What a transcoder gets wrong is added back as an *error*, so that
-# the song stays as it is. With *attention* (what looks at words and at earlier music) held as it
-# was in this song, what a feature reads is a plain sum of what words, music and earlier features
-# wrote. Each part of the sum is an arrow.
+# the song stays as it is. *Attention* (what looks at words and at earlier music) is held as it was
+# in this song. Then what a feature reads is a plain sum of what words, music and earlier features
+# wrote, and each part of the sum is an arrow.
 #
-# **Hypotheses**, set beforehand. First, the graph foretells: each node is taken out of the real
+# **Hypotheses**, set beforehand. First, the graph foretells. Each node is taken out of the real
 # model, in which everything else may then change, and what happens to the note is what the graph
 # says (correlation over nodes of at least 0.5, its interval over songs above that of shuffled
 # forecasts). Second, words have more influence in `organism`, a small MusicGen trained on music
@@ -111,24 +111,23 @@ kept = {name: left(name) for name in models}
 show.table(pd.DataFrame(quality), "Transcoders on unseen clips")
 
 # %% [markdown]
-# Each row is a block: of so many *features*, *l0* are active on average and a share is *dead*
-# (never active), and *explained_variance* says how much of what the MLP adds is explained (1: all).
+# Of so many *features* a block, *l0* are active on average and a share is *dead* (never active);
+# *explained_variance* is the share of what the MLP adds that is explained.
 
 # %%
 show.estimates(kept, "Predictions left with all MLPs replaced", "share", bar=1)
 
 # %% [markdown]
 # With all MLPs replaced at once and no error added back, 1 (dotted) is as good as the model, and 0
-# as good as with MLPs that always add their mean; the line through a point is its 95 % interval,
-# which would hold the truth in 95 of 100 repetitions.
+# as good as with MLPs that always add their mean; lines are 95 % intervals.
 #
 # ## One song
 #
-# One *token* is explained, a code of sound, from the codebook (list of codes) that decides most
-# about the sound. It is the token for which the prompt counts most: whose probability falls
-# furthest when the sad word is exchanged for a happy one. The song that is drawn is the one in
-# which most ways to the token begin at words. A feature has a label only if it tells a cue (such as
-# tempo) or an emotion apart well, on the clips that it learned from and on others.
+# One *token* (code of sound) is explained, from the codebook (list of codes) that decides most
+# about the sound. The prompt counts most for it: its probability falls furthest when the sad word
+# is exchanged for a happy one. The song that is drawn is the one in which most ways to the token
+# begin at words. A feature has a label only if it tells a cue (such as tempo) or an emotion apart
+# well, on the clips that it learned from and on others.
 
 
 # %%
@@ -170,9 +169,9 @@ show.song_graph(
 )
 
 # %% [markdown]
-# Columns are moments and rows are blocks, from the words at the left to the token at the top:
-# choose a node, by a click or with the arrow keys, and see what it reads and writes, what happens
-# to the token without it, and hear the clips in which it is most active.
+# Columns are moments and rows are blocks, from the words at the left to the token at the top.
+# Choose a node, by a click or with the arrow keys: see what it reads and writes and what happens to
+# the token without it, and hear the clips in which it is most active.
 #
 # Only the nodes on most of the ways from words to the token are drawn; music and errors are left
 # out.
@@ -227,8 +226,8 @@ show.estimates(
 )
 
 # %% [markdown]
-# The two rows without *shuffled* should lie to the right of the bar of 0.5 (dotted), and those of
-# shuffled forecasts near 0; *feature* asks the same of what happens to features that read the node.
+# Rows without *shuffled* should lie right of the bar of 0.5 (dotted), those of shuffled forecasts
+# near 0; *feature* asks the same of features that read the node.
 #
 # ## How much of the model is in a graph, and how much of it are words?
 
@@ -264,16 +263,15 @@ estimates = {
 show.estimates(estimates, "What graphs of all songs hold", "share")
 
 # %% [markdown]
-# *Replacement* is the share of ways that begin at words or music and not at an error,
-# *completeness* the share of what nodes read that comes from no error, and *words* the share of
-# ways that begin at words, which should be larger in `organism` than in `organism-shuffled`.
+# *Words*, the share of ways that begin at words, should be larger in `organism` than in
+# `organism-shuffled`. *Replacement* is the share of ways that begin at words or music and not at an
+# error, *completeness* the share of what nodes read that comes from no error.
 #
 # ## What it means
 #
-# The verdict says whether both hypotheses are met. Where the first is, an arrow is more than a
-# picture: the model does with the song what the graph says. The share called *words* in the last
-# figure says how much of one token words decide; the rest is the music that has been sung, and
-# errors. **Doubts.** Errors are what no feature explains. Attention is taken as it was, so that
+# Where the first hypothesis is met, an arrow is more than a picture: the model does with the song
+# what the graph says. *Words* says how much of one token words decide; the rest is the music so
+# far, and errors. **Doubts.** Errors are what no feature explains. Attention is taken as it was, so
 # *why* a head looks where it looks is in no arrow.
 #
 # **What would change our mind.** Shuffled forecasts that agree as well; words that weigh as much in
@@ -298,10 +296,10 @@ doubts.told(
 #
 # <details><summary>Answer</summary>
 #
-# The arrow says that the feature reads the word, the label is about the clips that excite it: these
-# are two separate pieces of evidence. Where they disagree, the label may be wrong, or the feature
-# stands for several things. A feature without a label need not be meaningless, because only cues
-# and emotions were asked for.
+# The arrow says that the feature reads the word, the label is about the clips that excite it. Where
+# these two separate pieces of evidence disagree, the label may be wrong, or the feature stands for
+# several things. One without a label need not be meaningless, because only cues and emotions were
+# asked for.
 #
 # </details>
 #
@@ -310,9 +308,9 @@ doubts.told(
 #
 # <details><summary>Answer</summary>
 #
-# With fewer features less of what each MLP adds can be explained, so that errors grow and
-# *replacement* and *completeness* should fall. The song stays as it is, because what a transcoder
-# gets wrong is always added back. So a graph can be exact and explain little.
+# Fewer features explain less of what each MLP adds, so errors grow and *replacement* and
+# *completeness* should fall. The song stays as it is, because what a transcoder gets wrong is
+# always added back. So a graph can be exact and explain little.
 #
 # </details>
 
