@@ -15,27 +15,26 @@
 # # Can we move emotion without breaking the music?
 #
 # **Question.** Suppose that an emotion is a direction among the numbers inside the model. Then
-# pushing along it while the model sings should change the emotion that is heard, more so with a
-# stronger push, and leave the rest of the music whole. Does it?
+# pushing along it while the model sings should change the emotion that is heard, the more the
+# stronger the push, and leave the rest of the music whole. Does it?
 #
-# **Why it matters.** A state may go along with an emotion and never be used. If pushing it
-# changes the music, it is used.
+# **Why it matters.** A state may go along with an emotion and never be used. If pushing it changes
+# the music, it is used.
 #
 # **Method.** A *direction* leads from what one block of the model (one of its equal layers) holds
-# for sad prompts to what it holds for happy ones. What a block hands on is the *residual stream*,
-# the running sum that all blocks read and add to. *Steering* adds the direction to it at every
-# time step while the model sings for other sad prompts; the *strength* of this push is a share of
-# the mean length (norm) of what is there. A song is a *success* if two judges, programs that
-# share no measure, both hear the wanted emotion among five. How the direction is found and how
-# strong the push is are chosen on some prompts and tried on others, with new words, sentence
-# templates and seeds.
+# for sad prompts to what it holds for happy ones. *Steering* adds it at every time step to the
+# block's *residual stream*, the running sum that all blocks read, while the model sings for other
+# sad prompts. The *strength* of this push is a share of the mean length (norm) of what is there. A
+# song is a *success* if two judges, programs that share no measure, both hear the wanted emotion
+# among five. The way to find the direction and the strength are chosen on some prompts and tried on
+# others, with new words, sentence templates and seeds.
 #
 # **Hypothesis and controls.** Steered songs succeed more often than songs pushed in ten random
-# directions with everything else equal, and more often with more strength. Two other *organisms*,
-# small MusicGens whose training music we made, stand beside the main one. `organism-shuffled` had
-# captions of other clips, so that words mean nothing: its own direction must do no more than
-# random ones. In `organism-habit` each emotion word follows one cue of the music, such as tempo:
-# it shows how far habit can be steered.
+# directions with all else equal, and more often with more strength. Two other *organisms*, small
+# MusicGens whose training music we made, stand beside the main one. `organism-shuffled` had
+# captions of other clips, so words mean nothing: its own direction must do no more than random
+# ones. `organism-habit`, where each emotion word follows one cue such as tempo, shows how far habit
+# can be steered.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -118,13 +117,12 @@ def direction(name, pair, method):
 # %% [markdown]
 # ## Can the judges be trusted?
 #
-# The judge *spectra* learned from spectra of music that another composer wrote for other
-# instruments, and measures no cue. The judge *cues* learned nothing: it measures tempo, mode,
-# loudness and other cues and adds them up with known weights. Both are examined on music whose
-# emotion is known, played by the model's codec (the network that turns sound into tokens and
-# back). The score is the rank correlation with the truth for *valence* (how pleasant an emotion
-# is) and *arousal* (how excited), and the share of clear clips named rightly for the emotion
-# (guessing gives 0.2).
+# The judge *spectra* learned from spectra of another composer's music for other instruments, and
+# measures no cue. The judge *cues* learned nothing: it adds up measured tempo, mode, loudness and
+# other cues with known weights. Both hear music of known emotion, played by the model's codec (the
+# network that turns sound into tokens and back). They are scored by rank correlation with the true
+# *valence* (how pleasant an emotion is) and *arousal* (how excited), and by the share of clear
+# clips whose emotion they name (guessing gives 0.2).
 
 
 # %%
@@ -147,13 +145,13 @@ show.table(
 )
 
 # %% [markdown]
-# A judge is trusted where the whole 95 % confidence interval of *estimate* (it holds the true
-# value in 19 of 20 such studies) lies above *bar*, a threshold set beforehand; otherwise what is
-# heard decides nothing below.
+# A judge is trusted where the whole 95 % confidence interval of *estimate* (it holds the true value
+# in 19 of 20 such studies) lies above *bar*, a threshold set beforehand; otherwise what is heard
+# decides nothing below.
 #
-# All this music is synthetic. With `rated_songs`, a folder of a MusicGen's songs that people
-# rated, judges must agree with people, too; with `rated_music` a third judge takes part, which
-# learned from rated recordings.
+# All this music is synthetic. With `rated_songs`, a folder of a MusicGen's songs that people rated,
+# judges must agree with people, too; with `rated_music` a third judge takes part, which learned
+# from rated recordings.
 
 # %%
 for folder in filter(None, [rated_songs]):
@@ -165,14 +163,14 @@ for folder in filter(None, [rated_songs]):
 # %% [markdown]
 # ## Effect against cost
 #
-# Three ways of finding a direction are tried. *diffmeans*, the difference of means, is the mean
-# of what the model holds under happy prompts minus the mean under sad ones, over the same songs.
-# *songs* does the same over each kind's own songs. *rfm*, a recursive feature machine, learns
-# which directions tell the kinds apart. Each is tried alone and with guidance that leads *away*.
-# *Guidance* makes MusicGen follow a prompt more closely by moving away from what it would play
-# without text; here it moves away from *sad music* instead. The cost is *surprise*: how much less
-# probable the model finds a song than the unsteered one, when it does not know the prompt. Its
-# unit is the *nat* a token (a unit of information, 1.44 bits).
+# A direction is found in three ways. *diffmeans*, the difference of means, is the mean of what the
+# model holds under happy prompts minus the mean under sad ones, over the same songs; *songs* does
+# the same over each kind's own songs. *rfm*, a recursive feature machine, learns which directions
+# tell the kinds apart. Each is tried alone and with guidance that leads *away*. *Guidance* makes
+# MusicGen follow a prompt more closely by moving away from what it would play without text; here it
+# moves away from *sad music* instead. The cost is *surprise*: how much less probable than unsteered
+# songs the steered ones are to the model when it does not know the prompt. Its unit is the *nat* a
+# token (a unit of information, 1.44 bits).
 
 # %%
 WAYS = list(itertools.product(("diffmeans", "songs", "rfm"), (False, True)))
@@ -226,13 +224,12 @@ for pair in PAIRS:
     display(show.curves(lines, title, surprise, "success", bar=bar))
 
 # %% [markdown]
-# Each point is one strength, with surprise to the right and the share of successes upwards: the
-# best way runs high on the left, and the dotted line is the success of songs whose prompts ask
-# for the target.
+# Each point is one strength: the best way runs high on the left, and the dotted line is the success
+# of songs whose prompts ask for the target.
 #
-# Chosen is the highest sum of two numbers: the share of songs that succeed, and how far songs
-# move in valence and arousal, as a share of what the prompt itself does (at most 1). The second
-# number decides where nothing succeeds.
+# Chosen is the highest sum of two numbers: the share of songs that succeed, and how far songs move
+# in valence and arousal, as a share of what the prompt does (at most 1). The second decides where
+# nothing succeeds.
 
 
 # %%
@@ -251,14 +248,13 @@ chosen = pd.DataFrame(point, index=columns).T.rename_axis("pair").reset_index()
 show.table(chosen, "Chosen, for all models")
 
 # %% [markdown]
-# All models are steered in these ways from here on.
+# From here on all models are steered in these ways.
 #
 # ## Does more push do more?
 #
-# The chosen way is now tried on prompts that had no part in the choice, with no push, half of it
-# and all of it. The other organisms are steered likewise, each along directions of its own. If
-# guidance leads away from a prompt, it does so for songs without a push, too: along a line only
-# the push differs.
+# The chosen way is tried with no push, half of it and all of it, on prompts that had no part in the
+# choice. The other organisms are steered along directions of their own. Guidance that leads away
+# does so without a push, too: along a line only the push differs.
 
 
 # %%
@@ -296,14 +292,14 @@ for pair in PAIRS:
     display(show.curves(lines, title, "strength (mean norms)", "success"))
 
 # %% [markdown]
-# A line that rises to the right says that more push succeeds more often; the single point shows
-# random directions at the whole strength (bars are 95 % intervals).
+# Where a line rises to the right, more push succeeds more often; the single point is random
+# directions at the whole strength (bars are 95 % intervals).
 #
 # ## What steered songs are like
 #
-# All songs have the same seeds. *random* is the mean over ten random directions. *kinds swapped*
-# is a direction found after happy and sad were exchanged at random within pairs: it lies where
-# prompts differ, but not as these do. *asked for* are songs whose prompts ask for the target.
+# All songs have the same seeds. *random* is the mean over ten random directions. *kinds swapped* is
+# a direction found after happy and sad were exchanged at random within pairs: it lies where prompts
+# differ, but not as these do. *asked for* are songs whose prompts ask for the target.
 
 
 # %%
@@ -334,11 +330,11 @@ table = pd.concat(compared, names=["pair", "row"]).reset_index()
 show.table(table.drop(columns="row"), f"{model}, with the strength chosen before")
 
 # %% [markdown]
-# Compare *chosen* with *random* and *asked for*: *success* needs both judges, *by spectra* and
-# *by cues* are one judge each, and *instrument* is how often the prompt's instrument is
-# recognised. The other columns are differences from *no push*: *valence* and *arousal* as the
-# first judge hears them, *surprise*, and *recoded*, the share of tokens that return when the
-# codec encodes the song again (below 0: artefacts).
+# Compare *chosen* with *random* and *asked for*. *success* needs both judges, *by spectra* and *by
+# cues* one each; *instrument* is how often the prompt's instrument is recognised. The rest are
+# differences from *no push*: *valence* and *arousal* as the first judge hears them, *surprise*, and
+# *recoded*, the share of tokens that return when the codec encodes the song again (below 0:
+# artefacts).
 #
 # ## Hear it
 
@@ -358,14 +354,14 @@ for pair in PAIRS:
     display(show.player_grid(players, m.sample_rate))
 
 # %% [markdown]
-# Listen from *no push* to *chosen*: if steering works, the mood changes, the instrument stays,
-# and *a random direction* changes no mood.
+# Listen from *no push* to *chosen*: if steering works, the mood changes, the instrument stays, and
+# *a random direction* changes no mood.
 #
 # ## Where words mean nothing
 #
-# Three claims were written down with their rules before any model was measured (`rules.toml`).
-# They are decided on both pairs' prompts together. If a judge cannot be trusted, the two claims
-# about what is heard stay undecided.
+# Three claims were written down with their rules before any model was measured (`rules.toml`), and
+# are decided on both pairs' prompts together. If a judge cannot be trusted, the two about what is
+# heard stay undecided.
 
 
 # %%
@@ -391,11 +387,11 @@ show.verdicts(
 )
 
 # %% [markdown]
-# Each point is a model with its 95 % interval: a "yes" lies wholly right of the solid line (no
-# effect), a "no" wholly left of the dotted one (the smallest effect that matters).
+# A "yes" lies wholly right of the solid line (no effect), a "no" wholly left of the dotted one (the
+# smallest effect that matters).
 #
-# How far can the rules be trusted? They are tried on *null subjects*, for which no claim is true:
-# for every prompt a lot decides which song counts as steered, that of the direction or one of a
+# How far can the rules be trusted? They are tried on *null subjects*, for which no claim is true.
+# For every prompt a lot decides which song counts as steered, that of the direction or one of a
 # random direction, and which dose is which.
 
 # %%
@@ -404,21 +400,19 @@ null = functools.partial(steering.dealt, everything)
 show.table(rules.trust(numbers(model), null))
 
 # %% [markdown]
-# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (how often an
-# interval holds the true mean) about 0.95, and *power* (how often the smallest effect that
-# matters is found) at least 0.8.
+# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (intervals that
+# hold the true mean) about 0.95, and *power* (finding the smallest effect that matters) at least
+# 0.8.
 #
 # ## What it means
 #
-# The verdict gives, for each pair, how often steered songs succeed beside random directions and
-# beside asking. Where steering is clearly ahead of random directions, the direction does
-# something in the model that others of its length do not. That the model uses it when nobody pushes
-# is not shown by this, and what it does may be habit, one cue that is moved from inside; chapter 35
-# asks about that.
+# Where steering is clearly ahead of random directions, the direction does something in the model
+# that others of its length do not. This does not show that the model uses it when nobody pushes.
+# What it does may be habit, one cue moved from inside; chapter 35 asks about that.
 #
-# **Doubts.** A push may fool a measure instead of moving the music; that is why both judges must
-# agree. The pairs may differ, as loud and fast can be changed note by note, and major and minor
-# only by chords: a "yes" may rest on one pair.
+# **Doubts.** A push may fool a measure instead of moving the music, so both judges must agree. A
+# "yes" may rest on one pair, as loud and fast can be changed note by note, and major and minor only
+# by chords.
 #
 # **What would change our mind.** Random directions that succeed as often; success at far more
 # surprise than asking costs; a model of shuffled captions that can be steered.
@@ -498,9 +492,9 @@ Markdown("**Verdict.** " + " ".join(told(pair) for pair in PAIRS))
 #
 # <details><summary>Answer</summary>
 #
-# Songs differ, so no list is right for all. A prompt can change every cue of an emotion. A push
-# that moves only the easiest cues, such as loudness, may still be heard as the emotion. That is
-# why the table has a column for each judge, and why chapter 35 sets the strongest cue aside.
+# No list is right for all songs. A prompt can change every cue of an emotion. A push that moves
+# only the easiest, such as loudness, may still be heard as the emotion. So the table has a column
+# for each judge, and chapter 35 sets the strongest cue aside.
 #
 # </details>
 #
@@ -510,8 +504,8 @@ Markdown("**Verdict.** " + " ".join(told(pair) for pair in PAIRS))
 #
 # <details><summary>Answer</summary>
 #
-# Surprise should grow, because the push leads to states that the model never met in training, and
-# a broken song is not heard as any emotion, so success may fall again. The best of several noisy
+# Surprise should grow, because the push leads to states that the model never met in training. A
+# broken song is not heard as any emotion, so success may fall again. The best of several noisy
 # numbers looks better than it is; new songs give an honest one.
 #
 # </details>

@@ -21,26 +21,24 @@
 # **Why it matters.** Switching one emotion on may be a trick of sound. A plane that can be played
 # would show that degrees and mixtures of emotion are held, too.
 #
-# **Method.** A *direction* is the difference of the means of what the model holds for two kinds
-# of prompts. That of valence leads from prompts that imply tense or sad to those that imply happy
-# or calm; that of arousal from calm or sad to happy or tense. *Steering* adds a direction to what
-# one block holds while the model sings. Neither moves one axis alone, so what both do is measured
-# on some songs, from which the push to any point follows. That plane is *straight*: a step to the
-# right adds the same wherever one stands. What the model itself holds need not lie so. The pad
-# below therefore moves on a *curved* surface, which leads through what the words of every emotion,
-# in three degrees, really add by *cross-attention*, the part that reads the text. Other songs are
-# sent to a grid of points, and a *listener*, a program that never saw the model, says where they
-# landed.
+# **Method.** A *direction* is the difference of the means of what the model holds for two kinds of
+# prompts. That of valence leads from prompts that imply tense or sad to those that imply happy or
+# calm; that of arousal from calm or sad to happy or tense. *Steering* adds a direction to what one
+# block holds while the model sings. Neither direction moves one axis alone, so what both do is
+# measured on some songs; from this follows the push to any point. That plane is *straight*: a step
+# to the right adds the same wherever one stands. What the model itself holds need not lie so. The
+# pad below moves on a *curved* surface through what the words of every emotion, in three degrees,
+# really add by *cross-attention*, the part that reads the text. Other songs are sent to a grid of
+# points, and a *listener*, a program that never saw the model, says where they landed.
 #
 # **Hypothesis and controls.** Where songs are heard follows where they were asked to be: the
-# *slope*, the change heard for each unit asked for, is above 0 on both axes (at 1 songs land
-# where asked), and each axis moves itself more than the other. Random directions of the same
-# length may move songs a little, as any push does. The straight plane nearest to the same measured
-# points shows what the bend is good for. The same surface with its places *dealt* anew among the
-# anchors pushes as hard, to where nothing should be, and shows what the places are good for.
-# `organism-shuffled` was trained with captions
-# of other clips, so that words mean nothing: its own directions must move songs no further than
-# random ones.
+# *slope*, the change heard for each unit asked for, is above 0 on both axes (at 1 songs land where
+# asked), and each axis moves itself more than the other. Random directions of the same length may
+# move songs a little, as any push does. The straight plane nearest to the same measured points
+# shows what the bend is good for. The same surface with its places *dealt* anew among the anchors
+# (emotions in three degrees) shows what the places are good for: it pushes as hard, to where
+# nothing should be. `organism-shuffled` was trained with captions of other clips, so words mean
+# nothing: its own directions must move songs no further than random ones.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -143,9 +141,9 @@ show.estimates(
 )
 
 # %% [markdown]
-# Each point is a direction with its 95 % interval (which holds the true value in 19 of 20 such
-# studies); a useful one lies right of the dotted line (nothing) and of the random one. The unit
-# is the standard deviation of the organisms' training music.
+# A useful direction lies right of the dotted line (nothing) and of the random one. Bars are 95 %
+# intervals (they hold the true value in 19 of 20 such studies), the unit is the standard deviation
+# of the organisms' training music.
 #
 # ## Curved or straight
 #
@@ -153,7 +151,7 @@ show.estimates(
 # that are heard when it is asked for, and an activation, what its words change while the same music
 # is read. A surface that bends as little as it can leads through all of them (a thin-plate spline);
 # beside it stands the flat plane nearest to them. Words add what they add at some moments, a push
-# at all of them, so how much of it is needed (the *gain*) is measured, for both.
+# at all of them. So how much push is needed (the *gain*) is measured, for both.
 
 # %%
 learned_on = plain(model)[:learned_from]
@@ -175,13 +173,13 @@ show.plane(
 )
 
 # %% [markdown]
-# Each point is one degree of one emotion as the listener hears it, and each cross is where the
-# emotion lies in the organisms' world: points near their crosses mean that words take songs there.
+# Crosses are where emotions lie in the organisms' world: where points (degrees of an emotion, as
+# the listener hears them) are near their cross, words take songs there.
 #
 # ## The pad
 #
-# Drag, or use the arrow keys, while it plays. Between points the nearest songs are faded into
-# each other.
+# Drag, or use the arrow keys, while it plays. Between points the nearest songs are faded into each
+# other.
 
 # %%
 size = {"side": side, "seconds": seconds, "shown": on_page}
@@ -189,13 +187,11 @@ pad = Pad(judge, shapes["curved"], neutral[-songs:], seed=seed + 50, **size)
 pad
 
 # %% [markdown]
-# The point that you choose is what is asked for, and the lines show where each song really
-# landed.
+# The point that you choose is what is asked for, and the lines show where each song really landed.
 #
 # ## Does it tell the truth?
 #
-# The lines above show it song by song. Here are all songs of the grid, also those that are not on
-# this page.
+# Here are all songs of the grid, also those not on this page.
 
 # %%
 line = np.unique(pad.points[:, 0])
@@ -217,21 +213,20 @@ for i, axis in enumerate(AXES):
     display(show.curves(curves, title, asked, "heard, standard deviations", bar=0))
 
 # %% [markdown]
-# From left to right more is asked for: the line of that axis should rise along *where asked*, and
-# that of the other axis stay flat.
+# The line of the axis asked for should rise along *where asked*, that of the other stay flat.
 
 # %%
 landed = steering.landing(pad.points, pad.heard)
 show.table(landed, f"{model}: {songs} songs at {side * side} points each")
 
 # %% [markdown]
-# Each row is one axis asked for and one heard: *slope* is the share of the distance that is
-# covered, and the correlation *r* is high where songs go the right way, however far.
+# *slope* is the share of the distance that is covered; the correlation *r* is high where songs go
+# the right way, however far.
 #
-# The same songs are now sent to the same points on four planes. *Error* is the distance
-# between where a song was asked to be and where it is heard; *surprise* is how improbable a song is
-# as music of any kind, in nats a token (units of improbability: one more is 2.7 times as unlikely);
-# *instrument* is how often the instrument of the prompt is recognised.
+# The same songs are now sent to the same points on four planes. *Error* is the distance between
+# where a song was asked to be and where it is heard. *surprise* is how improbable a song is as
+# music of any kind, in nats a token (one more is 2.7 times as unlikely). *instrument* is how often
+# the prompt's instrument is recognised.
 
 
 # %%
@@ -268,19 +263,18 @@ rows = [
 show.table(pd.DataFrame(rows), f"{model}: the same songs on four planes")
 
 # %% [markdown]
-# Each row is one plane: where the dealt one has the same error as the curved one, songs do not land
-# by the places of the anchors; where the curved one has the smaller error, its bend is worth something;
-# where both of the first rows agree within their intervals, the flat plane says as much.
+# Where *dealt* has the same error as *curved*, songs do not land by the places of the anchors.
+# Where *curved* has a smaller error than *straight*, its bend is worth something; where both agree
+# within their intervals, the flat plane says as much.
 #
 # ## Along a path
 #
-# Here songs are led from one end of an axis to the other in the middle of a song. The same songs
-# are also led back, and the difference of both is taken, so that what a song does by itself cancels
-# out. Five ways are compared. *One song*: the push changes while it is sung. *Asked*: nothing is
-# pushed, the second half has another word in its prompt. *Parts*: the second half is sung anew,
-# every note of the first read under the new push. *Led*: as parts, but the second half reads only
-# the last moment of the first, guidance is raised, and it leads away from where the song was.
-# *Dealt*: led on the dealt plane, its control.
+# Halfway, each song is led from one end of an axis to the other. It is also led back, and the
+# difference is taken, so that what it does by itself cancels out. There are five ways. *One song*:
+# the push changes while it is sung. *Asked*: nothing is pushed, the second half has another word in
+# its prompt. *Parts*: the second half is sung anew, every note of the first read under the new
+# push. *Led*: as parts, but the second half reads only the last moment of the first, guidance is
+# raised, and it leads away from where the song was. *Dealt*: led on the dealt plane, its control.
 
 # %%
 ends = {"valence": [[-1, 0], [1, 0]], "arousal": [[0, -1], [0, 1]]}
@@ -360,19 +354,18 @@ costs = {
 show.estimates(costs, f"{model}: how surprising these songs are", "nats a token")
 
 # %% [markdown]
-# Each point is one way and one axis: 1 would mean that both halves are heard where they were asked
-# to be, 0 that the second half is heard where the first one was. Where *asked* lies at 0, too, it
-# is not the push that fails: the model goes on as it began. The second figure is the price: a turn
-# in the middle of a song is improbable music, the more so the better it is followed.
+# At 1 both halves are heard where they were asked to be, at 0 the second is heard where the first
+# was. Where *asked* lies at 0, too, it is not the push that fails: the model goes on as it began.
+# The second figure is the price: a turn in mid-song is improbable music, the more so the better it
+# is followed.
 #
 # ## What it means
 #
-# The verdict names the axes on which songs go the right way, and those on which they go further
-# than a random direction takes them. A slope between 0 and 1 means that the pad points the right
-# way and falls short: it says *happier*, not *how happy*.
+# A slope between 0 and 1 means that the pad points the right way and falls short: it says
+# *happier*, not *how happy*.
 #
-# **Doubts.** Where one axis drags the other along, the model or its world ties them together:
-# happy music is faster than calm music. And the listener is a program; chapter 32 asks people.
+# **Doubts.** Where one axis drags the other along, the model or its world ties them together: happy
+# music is faster than calm music. And the listener is a program; chapter 32 asks people.
 #
 # **What would change our mind.** Random directions, or directions of a model whose words mean
 # nothing, that move songs as far.

@@ -14,24 +14,23 @@
 # %% [markdown]
 # # Can people hear it?
 #
-# **Question.** Every listener of this book so far is a program. Do people hear the emotion that
+# **Question.** So far every listener of this book is a program. Do people hear the emotion that
 # steering, a push inside the model while it sings, puts into a song?
 #
-# **Why it matters.** Programs can be fooled together. Emotion in music is what people hear, and only
-# they can say.
+# **Why it matters.** Programs can be fooled together. Emotion in music is what people hear, and
+# only they can say.
 #
 # **Method.** A blind test, made here from steered songs: everybody rates every song alone, then
-# says of two versions of the same song which one is happier. Orders are balanced (Williams 1949),
-# and no name says what was done. It runs below, and as a page of its own that needs no server: the
-# answers come back as a file. Two statistical models say what people heard: a mixed model of the
-# ratings, which lets people and songs differ, and a Bradley–Terry model, which makes one scale of
-# the choices between two.
+# says of two versions of a song which one is happier. Orders are balanced (Williams 1949), and no
+# name says what was done. The test runs below, and as a page of its own that needs no server: the
+# answers come back as a file. Two statistical models say what people heard. A mixed model of the
+# ratings lets people and songs differ; a Bradley–Terry model makes one scale of the choices.
 #
 # **Hypothesis and control.** Steered songs are rated happier than unsteered ones, and songs pushed
 # along a random direction of the same size are not.
 #
-# **Known answer.** As long as no person has answered, raters with known effects are simulated. The
-# analysis must find these effects and no others. This shows that the analysis works, and says
+# **Known answer.** As long as no person has answered, raters with known effects are simulated, and
+# the analysis must find these effects and no others. This shows that the analysis works, and says
 # nothing about people.
 
 # %% tags=["parameters"]
@@ -103,15 +102,15 @@ songs = {
 # %% [markdown]
 # ## The test
 #
-# Try it: it is the test itself. What you answer stays in your browser, until you hand over the file
-# that it gives you at the end.
+# Try it: this is the test itself. Your answers stay in your browser until you hand over the file
+# that you get at the end.
 #
-# The questions run on jsPsych (de Leeuw et al. 2023), a library for experiments in a browser: it has
-# every song ready before the first question, and its own record of them can be saved, too. The test
-# can also be given on a crowdsourcing platform, where people are paid for short tasks: the link to
-# the page then says who takes part (`?PROLIFIC_PID=...`), and with `completion="CODE"`,
-# `listening.page` shows at the end the code that such a platform asks for. Who comes by such a link
-# gets an order that follows from their id, as if drawn by lot.
+# The questions run on jsPsych (de Leeuw et al. 2023), a library for experiments in a browser: every
+# song is ready before the first question, and the library's own record can be saved, too. The test
+# can also be given on a crowdsourcing platform, where people are paid for short tasks. The link to
+# the page then says who takes part (`?PROLIFIC_PID=...`), and the order of the songs follows from
+# this id, as if drawn by lot. With `completion="CODE"`, `listening.page` shows at the end the code
+# that such a platform asks for.
 
 # %%
 versions = {
@@ -212,10 +211,9 @@ for size in sizes:
 # %% [markdown]
 # ## What it means
 #
-# The verdict says first whose answers these are. While they are simulated, it says only how many of
-# the known effects the analysis found, and the figure above how many people would be needed. To
-# find out what people hear, hand out `index.html`, collect the files in a folder, and run this
-# chapter with `answers` set to it.
+# Simulated answers show only how many of the known effects the analysis finds, and the figure above
+# how many people would be needed. To find out what people hear, hand out `index.html`, collect the
+# files in a folder, and run this chapter with `answers` set to it.
 #
 # **Doubts.** A few people and songs speak for themselves alone, and those who rate many versions of
 # a song may guess what the test is about.

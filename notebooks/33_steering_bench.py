@@ -14,28 +14,27 @@
 # %% [markdown]
 # # Which way of steering is best?
 #
-# **Question.** There are many ways of *steering*, that is, of moving a concept such as *happy*
-# from inside a model while it sings. Held to one standard, which of them do more than an equally
-# large push in any direction, and does one do as well as asking for the concept in words?
+# **Question.** There are many ways of *steering*, that is, of moving a concept such as *happy* from
+# inside a model while it sings. By one standard, which do more than an equally large push in any
+# direction, and does one do as well as asking in words?
 #
-# **Why it matters.** Each method is usually shown on examples that its authors chose. A common
-# test says which to use.
+# **Why it matters.** Methods are mostly shown on examples that their authors chose. A common test
+# says which to use.
 #
 # **Method.** One protocol for all, as the benchmark AxBench has for language models (Wu et al.
 # 2025). A concept is *induced* in songs of neutral prompts, or *suppressed* in songs that were
 # asked for it. A way to steer is *found* on one part of the words, sentences and seeds, its
-# strength is *chosen* on another, and what counts is *reported* on a third. A song's *score* is
-# the harmonic mean of three numbers from 0 to 1: how far independent listeners (programs) hear
-# what is wanted, whether the rest of the prompt, its instrument, is kept, and the quality of the
-# sound. The harmonic mean stays near the lowest: a song that fails in one of them has a score of
-# 0.
+# strength is *chosen* on another, and what counts is *reported* on a third. Three numbers from 0 to
+# 1 say how far independent listeners (programs) hear what is wanted, whether the rest of the
+# prompt, its instrument, is kept, and how good the sound is. A song's *score* is their harmonic
+# mean, which stays near the lowest: a song that fails in one has a score of 0.
 #
 # **Hypothesis and controls.** The best method that pushes *activations* (the numbers inside the
 # model) scores higher than its *matched control*, and at most a tenth lower than asking. The
 # matched control is the same method with all that it learned drawn at random, at the same places
 # and strengths. Further controls are directions between groups that were dealt at random; one
-# concept, an instrument, that is no emotion; and `organism-shuffled`, a small MusicGen trained
-# with captions of other clips: words mean nothing to it, and no method may beat its control
+# concept, an instrument, that is no emotion; and `organism-shuffled`. This small MusicGen was
+# trained with captions of other clips: words mean nothing to it, and no method may beat its control
 # there.
 
 # %% tags=["parameters"]
@@ -81,17 +80,17 @@ mine = put_on_the_bench(model, methods or list(finding.METHODS))
 # *prompt* asks in words, *guidance* follows the prompt more strongly, and *negative* leads away
 # from words for the contrary. *text* and *word* change how the prompt, or its one word, is
 # represented. The others change the model's states, mostly the *residual stream*, the running sum
-# that all blocks read and add to. *diffmeans* and *songs* add the difference of means between
-# songs of both kinds (read over the same music, or over each kind's own). *probe* takes the
-# weights of a linear classifier, *rfm* (a recursive feature machine) learns which directions
-# matter, and *das* (distributed alignment search) looks for the few dimensions whose exchange
-# moves the concept. *feature* and *selection* use one or several features of a sparse autoencoder
-# (chapter 10). *cross* changes what every cross-attention adds, where music reads the words, and
-# *heads* the self-attention heads that tell the concept best. *reft* and *reps* are directions
-# trained by gradient descent: ReFT-r1 makes songs of the concept likely, RePS prefers them to
-# songs of its contrary. *slider* is a small trained change of the weights (a LoRA adapter) that
-# can be turned up and down. *monitored* pushes less where a probe says that the concept is there
-# already. *random* and *shuffled* are controls.
+# that all blocks read and add to. *diffmeans* and *songs* add the difference of means between songs
+# of both kinds (over the same music, or over each kind's own). *probe* takes the weights of a
+# linear classifier, *rfm* (a recursive feature machine) learns which directions matter, and *das*
+# (distributed alignment search) seeks the few dimensions whose exchange moves the concept.
+# *feature* and *selection* use one or several features of a sparse autoencoder (chapter 10).
+# *cross* changes what every cross-attention, where music reads the words, adds; *heads* the
+# self-attention heads that tell the concept best. *reft* and *reps* are directions trained by
+# gradient descent: ReFT-r1 makes songs of the concept likely, RePS prefers them to songs of its
+# contrary. *slider* is a small trained change of the weights (a LoRA adapter) that can be turned up
+# and down. *monitored* pushes less where a probe says that the concept is there already. *random*
+# and *shuffled* are controls.
 #
 # ## What is asked
 
@@ -106,14 +105,13 @@ examples = [
 show.table(pd.DataFrame(examples), "One row of each part and concept")
 
 # %% [markdown]
-# Each row is one sentence: *neutral* prompts are steered towards the concept and *high* ones away
-# from it, asking uses the *high* word to induce and the *low* word to suppress, and *kept* is the
-# instrument that must stay.
+# *neutral* prompts are steered towards the concept, *high* ones away from it. Asking uses the
+# *high* word to induce and the *low* word to suppress; *kept* is the instrument that must stay.
 #
 # ## Alignment against preservation
 #
-# On the choosing part, every method sings at every strength. *Alignment* is how far songs are
-# heard as wanted; *preservation* is the harmonic mean of the instrument kept and the quality.
+# On the choosing part, every method sings at every strength. *Alignment* is how far songs are heard
+# as wanted; *preservation* is the harmonic mean of the instrument kept and the quality.
 
 # %%
 chosen = mine.choose()
@@ -140,11 +138,9 @@ for aim in tasks.AIMS:
     display(show.curves(lines, title, "preservation", "alignment"))
 
 # %% [markdown]
-# Each point is one strength, with preservation to the right and alignment upwards, so the best
-# method runs nearest to the upper right corner.
+# Each point is one strength, and the best method runs nearest to the upper right corner.
 #
-# The area under each curve is one number for a method: 1 would be always heard as wanted, with
-# nothing lost.
+# The area under its curve sums up a method: 1 would be always heard as wanted, with nothing lost.
 
 # %%
 areas = {
@@ -160,14 +156,13 @@ for aim in tasks.AIMS:
     display(show.estimates(ranked, f"{aim}: area", "area", nothing))
 
 # %% [markdown]
-# Methods are ordered by area, with 95 % intervals (which hold the true value in 19 of 20 such
-# studies); one that is not clearly right of the dotted line does no better than not steering at
-# all.
+# A method that is not clearly right of the dotted line does no better than not steering at all
+# (bars are 95 % intervals).
 #
 # ## The table
 #
-# The strengths are those that scored best on the choosing part; prompts, words, sentences and
-# seeds are new.
+# Strengths are those that scored best on the choosing part; prompts, words, sentences and seeds are
+# new.
 
 # %%
 reported = mine.report(points)
@@ -176,12 +171,12 @@ table = bench.table(reported, detected)
 show.table(table.drop(columns=["success", "kept", "quality"]), f"{model}: scores")
 
 # %% [markdown]
-# *control* is the mean score of the matched control, and *above* is score minus control, prompt
-# by prompt: a method works where its interval lies above 0. *auroc* is the chance that the
-# direction ranks a song that was asked for the concept above one that was not (0.5 is guessing):
-# it says what a direction can tell, not what it can move.
+# *above* is the score minus *control*, the mean score of the matched control, prompt by prompt: a
+# method works where its interval lies above 0. *auroc*, the chance that the direction ranks a song
+# that was asked for the concept above one that was not (0.5 is guessing), says what it can tell,
+# not what it can move.
 #
-# What is the score made of, for the best method, for asking, and for not steering?
+# What is the score made of?
 
 # %%
 asked = reported["method"].isin([best, "prompt", ""]) & (reported["draw"] < 0)
@@ -200,8 +195,7 @@ show.table(pd.DataFrame(rows), "What the score is made of")
 #
 # ## What steering costs
 #
-# Here the best method is used at shares of its chosen strength (1 is the chosen one), on the
-# reporting part.
+# The best method is used at shares of its chosen strength, on the reporting part.
 
 # %%
 swept = mine.doses(best, points)
@@ -215,13 +209,12 @@ show.curves(
 )
 
 # %% [markdown]
-# Look for the place where *success* stops rising or *kept* and *quality* fall: beyond it, more
-# steering only breaks songs.
+# Where *success* stops rising or *kept* and *quality* fall, more steering only breaks songs.
 #
 # ## Hear it
 #
-# There are four songs of each seed: not steered, steered by the best method, pushed by one draw
-# of its control, and asked for in words.
+# Each seed has four songs: not steered, steered by the best method, pushed by one draw of its
+# control, and asked for in words.
 
 # %%
 players = {
@@ -236,9 +229,9 @@ show.switch_players(players, m.sample_rate)
 #
 # ## Where words mean nothing
 #
-# The models beside are steered by what some of the methods, the best among them, find in
-# themselves, at the same strengths. (`python -m lib.methods.steering.bench --model
-# organism-shuffled` tries all methods.)
+# The models beside are steered at the same strengths by what some methods, the best among them,
+# find in them. (`python -m lib.methods.steering.bench --model organism-shuffled` tries all
+# methods.)
 
 # %%
 few = [name for name in mine.design.methods if name in (*tried_beside, best)]
@@ -255,9 +248,8 @@ above = above.loc[few].join(better.loc[few], rsuffix=": better")
 show.table(above.reset_index(), "Score above the matched control")
 
 # %% [markdown]
-# Each cell is the score above the matched control; ✓ in a column *better* means that this is
-# significant after Holm's correction for trying many methods, and `organism-shuffled` should have
-# no ✓.
+# ✓ in a column *better* means that the score above the matched control is significant after Holm's
+# correction for trying many methods; `organism-shuffled` should have no ✓.
 #
 # Three criteria for the best method were written down before it was measured, with their rules
 # (`rules.toml`).
@@ -270,12 +262,11 @@ show.verdicts(
 )
 
 # %% [markdown]
-# Each point is a model with its 95 % interval: a "yes" lies wholly right of the solid line (no
-# effect), a "no" wholly left of the dotted one (the smallest effect that matters).
+# A "yes" lies wholly right of the solid line (no effect), a "no" wholly left of the dotted one (the
+# smallest effect that matters).
 #
-# How far can the rules be trusted? They are tried on *null subjects*, for which no claim is true:
-# for every prompt a lot decides which song counts as steered, that of the method or one of its
-# control.
+# The rules are tried on *null subjects*, for which no claim is true: for every prompt a lot decides
+# which song counts as steered, that of the method or one of its control.
 
 # %%
 show.table(
@@ -285,16 +276,15 @@ show.table(
 )
 
 # %% [markdown]
-# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (how often an
-# interval holds the true mean) about 0.95, and *power* (how often the smallest effect that
-# matters is found) at least 0.8.
+# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (intervals that
+# hold the true mean) about 0.95, and *power* (finding the smallest effect that matters) at least
+# 0.8.
 #
 # ## What it means
 #
-# The verdict names the best method, its score beside its control and beside asking, and the
-# methods that beat their control in each model. A method above its control uses something that
-# the model has, and one that does as well as asking moves all that the words move. A direction
-# with a high AUROC that beats no control tells songs apart without moving any: it is a correlate.
+# A method above its control uses something that the model has, and one that does as well as asking
+# moves all that the words move. A direction with a high AUROC that beats no control tells songs
+# apart without moving any: it is a correlate.
 #
 # **Doubts.** All this holds for these strengths, these listeners and songs of a few seconds.
 #

@@ -15,33 +15,33 @@
 # # Does it understand, or is it habit?
 #
 # **Question.** Suppose that *gloomy* means minor to one model and *mournful* means slow: two
-# habits. To another both mean *sad*, and sad means slow, soft, minor and smooth at once: its
-# words share something. From one song you cannot tell the two models apart. What could?
+# habits. To another both mean *sad*, and sad means slow, soft, minor and smooth at once: its words
+# share something. One song cannot tell the two apart. What could?
 #
-# **Why it matters.** This is the book's question. Probes, features and steering can all succeed
-# on a model that has nothing but habits.
+# **Why it matters.** This is the book's question. Probes, features and steering can all succeed on
+# a model that has nothing but habits.
 #
 # **What "understand" means here.** Five properties that habit lacks, stated so that they can be
 # held against us. *Shared*: different words of one emotion lead to one state (the numbers inside
 # the model) and one whole profile of cues (tempo, mode, loudness and other properties that a
-# listener hears). *Integrating*: "very", "not" and a tempo beside the word shift the other cues
-# as the emotion asks. *The same from sound as from words*: an emotion is heard in cues that its
-# word does not follow. *Causal*: what one word adds inside, added where no emotion was asked for,
-# moves the whole emotion. *Specific*: and nothing else.
+# listener hears). *Integrating*: "very", "not" and a tempo beside the word shift the other cues as
+# the emotion asks. *The same from sound as from words*: an emotion is heard in cues that its word
+# does not follow. *Causal*: what one word adds inside, added where no emotion was asked for, moves
+# the whole emotion. *Specific*: and nothing else.
 #
 # **Method.** A habit ties a word to one cue. So the strongest cue of every word is found in the
-# state to which the word leads, and set aside. What is left is compared with the profile of the
-# emotion's *other* words. Of a habit nothing is left.
+# state to which it leads, and set aside. The rest is compared with the profile of the emotion's
+# *other* words. Of a habit nothing is left.
 #
 # **Controls.** The method is tried on *organisms*, small MusicGens trained on music that we made,
-# several for each *world* (what their captions and music were like). In the world of
-# `organism-habit` each emotion's words *together* go with the same cues as in that of `organism`,
-# but each word follows one cue of its own. Its models must get a "yes" for text being tied to
-# music and a "no" for all that would be understanding. In `organism-decoupled` tempo has no
-# effect on energy, which leaves emotion as it was. `organism-shuffled` had captions of other
-# clips, and *untrained* is the main model with its weights in random order: neither may get a
-# "yes" for text being tied to music, nor for understanding. If a model that cannot understand
-# passes a criterion, this criterion is *struck*: it counts for nothing.
+# several for each *world* (kind of captions and music). In the world of `organism-habit` each
+# emotion's words *together* go with the same cues as in that of `organism`, but each word follows
+# one cue of its own. Its models must get a "yes" for text being tied to music and a "no" for all
+# that would be understanding. In `organism-decoupled` tempo has no effect on energy, which leaves
+# emotion as it was. `organism-shuffled` had captions of other clips, and *untrained* is the main
+# model with its weights in random order: neither may get a "yes" for this tie, nor for
+# understanding. A criterion passed by a model that cannot understand is *struck*: it counts for
+# nothing.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -63,9 +63,8 @@ models["untrained"] = chapter.untrained(models[model])
 # %% [markdown]
 # ## The rules, as they were written
 #
-# One file, `lib/book/rules.toml`, states for every criterion what is measured, and was written
-# before the models were asked. Verdicts are computed from it alone, and every later change is
-# listed below.
+# One file, `lib/book/rules.toml`, states what is measured for every criterion. It was written
+# before the models were asked, and verdicts are computed from it alone.
 
 # %%
 written = pd.DataFrame(
@@ -80,16 +79,15 @@ written = pd.DataFrame(
 show.table(written, "; ".join(rules.history()[:1]))
 
 # %% [markdown]
-# Each row is one criterion; its *smallest effect* that matters is in standard deviations of
-# neutral songs, or, for states, a difference of cosines (1: same direction, 0: unrelated).
+# The *smallest effect* that matters is in standard deviations of neutral songs, or, for states, a
+# difference of cosines (1: same direction, 0: unrelated).
 
 # %%
 changes = pd.DataFrame({"change": rules.history()[1:]})
 show.table(changes, "Every later change of the rules, with its reason")
 
 # %% [markdown]
-# The table says when and why a rule was changed, so that you can judge whether we moved the
-# goalposts.
+# With these dates and reasons you can judge whether we moved the goalposts.
 #
 # ## What was found
 
@@ -104,10 +102,9 @@ found = rules.table(verdicts)
 show.verdicts(rules.beside(found), "Understanding, criterion by criterion")
 
 # %% [markdown]
-# Each point is one model with its 95 % interval over words (which holds the true value in 19 of
-# 20 such studies). A "yes" lies wholly right of the solid line (no effect); a "no" lies wholly
-# left of the dotted one (the smallest effect that matters), because finding nothing is not yet a
-# "no"; all else is "cannot tell".
+# Each point is one model with its 95 % interval over words. A "yes" lies wholly right of the solid
+# line (no effect). A "no" lies wholly left of the dotted one (the smallest effect that matters),
+# because finding nothing is not yet a "no". All else is "cannot tell".
 #
 # How many models of each world say what?
 
@@ -115,8 +112,8 @@ show.verdicts(rules.beside(found), "Understanding, criterion by criterion")
 show.table(rules.rates(found))
 
 # %% [markdown]
-# ✓ means that all models say what was foretold from how their world was made, ✗ that one says the
-# opposite, and *struck* that a model passed for which "no" was foretold.
+# ✓: all models say what was foretold from how their world was made; ✗: one says the opposite;
+# *struck*: a model passed for which "no" was foretold.
 #
 # ## What could have been found
 #
@@ -136,16 +133,14 @@ sizes = pd.DataFrame(
 show.table(sizes)
 
 # %% [markdown]
-# Compare the column *in the world* with the model's, both in standard deviations of the cues:
-# where the model stays far behind, it has not learned all that its captions say. *Not* moves
-# little in the world itself, because most music is not sad, and most of that is not the opposite
-# of sad.
+# Where the model stays far behind *in the world*, it has not learned all that its captions say
+# (both in standard deviations of the cues). *Not* moves little in the world itself, because most
+# music is not sad, and most of that is not the opposite of sad.
 #
 # ## What the words' own embeddings give
 #
-# A text encoder represents each word by numbers, its *embedding*, before any music is made, and
-# it may already know which words are alike. Here the measure for *shared* is taken from these
-# embeddings.
+# A text encoder represents each word by numbers, its *embedding*, before any music is made, and may
+# already know which words are alike. Here the measure for *shared* is taken from these embeddings.
 
 
 # %%
@@ -176,8 +171,8 @@ show.estimates(
 #
 # ## How far the rules can be trusted
 #
-# They are tried on *null subjects*, for which no claim is true: the model's own evidence with
-# words dealt to emotions at random (or, where no emotion is asked for, with signs drawn).
+# They are tried on *null subjects*, for which no claim is true: the model's own evidence with words
+# dealt to emotions at random (where no emotion is asked for, with signs drawn).
 
 # %%
 trusted = evidence[model]
@@ -190,14 +185,13 @@ show.table(
 )
 
 # %% [markdown]
-# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (how often an
-# interval holds the true mean) about 0.95, and *power* (how often the smallest effect that
-# matters is found) at least 0.8.
+# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (intervals that
+# hold the true mean) about 0.95, and *power* (finding the smallest effect that matters) at least
+# 0.8.
 #
 # ## What it means
 #
-# The verdict says what the model got on each criterion, and which criteria are struck. A
-# criterion on which `organism` gets a "yes" and `organism-habit` a "no" tells understanding from
+# A criterion on which `organism` gets a "yes" and `organism-habit` a "no" tells understanding from
 # habit, and its answer about any other model says something. One that both pass does not, however
 # good it looks. One that `organism` fails may be blind.
 #
