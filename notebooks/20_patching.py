@@ -30,13 +30,12 @@
 #
 # **Hypothesis.** Text enters through cross-attention and nowhere else: patching it in some block
 # brings back most of the effect. **Prediction and control.** Models whose words do something
-# predict a song better under its own prompt. These are `organism`, a small MusicGen trained on
-# music with known causes; `organism-habit` (every word follows one sound of its own, no emotion is
-# held); `organism-decoupled` (in its world tempo moves no energy). `organism-shuffled`, trained
-# with captions of other clips, has nothing to place. Of an *untrained* model we foretold the same,
-# wrongly: random weights read the prompt, too, and what they play is likeliest under it. As a
-# changed prediction does not yet mean that a word means something, this criterion is *struck*: it
-# decides nothing in the book.
+# predict a song better under its own prompt. These are `organism` (a small MusicGen trained on
+# music with known causes), `organism-habit` (every word follows one sound, no emotion is held) and
+# `organism-decoupled` (tempo moves no energy). `organism-shuffled`, trained with captions of other
+# clips, has nothing to place. Of an *untrained* model we foretold the same, wrongly: random weights
+# read the prompt, too, and what they play is likeliest under it. As a changed prediction does not
+# yet mean that a word means something, this criterion is *struck*: it decides nothing in the book.
 
 # %% tags=["parameters"]
 model = "organism"

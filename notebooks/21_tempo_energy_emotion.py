@@ -15,20 +15,20 @@
 # # Tempo, energy, emotion: is there a path?
 #
 # **Question.** Fast music tends to be energetic, and energetic music is exciting. Does the model
-# hold *valence* (how pleasant an emotion is) and *arousal* (how excited it is) as variables of
-# their own, and does tempo act *through* energy?
+# hold *valence* (how pleasant an emotion is) and *arousal* (how excited) as variables of their own,
+# and does tempo act *through* energy?
 #
 # People place all emotions on these two axes. A model that does so, too, has something that many
-# words share; a model of habits has only separate codes for separate words.
+# words share; one of habits has only separate codes for separate words.
 #
 # **Method.** A variable's *subspace* is a few directions of the *residual stream*, the running sum
-# through which the network's blocks talk to each other. *Distributed alignment search* (DAS) learns
-# it by *interchange interventions*: what one run holds in the subspace is put into another run. The
-# model must then predict what it predicts for the *counterfactual* prompt, which asks for this one
-# change alone. Valence is learned from *sad* and *calm*, and must then lead from *tense* to
-# *energetic*. The path is tested by *mediation*: prompts set the tempo, and energy alone is put
-# where the other tempo would have it. What energy brings about by itself is the *indirect effect*,
-# what is left while it is held the *direct* one.
+# of all blocks. *Distributed alignment search* (DAS) learns it by *interchange interventions*: what
+# one run holds in the subspace is put into another run. The model must then predict what it
+# predicts for the *counterfactual* prompt, which asks for this one change alone. Valence is learned
+# from *sad* and *calm*, and must then lead from *tense* to *energetic*. The path is tested by
+# *mediation*: prompts set the tempo, and energy alone is put where the other tempo would have it.
+# What energy alone brings about is the *indirect effect*, what is left while it is held the
+# *direct* one.
 #
 # **Null and controls.** For the axes, the same search on counterfactuals dealt at random. For the
 # path, random subspaces of the same size and those of mode (minor or major) and register (low or

@@ -14,9 +14,9 @@
 # %% [markdown]
 # # Can methods find the place?
 #
-# **Question.** The chapters before this one say *where* a word enters the network and which
-# directions carry it. Is that true? In a network that was only trained nobody can know, so here the
-# places are planted.
+# **Question.** Earlier chapters say *where* a word enters the network and which directions carry
+# it. Is that true? In a network that was only trained nobody can know, so here the places are
+# planted.
 #
 # A method that points at the wrong place sends all later work there. It is caught only where the
 # right place is known.
@@ -24,14 +24,13 @@
 # **Method.** Two *organisms*, small MusicGens, were trained further so that what the text says of
 # tempo, energy, mode (minor or major), *valence* (how pleasant) and *arousal* (how excited) takes a
 # declared way. Only two *heads* of one block's cross-attention (parallel units that look at the
-# prompt's words) read it. What they add to the *residual stream*, the running sum that all blocks
-# read, lies in a *subspace* of its own, eight directions out of 160. This was done by *interchange
+# prompt's words) read it. What they add to the *residual stream*, the running sum of all blocks,
+# lies in a *subspace* of its own, eight directions out of 160. This was done by *interchange
 # intervention training* (until exchanging the place between two runs exchanges the variable), with
 # limits to what heads may see and write. The planted organisms sing less well than the model that
 # taught them (see the model card). Their places differ, so that no method can know the first by
-# heart. First we measure that everything is where it should be. Then each method scores all
-# candidates. The *AUROC*, the chance that a true place is scored above another one, says how good
-# it is: 1 is perfect, 0.5 is luck.
+# heart. First we measure that all is in its place; then each method scores all candidates. Its
+# *AUROC* is the chance that a true place is scored above another one: 1 is perfect, 0.5 is luck.
 #
 # **Hypothesis.** The best method has an AUROC of 0.8 or more in both organisms. **Control.** Random
 # scores: 0.5. Reading is not using, so *probes* (classifiers that read a variable from the model)
@@ -73,16 +72,16 @@ rows = [
 show.table(pd.DataFrame(rows), "What was declared")
 
 # %% [markdown]
-# Each row is a variable of one organism, with the heads by which it enters (`cross_head`, then
-# block and head) and the cross-attention that adds it to the stream.
+# Each variable enters by its heads (`cross_head`, then block and head), and the cross-attention
+# named adds it to the stream.
 #
 # ## Is everything in its place?
 #
-# An *interchange* puts what a place holds under another prompt into the run, on prompts and songs
-# that had no part in the training. Of the predictions for four prompts, the nearest to the changed
-# run must be the *counterfactual*: that variable as in the other prompt, all else the same. In half
-# of the pairs the variable is the same, and nothing may change, so a place that does nothing is
-# right half of the time. *All other heads* must move everything else and leave the variable.
+# On new prompts and songs, an *interchange* puts what a place holds under another prompt into the
+# run. Of the predictions for four prompts, the nearest to the changed run must be the
+# *counterfactual*: that variable as in the other prompt, all else the same. In half of the pairs
+# the variable is the same and nothing may change, so a place that does nothing is right half of the
+# time. *All other heads* must move everything else and leave the variable.
 
 
 # %%
@@ -208,8 +207,8 @@ show.estimates(of_edges, "Edges from the text", "AUROC (dotted: luck)", bar=0.5)
 #
 # A method that finds the place here may be believed elsewhere, as far as elsewhere is like this;
 # one that does not should not be believed at all. **Doubts.** Planted places are tidier than what
-# training alone makes. A probe may read a variable in a block where its word has not yet come in,
-# because the song has told it.
+# training alone makes. A probe may read a variable where its word has not yet come in, because the
+# song has told it.
 #
 # **What would change our mind.** Planting that interchange does not confirm (accuracy below
 # `least`), which the verdict counts; random scores away from 0.5.
@@ -229,9 +228,9 @@ doubts.told(
 #
 # <details><summary>Answer</summary>
 #
-# Means are over fewer variables, so intervals grow, and a method that failed only on badly planted
-# ones rises. What it finds in those that remain does not change. If none is left, the chapter stops
-# with an error.
+# With fewer variables intervals grow, and a method that failed only on badly planted ones rises.
+# What it finds in those that remain does not change. If none is left, the chapter stops with an
+# error.
 #
 # </details>
 #
@@ -240,9 +239,9 @@ doubts.told(
 #
 # <details><summary>Answer</summary>
 #
-# Over the same music only the words can tell, because nothing but the prompt differs. In its own
-# songs the music tells, too: a fast song can be read as fast in blocks where the word has not come
-# in. That finds what the model hears, and not where the word enters.
+# Over the same music nothing but the prompt differs, so only the words can tell. In its own songs
+# the music tells, too: a fast song reads as fast in blocks where the word has not come in. That
+# finds what the model hears, not where the word enters.
 #
 # </details>
 

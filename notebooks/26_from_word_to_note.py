@@ -16,25 +16,24 @@
 #
 # **Question.** [Chapter 24](24_circuits) finds which parts of the network carry a word. What do
 # they say to each other? Can the way from one word of a prompt to one note of a song be written
-# down step by step, in parts that a listener can hear?
+# down step by step, in parts that one can hear?
 #
-# Such a drawing explains a single note, if it is true. So most of this chapter asks whether it is.
+# Such a drawing explains a single note, if it is true, and most of this chapter asks whether it is.
 #
 # **Method.** An *attribution graph* (Ameisen et al. 2025) is a drawing of who wrote what others
 # read. An *MLP*, a part of the network that works on each moment alone, is hard to read. A
 # *transcoder* is a sparse dictionary of it: it reads what the MLP reads, switches on a few
 # *features* (directions meant to stand for one thing each), and writes what the MLP would write.
 # All MLPs are replaced by theirs. What a transcoder gets wrong is added back as an *error*, so that
-# the song stays as it is. *Attention* (what looks at words and at earlier music) is held as it was
-# in this song. Then what a feature reads is a plain sum of what words, music and earlier features
-# wrote, and each part of the sum is an arrow.
+# the song stays as it is. With *attention* (what looks at words and earlier music) held as it was
+# in this song, a feature reads a plain sum of what words, music and earlier features wrote. Each
+# part of the sum is an arrow.
 #
-# **Hypotheses**, set beforehand. First, the graph foretells. Each node is taken out of the real
-# model, in which everything else may then change, and what happens to the note is what the graph
-# says (correlation over nodes of at least 0.5, its interval over songs above that of shuffled
-# forecasts). Second, words have more influence in `organism`, a small MusicGen trained on music
-# whose causes are known, than in `organism-shuffled`, whose captions belong to other clips and mean
-# nothing.
+# **Hypotheses**, set beforehand. First, the graph foretells: when a node is taken out of the real
+# model, in which all else may change, the note does what the graph says. This needs a correlation
+# over nodes of at least 0.5, with its interval over songs above that of shuffled forecasts. Second,
+# words have more influence in `organism`, a small MusicGen trained on music with known causes, than
+# in `organism-shuffled`, whose captions belong to other clips and mean nothing.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -118,8 +117,8 @@ show.table(pd.DataFrame(quality), "Transcoders on unseen clips")
 show.estimates(kept, "Predictions left with all MLPs replaced", "share", bar=1)
 
 # %% [markdown]
-# With all MLPs replaced at once and no error added back, 1 (dotted) is as good as the model, and 0
-# as good as with MLPs that always add their mean; lines are 95 % intervals.
+# With all MLPs replaced and no error added back, 1 (dotted) is as good as the model, 0 as good as
+# MLPs that always add their mean; lines are 95 % intervals.
 #
 # ## One song
 #
@@ -127,7 +126,7 @@ show.estimates(kept, "Predictions left with all MLPs replaced", "share", bar=1)
 # about the sound. The prompt counts most for it: its probability falls furthest when the sad word
 # is exchanged for a happy one. The song that is drawn is the one in which most ways to the token
 # begin at words. A feature has a label only if it tells a cue (such as tempo) or an emotion apart
-# well, on the clips that it learned from and on others.
+# well, on clips that it learned from and on others.
 
 
 # %%
@@ -169,9 +168,9 @@ show.song_graph(
 )
 
 # %% [markdown]
-# Columns are moments and rows are blocks, from the words at the left to the token at the top.
-# Choose a node, by a click or with the arrow keys: see what it reads and writes and what happens to
-# the token without it, and hear the clips in which it is most active.
+# Columns are moments, rows blocks, from the words at the left to the token at the top. Choose a
+# node, by a click or with the arrow keys, to see what it reads and writes and what happens to the
+# token without it, and to hear the clips in which it is most active.
 #
 # Only the nodes on most of the ways from words to the token are drawn; music and errors are left
 # out.
@@ -196,8 +195,8 @@ show.scatter(
 )
 
 # %% [markdown]
-# Each point is a node, and on the dotted line forecast and measurement of the token's *logit* (its
-# score before probabilities are made) are the same.
+# Each point is a node; on the dotted line forecast and measurement of the token's *logit* (its
+# score before probabilities are made) agree.
 
 
 # %%
@@ -264,8 +263,8 @@ show.estimates(estimates, "What graphs of all songs hold", "share")
 
 # %% [markdown]
 # *Words*, the share of ways that begin at words, should be larger in `organism` than in
-# `organism-shuffled`. *Replacement* is the share of ways that begin at words or music and not at an
-# error, *completeness* the share of what nodes read that comes from no error.
+# `organism-shuffled`. *Replacement* is the share of ways that begin at words or music, not at an
+# error; *completeness* the share of what nodes read that comes from no error.
 #
 # ## What it means
 #
@@ -297,9 +296,8 @@ doubts.told(
 # <details><summary>Answer</summary>
 #
 # The arrow says that the feature reads the word, the label is about the clips that excite it. Where
-# these two separate pieces of evidence disagree, the label may be wrong, or the feature stands for
-# several things. One without a label need not be meaningless, because only cues and emotions were
-# asked for.
+# these two disagree, the label may be wrong, or the feature stands for several things. One without
+# a label need not be meaningless, as only cues and emotions were asked for.
 #
 # </details>
 #

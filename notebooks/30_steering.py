@@ -21,13 +21,13 @@
 # **Why it matters.** A state may go along with an emotion and never be used. If pushing it changes
 # the music, it is used.
 #
-# **Method.** A *direction* leads from what one block of the model (one of its equal layers) holds
-# for sad prompts to what it holds for happy ones. *Steering* adds it at every time step to the
-# block's *residual stream*, the running sum that all blocks read, while the model sings for other
-# sad prompts. The *strength* of this push is a share of the mean length (norm) of what is there. A
-# song is a *success* if two judges, programs that share no measure, both hear the wanted emotion
-# among five. The way to find the direction and the strength are chosen on some prompts and tried on
-# others, with new words, sentence templates and seeds.
+# **Method.** A *direction* leads from what one block of the model (a layer) holds for sad prompts
+# to what it holds for happy ones. *Steering* adds it at every time step to the block's *residual
+# stream*, the running sum of all blocks, while the model sings for other sad prompts. The
+# *strength* of this push is a share of the mean length (norm) of what is there. A song is a
+# *success* if two judges, programs that share no measure, both hear the wanted emotion among five.
+# The way to find the direction and the strength are chosen on some prompts and tried on others,
+# with new words, sentence templates and seeds.
 #
 # **Hypothesis and controls.** Steered songs succeed more often than songs pushed in ten random
 # directions with all else equal, and more often with more strength. Two other *organisms*, small
@@ -146,12 +146,12 @@ show.table(
 
 # %% [markdown]
 # A judge is trusted where the whole 95 % confidence interval of *estimate* (it holds the true value
-# in 19 of 20 such studies) lies above *bar*, a threshold set beforehand; otherwise what is heard
+# in 19 of 20 such studies) lies above *bar*, a threshold set beforehand. Otherwise what is heard
 # decides nothing below.
 #
 # All this music is synthetic. With `rated_songs`, a folder of a MusicGen's songs that people rated,
-# judges must agree with people, too; with `rated_music` a third judge takes part, which learned
-# from rated recordings.
+# judges must agree with people, too; `rated_music` adds a third judge, which learned from rated
+# recordings.
 
 # %%
 for folder in filter(None, [rated_songs]):
@@ -298,8 +298,8 @@ for pair in PAIRS:
 # ## What steered songs are like
 #
 # All songs have the same seeds. *random* is the mean over ten random directions. *kinds swapped* is
-# a direction found after happy and sad were exchanged at random within pairs: it lies where prompts
-# differ, but not as these do. *asked for* are songs whose prompts ask for the target.
+# a direction found after happy and sad were exchanged at random within pairs: where prompts differ,
+# but not as these do. *asked for* are songs whose prompts ask for the target.
 
 
 # %%
@@ -390,9 +390,9 @@ show.verdicts(
 # A "yes" lies wholly right of the solid line (no effect), a "no" wholly left of the dotted one (the
 # smallest effect that matters).
 #
-# How far can the rules be trusted? They are tried on *null subjects*, for which no claim is true.
-# For every prompt a lot decides which song counts as steered, that of the direction or one of a
-# random direction, and which dose is which.
+# The rules are tried on *null subjects*, for which no claim is true. For every prompt a lot decides
+# which song counts as steered, that of the direction or one of a random direction, and which dose
+# is which.
 
 # %%
 everything = steering.together(heard[model, pair] for pair in PAIRS)
@@ -487,8 +487,7 @@ Markdown("**Verdict.** " + " ".join(told(pair) for pair in PAIRS))
 # ## Exercises
 #
 # **Exercise 1 (listen).** In the players above, compare *chosen* with *asked for*. Which cues
-# (tempo, loudness, major or minor, high or low) changed in one and not in the other, and what
-# follows?
+# (tempo, loudness, major or minor, high or low) changed in one only, and what follows?
 #
 # <details><summary>Answer</summary>
 #
@@ -498,9 +497,9 @@ Markdown("**Verdict.** " + " ".join(told(pair) for pair in PAIRS))
 #
 # </details>
 #
-# **Exercise 2 (change one line).** Put `strengths = [0.0, 0.08, 0.16, 0.24, 0.8]` into the
-# parameters and run the chapter again. What do you expect under "Effect against cost"? Why is the
-# strength chosen on other songs than those that are reported?
+# **Exercise 2 (change one line).** Run the chapter with `strengths = [0.0, 0.08, 0.16, 0.24, 0.8]`.
+# What do you expect under "Effect against cost"? Why is the strength chosen on other songs than
+# those reported?
 #
 # <details><summary>Answer</summary>
 #

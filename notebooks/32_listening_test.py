@@ -20,17 +20,17 @@
 # **Why it matters.** Programs can be fooled together. Emotion in music is what people hear, and
 # only they can say.
 #
-# **Method.** A blind test, made here from steered songs: everybody rates every song alone, then
-# says of two versions of a song which one is happier. Orders are balanced (Williams 1949), and no
-# name says what was done. The test runs below, and as a page of its own that needs no server: the
-# answers come back as a file. Two statistical models say what people heard. A mixed model of the
-# ratings lets people and songs differ; a Bradley–Terry model makes one scale of the choices.
+# **Method.** In a blind test everybody rates every song alone, then says of two versions of a song
+# which one is happier. Orders are balanced (Williams 1949), and no name says what was done. The
+# test runs below, and as a page of its own without a server: answers come back as a file. Two
+# statistical models say what people heard. A mixed model of the ratings lets people and songs
+# differ; a Bradley–Terry model makes one scale of the choices.
 #
 # **Hypothesis and control.** Steered songs are rated happier than unsteered ones, and songs pushed
 # along a random direction of the same size are not.
 #
-# **Known answer.** As long as no person has answered, raters with known effects are simulated, and
-# the analysis must find these effects and no others. This shows that the analysis works, and says
+# **Known answer.** Until a person has answered, raters with known effects are simulated, and the
+# analysis must find these effects and no others. This shows that the analysis works, and says
 # nothing about people.
 
 # %% tags=["parameters"]
@@ -105,12 +105,12 @@ songs = {
 # Try it: this is the test itself. Your answers stay in your browser until you hand over the file
 # that you get at the end.
 #
-# The questions run on jsPsych (de Leeuw et al. 2023), a library for experiments in a browser: every
-# song is ready before the first question, and the library's own record can be saved, too. The test
-# can also be given on a crowdsourcing platform, where people are paid for short tasks. The link to
-# the page then says who takes part (`?PROLIFIC_PID=...`), and the order of the songs follows from
-# this id, as if drawn by lot. With `completion="CODE"`, `listening.page` shows at the end the code
-# that such a platform asks for.
+# It runs on jsPsych (de Leeuw et al. 2023), a library for experiments in a browser: every song is
+# ready before the first question, and the library's own record can be saved, too. The test can also
+# be given on a crowdsourcing platform, where people are paid for short tasks. The link to the page
+# then says who takes part (`?PROLIFIC_PID=...`), and the order of the songs follows from this id,
+# as if drawn by lot. With `completion="CODE"`, `listening.page` shows at the end the code that such
+# a platform asks for.
 
 # %%
 versions = {

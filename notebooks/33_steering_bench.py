@@ -80,17 +80,16 @@ mine = put_on_the_bench(model, methods or list(finding.METHODS))
 # *prompt* asks in words, *guidance* follows the prompt more strongly, and *negative* leads away
 # from words for the contrary. *text* and *word* change how the prompt, or its one word, is
 # represented. The others change the model's states, mostly the *residual stream*, the running sum
-# that all blocks read and add to. *diffmeans* and *songs* add the difference of means between songs
-# of both kinds (over the same music, or over each kind's own). *probe* takes the weights of a
-# linear classifier, *rfm* (a recursive feature machine) learns which directions matter, and *das*
-# (distributed alignment search) seeks the few dimensions whose exchange moves the concept.
-# *feature* and *selection* use one or several features of a sparse autoencoder (chapter 10).
-# *cross* changes what every cross-attention, where music reads the words, adds; *heads* the
-# self-attention heads that tell the concept best. *reft* and *reps* are directions trained by
-# gradient descent: ReFT-r1 makes songs of the concept likely, RePS prefers them to songs of its
-# contrary. *slider* is a small trained change of the weights (a LoRA adapter) that can be turned up
-# and down. *monitored* pushes less where a probe says that the concept is there already. *random*
-# and *shuffled* are controls.
+# of all blocks. *diffmeans* and *songs* add the difference of means between songs of both kinds
+# (over the same music, or over each kind's own). *probe* takes the weights of a linear classifier,
+# *rfm* (a recursive feature machine) learns which directions matter, and *das* (distributed
+# alignment search) seeks the few dimensions whose exchange moves the concept. *feature* and
+# *selection* use one or several features of a sparse autoencoder (chapter 10). *cross* changes what
+# every cross-attention, where music reads the words, adds; *heads* the self-attention heads that
+# tell the concept best. *reft* and *reps* are directions trained by gradient descent: ReFT-r1 makes
+# songs of the concept likely, RePS prefers them to songs of its contrary. *slider* is a small
+# trained change of the weights (a LoRA adapter) that can be turned up and down. *monitored* pushes
+# less where a probe says that the concept is there already. *random* and *shuffled* are controls.
 #
 # ## What is asked
 
@@ -276,9 +275,8 @@ show.table(
 )
 
 # %% [markdown]
-# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (intervals that
-# hold the true mean) about 0.95, and *power* (finding the smallest effect that matters) at least
-# 0.8.
+# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* about 0.95 and
+# *power* at least 0.8 (explained in [chapter 30](30_steering)).
 #
 # ## What it means
 #

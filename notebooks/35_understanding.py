@@ -14,9 +14,9 @@
 # %% [markdown]
 # # Does it understand, or is it habit?
 #
-# **Question.** Suppose that *gloomy* means minor to one model and *mournful* means slow: two
-# habits. To another both mean *sad*, and sad means slow, soft, minor and smooth at once: its words
-# share something. One song cannot tell the two apart. What could?
+# **Question.** Suppose that to one model *gloomy* means minor and *mournful* slow: two habits. To
+# another both mean *sad*, and sad means slow, soft, minor and smooth at once: its words share
+# something. One song cannot tell the two apart. What could?
 #
 # **Why it matters.** This is the book's question. Probes, features and steering can all succeed on
 # a model that has nothing but habits.
@@ -36,12 +36,11 @@
 # **Controls.** The method is tried on *organisms*, small MusicGens trained on music that we made,
 # several for each *world* (kind of captions and music). In the world of `organism-habit` each
 # emotion's words *together* go with the same cues as in that of `organism`, but each word follows
-# one cue of its own. Its models must get a "yes" for text being tied to music and a "no" for all
-# that would be understanding. In `organism-decoupled` tempo has no effect on energy, which leaves
-# emotion as it was. `organism-shuffled` had captions of other clips, and *untrained* is the main
-# model with its weights in random order: neither may get a "yes" for this tie, nor for
-# understanding. A criterion passed by a model that cannot understand is *struck*: it counts for
-# nothing.
+# one cue. Its models must get a "yes" for text being tied to music and a "no" for all that would be
+# understanding. In `organism-decoupled` tempo has no effect on energy, which leaves emotion as it
+# was. `organism-shuffled` had captions of other clips, and *untrained* is the main model with its
+# weights in random order: neither may get a "yes" for this tie, nor for understanding. A criterion
+# passed by a model that cannot understand is *struck*: it counts for nothing.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -134,13 +133,13 @@ show.table(sizes)
 
 # %% [markdown]
 # Where the model stays far behind *in the world*, it has not learned all that its captions say
-# (both in standard deviations of the cues). *Not* moves little in the world itself, because most
-# music is not sad, and most of that is not the opposite of sad.
+# (both in standard deviations of the cues). *Not* moves little in the world itself: most music is
+# not sad, and most of that is not the opposite of sad.
 #
 # ## What the words' own embeddings give
 #
-# A text encoder represents each word by numbers, its *embedding*, before any music is made, and may
-# already know which words are alike. Here the measure for *shared* is taken from these embeddings.
+# Before any music is made, a text encoder represents each word by numbers, its *embedding*, and may
+# already know which words are alike. Here the measure for *shared* is taken from these.
 
 
 # %%
@@ -185,19 +184,17 @@ show.table(
 )
 
 # %% [markdown]
-# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (intervals that
-# hold the true mean) about 0.95, and *power* (finding the smallest effect that matters) at least
-# 0.8.
+# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* about 0.95 and
+# *power* at least 0.8 (explained in [chapter 30](30_steering)).
 #
 # ## What it means
 #
 # A criterion on which `organism` gets a "yes" and `organism-habit` a "no" tells understanding from
-# habit, and its answer about any other model says something. One that both pass does not, however
+# habit, and its answer about another model says something. One that both pass does not, however
 # good it looks. One that `organism` fails may be blind.
 #
 # **Doubts.** "Understanding" here is no more than these properties of words, cues and states. A
-# model could have all of them and feel nothing, and could lack one because it was trained too
-# briefly.
+# model could have all and feel nothing, or lack one because it was trained too briefly.
 #
 # **What would change our mind.** A model of habit that passes; one of `organism` that fails; a
 # verdict that changes with other words, templates or seeds.

@@ -15,28 +15,27 @@
 # # Does the model hear what people hear in real music?
 #
 # **Question.** Until here the music was the model's own, or made like its training music. Several
-# collections hold real songs that people rated for *valence* (how pleasant an emotion is) and
-# *arousal* (how excited): PMEmo (Zhang et al. 2018), DEAM (Aljanaki, Yang and Soleymani 2017),
-# MERP (Koh et al. 2023) and MUSIFEAST-17 (van der Walle et al. 2025). Can the ratings be read
-# from a model that only listens, without a word of text? Do its features follow them, and can
-# they be used to steer what it sings?
+# collections hold real songs rated by people for *valence* (how pleasant an emotion is) and
+# *arousal* (how excited): PMEmo (Zhang et al. 2018), DEAM (Aljanaki, Yang and Soleymani 2017), MERP
+# (Koh et al. 2023) and MUSIFEAST-17 (van der Walle et al. 2025). Can the ratings be read from a
+# model that only listens, without text? Do its features follow them, and can they steer what it
+# sings?
 #
 # **Why it matters.** A model can follow emotion words and still not hear what people hear. No
 # caption has touched these ratings.
 #
-# **Which music?** Without a download this page makes its own: synthetic music in PMEmo's layout,
-# whose raters are simulated. This shows that the pipeline works and says nothing about people.
-# For people, set `folder` to a copy of one of these collections, or to any folder of audio with a
-# table of ratings (see `help(rated.load)`).
+# **Which music?** Without a download this page makes synthetic music in PMEmo's layout, with
+# simulated raters. This shows that the pipeline works and says nothing about people. For people,
+# set `folder` to a copy of one of these collections, or to any folder of audio with a table of
+# ratings (see `help(rated.load)`).
 #
-# **Method.** Songs are turned into tokens and read by the model without text. A linear model,
-# *ridge regression*, then reads the ratings from each block's *residual stream*, the running sum
-# that all blocks read and add to. It is always tested on artists from whom nothing was learned;
-# its settings and the block are chosen on the training songs alone. **Baselines** are a
-# mel-spectrogram (loudness by pitch) and common measures of sound from the library librosa. The
-# **ceiling** comes from the raters: a rating is a mean over a few people who disagree, so nothing
-# can predict it perfectly. **Null and controls** are ratings dealt to other songs and, for
-# steering, directions between halves drawn by lot, and random ones.
+# **Method.** The model reads songs, as tokens, without text. *Ridge regression*, a linear model,
+# then reads the ratings from each block's *residual stream*, the running sum of all blocks. It is
+# tested on artists from whom nothing was learned; its settings and the block are chosen on the
+# training songs alone. **Baselines** are a mel-spectrogram (loudness by pitch) and common measures
+# of sound from the library librosa. The **ceiling** comes from the raters: nothing can perfectly
+# predict the mean of a few people who disagree. **Null and controls** are ratings dealt to other
+# songs and, for steering, directions between halves drawn by lot, and random ones.
 #
 # **Predictions.** Arousal is read better than valence, as in everything published. The baselines
 # suffice for most of arousal; the model adds to valence. Directions from rated music move what is
@@ -115,10 +114,9 @@ print(f"correlation of valence and arousal ratings: {together:.2f}")
 # ## What does each block know of a whole song's rating?
 #
 # The block's states are averaged over a song's excerpts. Predictions are scored by CCC, the
-# concordance correlation coefficient (Lin 1989): 1 only where predictions equal the ratings, and
-# not merely rise with them. The ceiling is the square root of the ratings' reliability, the share
-# of their variance that another group of raters would have given, too (ICC(1,k), Shrout and
-# Fleiss 1979).
+# concordance correlation coefficient (Lin 1989): 1 only where they equal the ratings, and not
+# merely rise with them. The ceiling is the square root of the ratings' reliability, the share of
+# their variance that other raters would have given, too (ICC(1,k), Shrout and Fleiss 1979).
 
 # %%
 acts = rated.acts(m, excerpts)
@@ -153,9 +151,9 @@ show.curves(
 )
 
 # %% [markdown]
-# Look whether a model's line, block by block, rises above its level baselines, and how far it
-# stays below the ceiling (bars are 95 % intervals over artists, which hold the true value in 19
-# of 20 such studies).
+# Look whether a model's line rises above its level baselines, and how far it stays below the
+# ceiling (bars are 95 % intervals over artists, which hold the true value in 19 of 20 such
+# studies).
 
 # %%
 both = pd.concat([by_block, by_plain.replace("chosen", "chosen baseline")])
@@ -166,9 +164,9 @@ show.table(
 )
 
 # %% [markdown]
-# The rows *chosen* count, as their input was chosen on training songs; *null* is the score with
-# ratings dealt to other songs, and *p* the chance of doing as well with those (corrected for all
-# blocks and both axes, by Holm's method).
+# The rows *chosen* count, as their input was chosen on training songs. *null* is the score with
+# ratings dealt to other songs, *p* the chance of doing as well with those (corrected for all blocks
+# and both axes, by Holm's method).
 
 # %%
 if len(dataset.answers):
@@ -181,12 +179,10 @@ show.table(
 )
 
 # %% [markdown]
-# *alpha* and *icc* say how far single raters agree (1 is fully, 0 by chance), *one* is the
-# reliability of one of them, and *r2* and *ccc* are the highest scores that any prediction can
-# reach.
+# *alpha* and *icc* say how far single raters agree (1 fully, 0 by chance), *one* is the reliability
+# of one of them, *r2* and *ccc* are the highest scores that can be reached.
 #
-# **Beyond plain features?** The block chosen on the training songs, against the baseline chosen
-# likewise.
+# **Beyond plain features?** The chosen block against the baseline chosen likewise.
 
 
 # %%
@@ -208,8 +204,8 @@ show.estimates(
 )
 
 # %% [markdown]
-# Right of the dotted line the model holds more than plain features do (R² is the explained share
-# of the ratings' variance).
+# Right of the dotted line the model holds more than plain features do (R² is the explained share of
+# the ratings' variance).
 #
 # **Published scores** give the scale of things.
 
@@ -217,13 +213,13 @@ show.estimates(
 show.table(rated.PUBLISHED, "published by others")
 
 # %% [markdown]
-# They are of other models, splits and inputs, and of the real collections: no comparison with
-# made music.
+# They are of other models, splits and inputs, on the real collections: no comparison with made
+# music.
 #
 # ## Does it carry over to another set?
 #
-# All is learned and chosen on the songs above and tested on a second collection, without any song
-# or artist that is in both.
+# All is learned and chosen on the songs above and tested on a second collection, without songs or
+# artists that are in both.
 
 # %%
 target = rated.load(second) if second else None
@@ -262,9 +258,8 @@ if target is not None:
 #
 # ## Over time
 #
-# Some collections have ratings for every half second. The hard part is agreement *within* a song,
-# where its general level does not help. Each input gets the half second and the mean of the
-# excerpt up to it.
+# Some collections have ratings for every half second. Agreement *within* a song is hard, as its
+# general level does not help. Each input gets the half second and the mean of the excerpt up to it.
 
 # %%
 song = np.repeat(excerpts.song[:, None], steps.shape[1], 1)[steps]
@@ -305,8 +300,8 @@ else:
     print(f"{kind} has no labels over time.")
 
 # %% [markdown]
-# The rows *within a song* say how well changes are followed: they count as far as they lie above
-# the *null*, the same predictions against other songs' ratings.
+# The rows *within a song*, how well changes are followed, count as far as they lie above the
+# *null*, the same predictions against other songs' ratings.
 
 # %%
 some = []
@@ -331,14 +326,13 @@ if pictures:
     )
 
 # %% [markdown]
-# In the song that is followed best and in the middle one, *read* should rise and fall with
-# *rated*.
+# In both songs *read* should rise and fall with *rated*.
 #
 # ## Do features follow ratings?
 #
 # A *sparse autoencoder* (SAE) writes the block's state as a sum of few *features* out of many.
-# Features that follow a rating are found on one half of the artists and must hold on the other.
-# The SAE, that of chapter 10, never saw these songs.
+# Features that follow a rating are found on one half of the artists and must hold on the other. The
+# SAE of chapter 10 never saw these songs.
 
 # %%
 s = chapter.dictionary(m, site, **recipe).sae
@@ -364,9 +358,9 @@ show.table(
 )
 
 # %% [markdown]
-# *rho* and *p* are the rank correlation and its chance on the first half; a feature holds if
-# *rho_new* on the other half has the same sign and *p_new* is below 0.05 (both p corrected for
-# the number of features).
+# *rho* and *p* are the rank correlation and its chance on the first half. A feature holds if
+# *rho_new* on the other has the same sign and *p_new* is below 0.05 (both p corrected for the
+# number of features).
 
 # %%
 for axis, features in follow.items():
@@ -383,11 +377,10 @@ for axis, features in follow.items():
 #
 # ## Steering by rated music
 #
-# The mean state over the upper half of the rated songs minus that over the lower half is a
-# *direction*, learned without any word. *Steering* adds it while the model sings for prompts
-# without emotion. *Valence alone* uses what arousal does not tell of valence. Controls are
-# directions between halves drawn by lot, which differ in sound as any halves do, and a random
-# direction.
+# The mean state over the upper half of the rated songs minus that over the lower is a *direction*,
+# learned without any word. *Steering* adds it while the model sings for prompts without emotion.
+# *Valence alone* uses what arousal does not tell of valence. Controls are directions between halves
+# drawn by lot, which differ in sound, too, and a random direction.
 
 # %%
 judge = steering.Judge(m, **judging)
@@ -447,8 +440,8 @@ show.curves(
 )
 
 # %% [markdown]
-# Strength goes from left (against the direction) to right (along it), where 1 is the mean length
-# of what is there: a direction that works gives a rising line on its own axis.
+# A direction that works gives a rising line on its own axis (left is against it; a strength of 1 is
+# the mean length of what is there).
 
 # %%
 show.estimates(
@@ -463,8 +456,8 @@ show.estimates(
 )
 
 # %% [markdown]
-# Each point is the slope of such a line with its 95 % interval: it counts as far as it lies
-# further from the dotted line (none) than those of *random* and *by lot*.
+# A slope of such a line counts as far as it lies further from the dotted line (none) than those of
+# *random* and *by lot*.
 
 # %%
 players = {
@@ -482,18 +475,17 @@ show.player_grid(players, m.sample_rate)
 #
 # ## What it means
 #
-# The verdict says how well each rating is read, and how far beyond plain features; the table
-# below adds time, features and steering. On made music all this is known to be there: what is
-# missed here would be missed in as many real songs. On real collections a gain over both
-# baselines is what the model knows beyond loudness, timbre and tempo. A direction learned from
-# people's ratings that moves songs shows that hearing and singing share it.
+# On made music all this is known to be there: what is missed here would be missed in as many real
+# songs. On real collections a gain over both baselines is what the model knows beyond loudness,
+# timbre and tempo. A direction learned from people's ratings that moves songs shows that hearing
+# and singing share it.
 #
-# **Doubts.** A direction is named by the rating it was learned from, and may move the other axis
-# more than its own: ratings of real songs go together, and so do their sounds.
+# **Doubts.** A direction, named by its rating, may move the other axis more than its own: ratings
+# of real songs go together, and so do their sounds.
 #
-# **What would change our mind.** Shuffled ratings that are read as well; baselines that do as
-# well; features that follow ratings for one half of the artists only; halves drawn by lot that
-# steer as far.
+# **What would change our mind.** Shuffled ratings that are read as well; baselines that do as well;
+# features that follow ratings for one half of the artists only; halves drawn by lot that steer as
+# far.
 
 
 # %%
@@ -572,8 +564,8 @@ show.table(
 )
 
 # %% [markdown]
-# *answer* says on which side of nothing the interval of *estimate* lies; compare the rows with
-# what was predicted, which stands in the table's title.
+# *answer* says on which side of nothing the interval of *estimate* lies; compare it with the
+# predictions in the table's title.
 
 # %%
 told = []
@@ -589,12 +581,12 @@ Markdown(f"**Verdict.** On {kind}, {model} holds ratings: {'; '.join(told)}.")
 # ## Exercise
 #
 # **Change one line.** Double the number of songs, `songs = 96`, and run the chapter again. Which
-# should change more: the model's CCC, or the ceiling? Decide before you look.
+# should change more, the model's CCC or the ceiling? Decide before you look.
 #
 # <details><summary>Answer</summary>
 #
-# The model's: ridge regression learns from more songs, so predictions for unseen artists should
-# get better. The ceiling depends on how many people rate each song and how far they differ, which
-# stays as it was; only its interval becomes narrower.
+# The model's: ridge regression learns from more songs, so predictions for unseen artists should get
+# better. The ceiling depends on how many people rate a song and how far they differ, which stays
+# the same; only its interval narrows.
 #
 # </details>

@@ -14,20 +14,18 @@
 # %% [markdown]
 # # Ask a real MusicGen
 #
-# **Question.** All chapters so far asked an organism, a small MusicGen whose answers are known.
-# What does it take to ask `facebook/musicgen-small`, `-medium` or `-large`, and how are the
-# answers to be read?
+# **Question.** So far an organism was asked, a small MusicGen whose answers are known. What does it
+# take to ask `facebook/musicgen-small`, `-medium` or `-large`, and how are the answers to be read?
 #
 # **Why it matters.** The book is about MusicGen; its organisms only test the methods.
 #
-# **Method.** Every chapter takes the model as its first parameter and chooses by itself the
-# blocks that it looks at, by relative depth (`depth`), its prompts in natural words, and its
-# device. Memory and disk are computed from the released shapes, time is extrapolated from this
-# machine and the model of this page.
+# **Method.** Every chapter takes the model as its first parameter, and chooses by itself blocks by
+# relative depth (`depth`), prompts in natural words, and the device. Memory and disk are computed
+# from the released shapes, time is extrapolated from this machine and this page's model.
 #
-# **What to expect.** A released model may fail where the organism succeeds: that is an answer.
-# The methods have been shown to find what is there, and to stay silent where nothing is, on
-# models of the same make. That they find everything in a larger model is not shown.
+# **What to expect.** A released model may fail where the organism succeeds: that is an answer. On
+# models of the same make the methods were shown to find what is there, and to stay silent where
+# nothing is. That they find everything in a larger one is not shown.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -62,18 +60,17 @@ language = chapter.language(model)
 # make book MODEL=facebook/musicgen-small       # and its pages
 # ```
 #
-# Weights come from the Hugging Face hub at the first run, and nothing else is fetched. A folder
-# with a checkpoint, in audiocraft's format, does as well as a name. On CUDA (an NVIDIA GPU) the
-# language model runs in half precision, elsewhere in single precision. Stereo is kept, and what
-# is measured is the mean of both channels. `melody` checkpoints can be read and steered, too, but
-# they read text in front of the music and have no *cross-attention*, the part of a block by which
-# music reads words: chapter 20 asks for text-to-music. `style` checkpoints are refused. A run
-# that was interrupted goes on where it was.
+# The first run fetches weights from the Hugging Face hub, and nothing else. A folder with a
+# checkpoint in audiocraft's format does as well as a name. On CUDA (an NVIDIA GPU) the language
+# model runs in half precision, elsewhere in single. Stereo is kept; what is measured is the mean of
+# both channels. `melody` checkpoints can be read and steered, too. But they read text in front of
+# the music and have no *cross-attention*, the part of a block by which music reads words: chapter
+# 20 asks for text-to-music. `style` checkpoints are refused. An interrupted run goes on where it
+# was.
 #
-# All models that have been run stand beside each other, on the first page and in each chapter's
-# verdicts. Results travel: whoever has the larger machine exports them as one file of numbers,
-# without music, and whoever has the book imports it and runs `make book`. What was made by other
-# rules or other code is marked.
+# All models that were run stand side by side, on the first page and in each chapter's verdicts.
+# Results travel: a larger machine exports them as one file of numbers, without music, and whoever
+# has the book imports it and runs `make book`. What other rules or code made is marked.
 #
 # ```sh
 # python -m lib.book export --model facebook/musicgen-large large.json
@@ -89,23 +86,21 @@ show.table(
 )
 
 # %% [markdown]
-# Compare a model's gigabytes (text encoder included, and codec, which turns sound into tokens and
-# back) with those of your GPU or your machine.
+# Compare a model's gigabytes with those of your GPU or your machine (the codec turns sound into
+# tokens and back).
 #
-# A model that does not fit is refused before anything is fetched, with both numbers. While it
-# loads on a CPU, a checkpoint is in memory twice: as the file has it and as it is computed with.
-# Batches take at most half of the free memory, and are halved once, with a warning, where that
-# was too much. A value that half precision (float16) cannot hold is refused; the message says
-# where it was and what to do.
+# A model that does not fit is refused before anything is fetched, with both numbers. While it loads
+# on a CPU, a checkpoint is in memory twice, as stored and as used. Batches take at most half of the
+# free memory; where that was too much they are halved once, with a warning. A value that half
+# precision (float16) cannot hold is refused; the message says where it was and what to do.
 #
 # ## The same song everywhere
 #
-# The random numbers of a song follow from its seed, the step, the codebook (one of the lists of
-# codes that describe each moment) and the token alone, on every device. Results of
-# multiplications may differ in their last bits from device to device and, on a GPU, with the
-# number of clips in a batch. So a seed gives the same song on the same machine, except where two
-# tokens were all but tied; from there on the song goes its own way. Half precision has more such
-# ties.
+# On every device a song's random numbers follow from its seed, the step, the codebook (one of the
+# lists of codes that describe each moment) and the token alone. Products may differ in their last
+# bits between devices and, on a GPU, with the number of clips in a batch. So a seed gives the same
+# song on the same machine, except where two tokens were all but tied; from there the song goes its
+# own way. Half precision has more such ties.
 #
 # ## Which blocks
 
@@ -121,9 +116,8 @@ for name, count in blocks.items():
 show.table(table, "The same question in models of any size")
 
 # %% [markdown]
-# Each row is one relative depth (0 is the first block, 1 the last), and each column names the
-# block that stands for it in one model: `resid.3` is the *residual stream* behind block 3, the
-# running sum that all blocks read and add to.
+# Each column names the block that stands for a relative depth (0 is the first, 1 the last) in one
+# model: `resid.3` is the *residual stream*, the running sum of all blocks, behind block 3.
 #
 # ## How much disk
 #
@@ -136,13 +130,13 @@ show.table(
 )
 
 # %% [markdown]
-# *Every frame* is what sparse autoencoders (chapter 10) learn from; *mean*, one average a clip,
-# is what most comparisons need.
+# Sparse autoencoders (chapter 10) learn from *every frame*; most comparisons need the *mean*, one
+# average a clip.
 #
 # ## How long
 #
-# What this machine needs for the model of this page is measured now and multiplied up to 10,000
-# clips of 30 s. These cost somewhat more, because attention looks back at all that came before.
+# What this machine needs for this page's model is measured now and multiplied up to 10,000 clips of
+# 30 s. These cost somewhat more, because attention looks back at all that came before.
 
 # %%
 asked = list(prompts.crossed("neutral", clips, language, seed)["prompt"])[:clips]
@@ -171,10 +165,10 @@ table = pd.DataFrame(
 show.table(table.round(2), f"{model} on {machine}, {clips} clips at once")
 
 # %% [markdown]
-# At 1 second of music a second, the model takes as long as a listener would.
+# At 1 second of music a second, the model takes as long as a listener.
 #
-# The same for released shapes, if this machine did as many operations a second for them (two for
-# each parameter and token). Large matrices use a GPU better than an organism's do; `python
+# Below, the same for released shapes, if this machine did as many operations a second for them (two
+# for each parameter and token). Large matrices use a GPU better than an organism's; `python
 # benchmarks/released.py small large` measures that, with random weights.
 
 # %%
@@ -203,10 +197,10 @@ show.table(pd.DataFrame(rows).round(1), title)
 #
 # ## Many GPUs
 #
-# `lib.scale` spreads the same work over the workers of a Ray cluster, piece by piece, with the
-# same result bit for bit on like machines. Pieces lie in one zarr store (arrays on disk) at any
-# URL. A worker that dies is replaced; when the whole cluster is lost, the same call goes on where
-# it was, with workers or without.
+# `lib.scale` spreads the work over a Ray cluster, piece by piece, with the same result bit for bit
+# on like machines. Pieces lie in one zarr store (arrays on disk) at any URL. A worker that dies is
+# replaced; when the whole cluster is lost, the same call goes on where it was, with workers or
+# without.
 #
 # ```python
 # from lib import harvest, scale
@@ -218,8 +212,8 @@ show.table(pd.DataFrame(rows).round(1), title)
 # clips, labels = harvest.clips(m, 10_000, seconds=30, **cluster)
 # ```
 #
-# `s3://` wants the extra `scale`. Every machine needs this package at the same version. A disk
-# too small for a capture is refused beforehand; how much a bucket holds cannot be known.
+# `s3://` wants the extra `scale`. Every machine needs the same version of this package. A disk too
+# small for a capture is refused beforehand; what a bucket holds cannot be known.
 #
 # ## How to read the differences
 #
@@ -234,15 +228,15 @@ show.table(pd.DataFrame(rows).round(1), title)
 #
 # ## Beside the original study
 #
-# An earlier study, which this book calls the original one, compared what block 12 of
-# `musicgen-small` holds for a happy and for a sad clip. It reported a *cosine* (1: both vectors
-# point the same way, 0: unrelated) of 0.9461, and of 0.9508 for the same prompt twice, one clip
-# each. It also reported that a *probe*, a simple classifier, tells four emotions from the text
-# encoder's output with an accuracy of 0.96; chapter 04 asks that again, with words the probe
-# never saw. Those cosines mix the run with text and the run without, which MusicGen computes side
-# by side. The activations that it published (of `large`) share a constant offset, which the
-# model's own layer norm removes; whether those of `small` do, nobody has published. Here the
-# cosine is taken again for pairs of clips, with and without what all clips share.
+# An earlier study (in this book the original one) compared what block 12 of `musicgen-small` holds
+# for a happy and for a sad clip. It reported a *cosine* (1: both vectors point the same way, 0:
+# unrelated) of 0.9461, and of 0.9508 for the same prompt twice, one clip each. It also reported
+# that a *probe*, a simple classifier, tells four emotions from the text encoder's output with an
+# accuracy of 0.96; chapter 04 asks that again, with words the probe never saw. Those cosines mix
+# the runs with and without text, which MusicGen computes side by side. The published activations
+# (of `large`) share a constant offset, which the model's own layer norm removes; whether those of
+# `small` do, nobody has published. Here the cosine is taken again for pairs of clips, with and
+# without what all clips share.
 
 
 # %%
@@ -304,9 +298,8 @@ for pair, found_here in found.items():
 show.table(pd.DataFrame(rows), f"{model}, {activations.at(m, 12 / 23)}")
 
 # %% [markdown]
-# Compare the two rows within a column: emotion shows only as far as *happy, sad* is lower than
-# *sad, sad again*. *again, small* is the published model measured by our methods, where its
-# weights are there.
+# Within a column, emotion shows only as far as *happy, sad* is lower than *sad, sad again*. *again,
+# small* is the published model measured by our methods, where its weights are there.
 
 # %%
 numbers = {
@@ -320,30 +313,28 @@ show.verdicts(
 )
 
 # %% [markdown]
-# Each point is a model with its 95 % interval (which holds the true value in 19 of 20 such
-# studies): a "yes" lies wholly right of the solid line (no effect), a "no" wholly left of the
-# dotted one (the smallest effect that matters). The *untrained* model, the main one's weights in
-# random order, and `organism-shuffled`, whose words mean nothing, show how much is chance.
+# A "yes" lies wholly right of the solid line (no effect), a "no" wholly left of the dotted one (the
+# smallest effect that matters); bars are 95 % intervals (they hold the true value in 19 of 20 such
+# studies). The *untrained* model, the main one's weights in random order, and `organism-shuffled`,
+# whose words mean nothing, show how much is chance.
 
 # %%
 show.table(rules.trust(numbers[model]))
 
 # %% [markdown]
-# How far the rule can be trusted: *false positives* (a "yes" where nothing is) should be at most
-# 0.05, *coverage* (the interval holds the true mean) about 0.95, and *power* (the smallest effect
-# that matters is found) at least 0.8.
+# To trust the rule, *false positives* should be at most 0.05, *coverage* about 0.95 and *power* at
+# least 0.8 (explained in [chapter 30](30_steering)).
 #
 # ## What it means
 #
-# The verdict says whether happy and sad songs are further apart inside than sad ones sung twice,
-# and whether a model passed that cannot know. A cosine of 0.9461 alone says nothing about
-# emotion, as long as it is not known how much of it any two clips share.
+# A cosine of 0.9461 alone says nothing about emotion, unless one knows how much of it any two clips
+# share.
 #
-# **Doubts.** Songs that differ in emotion differ in sound, too, so this is a precondition of
-# holding emotion, and no more.
+# **Doubts.** Songs that differ in emotion differ in sound, too, so this is no more than a
+# precondition of holding emotion.
 #
-# **What would change our mind.** A released model in which happy and sad songs are as alike
-# inside as sad songs are, once what all songs share is taken away.
+# **What would change our mind.** A released model in which happy and sad songs are as alike inside
+# as sad songs are, once what all songs share is taken away.
 
 # %%
 released = world.of(model) is None

@@ -14,23 +14,21 @@
 # %% [markdown]
 # # What does it know about your concept?
 #
-# **Question.** Emotion was this book's concept. Yours may be another: whether music is danceable,
-# jazz or classical, acoustic or electric. Is the music tied to such words, can the concept be
-# read inside, and does it move when it is pushed? As it stands, this chapter asks about the
-# **instrument**.
+# **Question.** Emotion was this book's concept. Yours may be whether music is danceable, jazz or
+# classical, acoustic or electric. Is the music tied to such words, can the concept be read inside,
+# and does it move when pushed? As it stands, this chapter asks about the **instrument**.
 #
-# **Why it matters.** Controls are the laborious part of such a study. This template brings them
-# along: change one cell, and all of it runs on your concept.
+# **Why it matters.** Controls are the laborious part of such a study, and this template brings them
+# along: change one cell, and all runs on your concept.
 #
 # **Method.** A concept is a name, its levels (such as *jazz* and *classical*), and words and
-# sentences that ask for each. Half of the words of every level find things out, and the other
-# half tries them. A *judge* hears the songs: any function of a clip, or where there is none, the
-# model itself.
+# sentences that ask for each. What is found with half of a level's words is tried with the other
+# half. A *judge* hears the songs: any function of a clip, or where there is none, the model itself.
 #
-# **Control.** In `organism-shuffled`, a small MusicGen trained with the captions of other clips,
-# words mean nothing. If it gets a "yes" for songs that follow words, or for steering, the study
-# fools itself. For words that no organism can read, the control is an untrained model: the main
-# model's weights in random order.
+# **Control.** In `organism-shuffled`, a small MusicGen trained with captions of other clips, words
+# mean nothing. If it gets a "yes" for songs that follow words, or for steering, the study fools
+# itself. For words that no organism reads, the control is an untrained model: the main model's
+# weights in random order.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -59,7 +57,7 @@ from lib.book import chapter, doubts, rules
 # %% [markdown]
 # ## Your concept
 #
-# **This is the cell to change.** Of a concept of your own, say what asks for it, in a few lines:
+# **This is the cell to change.** Say in a few lines what asks for your concept:
 #
 # ```python
 # words = {
@@ -79,15 +77,14 @@ from lib.book import chapter, doubts, rules
 # jazz,bebop,a bebop quartet with a lively theme
 # ```
 #
-# With a judge of your own, write `concepts.Concept.read("jazz.csv", judge=swings)`. Here
-# `danceable` and `swings` are functions of a clip's audio and sample rate. They return one
-# number, where levels go from low to high, or one number a level.
+# With a judge of your own, write `concepts.Concept.read("jazz.csv", judge=swings)`. `danceable` and
+# `swings` are functions of a clip's audio and sample rate that return one number, where levels go
+# from low to high, or one number a level.
 #
-# Three rules keep the study honest. Give at least two words a level. Words that share a part
-# count as one, because what is found with *guitar* is no surprise with *acoustic guitar*. Put all
-# levels into the same sentences, or a probe may read the sentences instead. An organism reads
-# only the few hundred words of its captions: a concept in other words is refused, and needs a
-# released model.
+# Three rules keep the study honest. Give at least two words a level. Words that share a part count
+# as one, because what is found with *guitar* is no surprise with *acoustic guitar*. Put all levels
+# into the same sentences, or a probe may read the sentences instead. An organism reads only the few
+# hundred words of its captions: other words are refused, and need a released model.
 
 
 # %%
@@ -115,23 +112,22 @@ show.table(words.reset_index(), f"{your.name}: levels and their words")
 #
 # ## The rules, before anything is sung
 #
-# "Yes" needs a 95 % interval (it holds the true value in 19 of 20 such studies) above nothing and
-# p below 0.05 (the chance of such a result if nothing were there, corrected for several claims by
-# Holm's method). "No" needs an interval below the smallest effect that matters, and enough power
-# to have found it. All else is "cannot tell".
+# "Yes" needs a 95 % interval (it holds the true value in 19 of 20 such studies) above nothing and p
+# below 0.05 (the chance of such a result if nothing were there, corrected for several claims by
+# Holm's method). "No" needs an interval below the smallest effect that matters, and enough power to
+# have found it. All else is "cannot tell".
 #
 # 1. **Songs follow the words.** A song is heard as the level that its prompt asks for. Share of a
 #    word's songs, minus chance; one number a word. Null (what is seen if nothing is there): levels
 #    dealt to words at random.
-# 2. **It can be read inside**, for words that the probe never saw (nor their sentences, if there are
-#    enough), more often than by chance, **and beyond the words' embeddings**: more often than from
-#    the words as they are before any block, or from a bag of words. One number a family of words
-#    that share a part. Null: levels permuted over families.
+# 2. **It can be read inside**, for words that the probe never saw (nor their sentences, if there
+#    are enough), above chance, **and beyond the words' embeddings**: more often than from the words
+#    before any block, or from a bag of words. One number a family of words that share a part. Null:
+#    levels permuted over families.
 # 3. **A direction steers.** A direction found on half of the words leads songs of the other half to
 #    another level, more often than random directions of the same length. One number a song.
 #
-# The smallest effects are yours to set and not in the book's `rules.toml`, so what is found is
-# exploratory.
+# You set the smallest effects, not the book's `rules.toml`, so what is found is exploratory.
 
 # %%
 FOLLOWS = "Songs follow the words"
@@ -163,8 +159,8 @@ for name, judge in judges.items():
 heard = {name: judge.named(songs[name]) for name, judge in judges.items()}
 
 # %% [markdown]
-# The judge of the instrument learned from music that the organisms' world plays, through the
-# model's codec (the network that turns sound into tokens and back).
+# The judge of the instrument learned from music of the organisms' world, played through the model's
+# codec (the network that turns sound into tokens and back).
 
 # %%
 rows = [(name, ear.reliability) for name, ear in judges[model].ears.items()]
@@ -191,8 +187,7 @@ as_asked = {
 show.estimates(as_asked, "Songs heard as asked (dotted: chance)", "share", chance)
 
 # %% [markdown]
-# Each point is the share of a level's songs that are heard as asked, with its 95 % interval:
-# right of the dotted line, songs follow their words.
+# Right of the dotted line, songs of a level follow its words (bars are 95 % intervals).
 
 # %%
 first = tables[model].groupby("level", sort=False).head(1)
@@ -203,16 +198,14 @@ players = {
 show.player_grid(players, m.sample_rate)
 
 # %% [markdown]
-# Listen down a column, one song a level: the levels should differ in the model and not in its
-# control.
+# Listen down a column: the levels should differ in the model and not in its control.
 #
 # ## Can it be read inside, beyond the words' embeddings?
 #
-# A *probe* is a simple linear classifier; it reads one block's *residual stream* (the running sum
-# that all blocks read and add to) and is tested on words that it never saw. The block was fixed
-# beforehand. Beside it stand the same probe on the words' *static embeddings* (their
-# representation before any block), on a *bag of words* (which words there are), and on the
-# *stream without text*, the run of the model that hears the music alone.
+# A *probe*, a simple linear classifier, reads the *residual stream* (the running sum of all blocks)
+# at a block fixed beforehand, and is tested on words that it never saw. The same probe reads the
+# words' *static embeddings* (their representation before any block), a *bag of words* (which words
+# there are), and the *stream without text*, the run that hears the music alone.
 
 
 # %%
@@ -249,16 +242,16 @@ show.estimates(
 )
 
 # %% [markdown]
-# A point right of the dotted line (chance) can be read. What *block* has beyond *static
-# embeddings* and *bag of words*, the blocks have added; what *stream without text* gives, the
-# model knows from the sound.
+# Right of the dotted line (chance) levels can be read. What *block* has beyond *static embeddings*
+# and *bag of words*, the blocks have added; what *stream without text* gives, the model knows from
+# the sound.
 #
 # ## Does a direction steer songs of other words?
 #
-# A *direction* leads from one level to the next (and from the last to the first): the difference
-# of what the model holds for both, added while it sings. Directions are found on the first half
-# of the words, and so is one strength for all, the lowest that succeeds most (1 is the mean
-# length of what is there). Both are tried on the other half, beside random directions.
+# A *direction* from one level to the next (and from the last to the first) is the difference of
+# what the model holds for both, added while it sings. On the first half of the words directions are
+# found, and one strength for all, the lowest that succeeds most (1 is the mean length of what is
+# there). Both are tried on the other half, beside random directions.
 
 # %%
 WAYS = list(zip(levels, [*levels[1:], levels[0]], strict=True))
@@ -320,8 +313,8 @@ lines[f"{model}, random directions"] = (doses[-1:], [by_chance])
 show.curves(lines, "Songs heard as steered", "strength (mean norms)", "success")
 
 # %% [markdown]
-# A line that rises to the right says that a stronger push leads more songs to the wanted level;
-# the single point shows random directions (bars are 95 % intervals).
+# Where a line rises to the right, a stronger push leads more songs to the wanted level; the single
+# point is random directions (bars are 95 % intervals).
 
 # %%
 players = {}
@@ -345,12 +338,11 @@ verdicts = {name: rules.decide(units, smallest) for name, units in numbers.items
 show.verdicts(rules.table(verdicts, smallest), f"{your.name}, claim by claim")
 
 # %% [markdown]
-# A "yes" lies wholly right of the solid line (no effect), a "no" wholly left of the dotted one
-# (the smallest effect that matters).
+# A "yes" lies wholly right of the solid line (no effect), a "no" wholly left of the dotted one (the
+# smallest effect that matters).
 #
-# How far can the rules be trusted? They are tried on *null subjects*, for which no claim is true:
-# levels are dealt to words and families at random, and a lot decides which song counts as
-# steered.
+# The rules are tried on *null subjects*, for which no claim is true: levels are dealt to words and
+# families at random, and a lot decides which song counts as steered.
 
 # %%
 labels = tables[model]
@@ -371,18 +363,17 @@ def null(rng):
 show.table(rules.trust(numbers[model], null, null_subjects, own=smallest))
 
 # %% [markdown]
-# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (how often an
-# interval holds the true mean) about 0.95, and *power* (how often the smallest effect that
-# matters is found) at least 0.8.
+# *false positives* (null subjects with a "yes") should be at most 0.05, *coverage* (intervals that
+# hold the true mean) about 0.95, and *power* (finding the smallest effect that matters) at least
+# 0.8.
 #
 # ## What it means
 #
-# The verdict gives each claim its answer, and names a control that passed, too. Songs may follow
-# words out of habit, and what a probe reads may be there without being used; a direction that
-# moves songs of other words is used. None of it says that the concept is *one* thing for the
-# model, as [chapter 35](35_understanding) asks of emotion.
+# Songs may follow words out of habit, and what a probe reads may be there without being used; a
+# direction that moves songs of other words is used. None of it says that the concept is *one* thing
+# for the model, as [chapter 35](35_understanding) asks of emotion.
 #
-# **Doubts.** Where the embeddings give as much as the block, a probe tells only about words. A
+# **Doubts.** Where the embeddings give as much as the block, a probe tells only about words. The
 # judge is the weakest link: find out how often yours is right. A model that judges its own songs
 # says nothing about what people hear.
 #
