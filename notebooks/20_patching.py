@@ -23,19 +23,20 @@
 # **Method.** In each *block* of the network, self-attention (`attn`) looks at the music so far and
 # cross-attention (`cross`) at the prompt's words; an MLP (`mlp`), a small network, works on each
 # moment alone. These *sublayers* add to the *residual stream* (`resid`), a running sum that later
-# blocks read. *Activation patching* reads the songs for two prompts under both, so that two runs
-# over the same music differ in one word alone. What one *site*, such as `cross.1` (cross-attention
-# in block 1), holds in one run is put into the other. The *effect* is the share of the runs'
-# difference that comes back: 0 nothing, 1 all.
+# blocks read. *Activation patching* starts from two prompts that differ in one word. The songs for
+# both are read under both, so that two runs over the same music differ in that word alone. What one
+# *site*, such as `cross.1` (cross-attention in block 1), holds in one run is put into the other.
+# The *effect* is the share of the runs' difference that comes back: 0 nothing, 1 all.
 #
 # **Hypothesis.** Text enters through cross-attention and nowhere else: patching it in some block
 # brings back most of the effect. **Prediction and control.** Models whose words do something
 # predict a song better under its own prompt. These are `organism` (a small MusicGen trained on
 # music with known causes), `organism-habit` (every word follows one sound, no emotion is held) and
-# `organism-decoupled` (tempo moves no energy). `organism-shuffled`, trained with captions of other
-# clips, has nothing to place. Of an *untrained* model we foretold the same, wrongly: random weights
-# read the prompt, too, and what they play is likeliest under it. As a changed prediction does not
-# yet mean that a word means something, this criterion is *struck*: it decides nothing in the book.
+# `organism-decoupled` (in its world tempo moves no energy). `organism-shuffled`, trained with
+# captions of other clips, has nothing to place. Of an *untrained* model we foretold the same,
+# wrongly: random weights read the prompt, too, and what they play is likeliest under it. As a
+# changed prediction does not yet mean that a word means something, this criterion is *struck*: it
+# decides nothing in the book.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -110,7 +111,7 @@ show.table(rules.trust(numbers[model]))
 #
 # ## Which block, which sublayer?
 #
-# All of the song is patched at once.
+# The whole song is patched at once.
 
 # %%
 exact = causal.patch_grid(
@@ -134,8 +135,8 @@ show.curves(
 # The word is read where `cross` peaks; `resid` shows all that has come in so far, and the dotted
 # line is the whole difference.
 #
-# The happy run's values in the sad run show whether a place is *enough* (*denoising*), the reverse
-# whether it is *needed* (*noising*).
+# Happy values in the sad run show whether a place is *enough* (*denoising*), the reverse whether it
+# is *needed* (*noising*).
 
 # %%
 noised = causal.patch_grid(
@@ -241,13 +242,14 @@ show.sound_grid(
 )
 
 # %% [markdown]
-# Each button plays a song. Its number says how much more of a measure is heard than in the plain
-# sad song, in standard deviations of the world's music (*valence* is how pleasant, *arousal* how
-# excited).
+# Each cell is a block (row) for a stretch of time (column), and plays its song. The number says how
+# much more of a measure is heard than in the plain sad song, in standard deviations of the world's
+# music (*valence* is how pleasant, *arousal* how excited).
 #
 # **By stream.** *Classifier-free guidance* leads the song away from what the model would sing
-# without text (the *unconditional stream*, `uncond`). So we foretell that *happy* put into that
-# stream leads away from *happy*. The cell was chosen on other songs.
+# without text (the *unconditional stream*, `uncond`). So we foretell that the exchange works the
+# other way in that stream, because guidance then leads away from *happy*. The cell was chosen on
+# other songs.
 
 # %%
 best = max(measured, key=lambda cell: measured[cell]["valence"])
@@ -308,7 +310,7 @@ doubts.told(
 
 # %% [markdown]
 # **Exercise 1.** Set `variable = "tempo"` in the first code cell. Does tempo enter where emotion
-# does, and what would it mean if it did?
+# does, and what would that mean?
 #
 # <details><summary>Answer</summary>
 #
@@ -322,10 +324,9 @@ doubts.told(
 #
 # <details><summary>Answer</summary>
 #
-# Listen to the first column, where only the beginning is exchanged. If it stays happy, the model
-# goes on from what it has sung, or from the exchanged states, which later moments can look at. If
-# it falls back to sad, the word is read anew at every step. The numbers cannot tell, because they
-# are about the whole song.
+# In the first column only the beginning is exchanged. If its song stays happy, the model goes on
+# from what it has sung, or from the exchanged states, which later moments can look at. If it falls
+# back to sad, the word is read anew at every step. The numbers, of whole songs, cannot tell.
 #
 # </details>
 

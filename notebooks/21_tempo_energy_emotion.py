@@ -93,10 +93,10 @@ def find(name, variable, method="das", **settings):
 # The emotions of two prompts, *base* and *source*, differ in both axes. The search has seen none of
 # their words, nor the base's emotion. One axis is exchanged, and the counterfactual is of a third
 # emotion. Which share of the *divergence* (a distance of predictions) between base and
-# counterfactual goes away? Merely erasing the base's word brings it nearer to every other word,
-# too, and that is no axis. So we subtract the share that goes away toward the emotion to which the
-# *other* axis would have led. A control that leads away from the counterfactual counts as one that
-# does nothing.
+# counterfactual goes away? Merely erasing the base's word brings the run nearer to every other
+# word, too, and that is no axis. So we subtract the share that goes away toward the emotion to
+# which the *other* axis would have led. A control that leads away from the counterfactual counts as
+# one that does nothing.
 
 # %%
 METHODS = ("das", "dealt")
@@ -282,9 +282,9 @@ show.estimates(
 # ## The causal graph, from interventions alone
 #
 # Cues are set by prompts and heard in songs, or set in the music. Under words of which emotion does
-# the model then find it likeliest? By Bayes' rule this gives a place on the plane of valence and
-# arousal. For all models an arrow (*edge*) needs a size of at least 0.1, in the unit of the world's
-# own weights, and p < 0.05 after Holm's correction for many tests.
+# the model then find the music likeliest? By Bayes' rule this gives a place on the plane of valence
+# and arousal. For all models an arrow (*edge*) needs a size of at least 0.1, in the unit of the
+# world's own weights, and p < 0.05 after Holm's correction for many tests.
 
 # %%
 compared = {}
@@ -301,8 +301,8 @@ show.table(pd.DataFrame(rows), "Against the world's graph")
 
 # %% [markdown]
 # *Precision* is the share of found arrows that are true, *recall* that of true ones that are found,
-# *right* that of all decided rightly. *chance* is what as many arrows dealt at random would get,
-# and p how often they do as well.
+# *right* that of candidates decided rightly. *chance* is what as many arrows dealt at random would
+# get, and p how often they do as well.
 
 # %%
 edges = {name: found.table for name, found in compared.items()}
@@ -326,9 +326,9 @@ show.table(
 # An axis is a *variable* where it carries from the emotions that it was learned from to others. One
 # that moves its own pair alone is a code for these two emotions, or for their words. A path counts
 # in full if it is found in the world that has it and not in the one without: then it was learned,
-# and is not of the method's making. Asked for *fast*, the model plays louder because it plays more
-# energetically. **Doubts.** Where the table of answers says "cannot tell" of the decoupled world,
-# some of the path may come from the method.
+# and is not of the method's making. Asked for *fast*, the model then plays louder because it plays
+# more energetically. **Doubts.** Where the table of answers says "cannot tell" of the decoupled
+# world, some of the path may come from the method.
 #
 # **What would change our mind.** A model of habit or of shuffled captions that passes; a path in
 # the decoupled world; random subspaces that mediate as much; holding energy that slows the music.
@@ -352,8 +352,8 @@ doubts.told(
 )
 
 # %% [markdown]
-# **Exercise 1.** Set `size = 1`, so that an axis has a single direction. What does it tell if the
-# shares in *How far does it carry?* fall, or stay?
+# **Exercise 1.** Set `size = 1`, one direction an axis. What does it tell if the shares in *How far
+# does it carry?* fall, or stay?
 #
 # <details><summary>Answer</summary>
 #
@@ -363,8 +363,8 @@ doubts.told(
 #
 # </details>
 #
-# **Exercise 2.** In *Listen*, decide by ear before you look at the table. If tempo acts through
-# energy, how should the third and the fourth song sound?
+# **Exercise 2.** In *Listen*, decide by ear first. If tempo acts through energy, how should the
+# third and the fourth song sound?
 #
 # <details><summary>Answer</summary>
 #

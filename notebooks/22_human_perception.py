@@ -316,11 +316,10 @@ show.estimates(
 #
 # ## What it means
 #
-# The verdict names the cue in which the model hears most of each axis, and where it is unlike
-# people. As each cue was moved alone, a model that agrees with its world has heard the causes and
-# not what goes with them. **Doubts.** A model of habit may agree as well. An organism agrees with
-# people as far as its world does, which in part was made after them ([chapter
-# 1](01_known_answers)); of a released model agreement would say more.
+# As each cue was moved alone, a model that agrees with its world has heard the causes and not what
+# goes with them. **Doubts.** That is no sign of understanding: a model of habit may agree as well.
+# An organism agrees with people as far as its world does, which in part was made after them
+# ([chapter 1](01_known_answers)); of a released model agreement would say more.
 #
 # **What would change our mind.** A shuffled or untrained model that hears as the world weighs;
 # signs against people's; interactions as large as the main effects.
@@ -342,8 +341,8 @@ doubts.told(
 )
 
 # %% [markdown]
-# **Exercise 1.** Set `pieces = 4` in the first code cell. Which intervals should grow, and why not
-# that of the first figure?
+# **Exercise 1.** Set `pieces = 4`. Which intervals should grow, and why not that of the first
+# figure?
 #
 # <details><summary>Answer</summary>
 #
@@ -352,8 +351,8 @@ doubts.told(
 #
 # </details>
 #
-# **Exercise 2.** Set `size = 1`, so that tempo and mode have one direction each to be moved along.
-# Why must you look at the last figure before the one above it?
+# **Exercise 2.** Set `size = 1`, one direction for tempo and one for mode. Why must you look at the
+# last figure before the one above it?
 #
 # <details><summary>Answer</summary>
 #

@@ -72,8 +72,8 @@ rows = [
 show.table(pd.DataFrame(rows), "What was declared")
 
 # %% [markdown]
-# Each variable enters by its heads (`cross_head`, then block and head), and the cross-attention
-# named adds it to the stream.
+# Each variable enters by its heads (`cross_head`, then block and head), and the cross-attention in
+# the last column adds it to the stream.
 #
 # ## Is everything in its place?
 #
@@ -234,8 +234,8 @@ doubts.told(
 #
 # </details>
 #
-# **Exercise 2.** Compare *probe, same music* and *probe, own songs* for the blocks. The probe is
-# the same, so why may they differ?
+# **Exercise 2.** For the blocks, why may *probe, same music* and *probe, own songs* differ, though
+# the probe is the same?
 #
 # <details><summary>Answer</summary>
 #

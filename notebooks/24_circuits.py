@@ -14,12 +14,11 @@
 # %% [markdown]
 # # Which few edges carry a word?
 #
-# **Question.** A word of the prompt is read by some parts of the network, other parts read what
-# these wrote, and in the end the music changes. Does a small part of the network do this work, and
-# can it be found?
+# **Question.** Some parts of the network read a word of the prompt, others read what these wrote,
+# and in the end the music changes. Does a small part do this work, and can it be found?
 #
-# If few connections carry a word, one can look at each of them. If all are needed, no picture of
-# the inner working will be simple.
+# A few connections can be looked at one by one. If all are needed, no picture of the inner working
+# will be simple.
 #
 # **Method.** The network is taken as a graph. Writers are the text, every *attention head* (a unit
 # that looks at earlier music or at words) and every *MLP* (a small network that works on each
@@ -227,7 +226,7 @@ show.heatmap(
 #
 # ## What it means
 #
-# Where the best edges bring back far more than drawn ones, few edges do the work. This holds for
+# Where the best edges bring back far more than random ones, few edges do the work. This holds for
 # prompts and songs by which none was chosen (some words are in both, because a variable has few).
 # **Doubts.** This is how a word gets through. Whether that is an emotion is asked in [chapter
 # 35](35_understanding). Edges that several variables share are the way in for words in general.
@@ -250,8 +249,8 @@ doubts.told(
 )
 
 # %% [markdown]
-# **Exercise 1.** Set `share = 0.01`, so that only one edge in a hundred is taken. Which figures
-# stay as they are, and may the answer under *The same by chance* still be called the book's?
+# **Exercise 1.** Set `share = 0.01`. Which figures stay as they are, and may the answer under *The
+# same by chance* still be called the book's?
 #
 # <details><summary>Answer</summary>
 #
@@ -261,8 +260,8 @@ doubts.told(
 #
 # </details>
 #
-# **Exercise 2.** Replace "mode" by "dynamics" (soft or loud) in `variables`, and look at the last
-# figure. If *dynamics* shares many edges with *emotion*, is loudness an emotion to the model?
+# **Exercise 2.** Replace "mode" by "dynamics" (soft or loud) in `variables`. If *dynamics* shares
+# many edges with *emotion* in the last figure, is loudness an emotion to the model?
 #
 # <details><summary>Answer</summary>
 #

@@ -266,10 +266,9 @@ show.estimates(
 #
 # <details><summary>Answer</summary>
 #
-# Compare the blocks with those for emotion: words for different things may be read at different
-# depths. No word can be heard before the first block whose cross-attention reads it, because over
-# the same music nothing else differs. What a lens shows before that is its own error, which *Where
-# lenses are wrong* measures.
+# Words for different things may be read at different depths. No word can be heard before the first
+# block whose cross-attention reads it, because over the same music nothing else differs. What a
+# lens shows before is its own error, measured in *Where lenses are wrong*.
 #
 # </details>
 

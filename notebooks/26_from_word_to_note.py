@@ -18,7 +18,7 @@
 # they say to each other? Can the way from one word of a prompt to one note of a song be written
 # down step by step, in parts that one can hear?
 #
-# Such a drawing explains a single note, if it is true, and most of this chapter asks whether it is.
+# Such a drawing explains a single note, if it is true. Most of this chapter asks whether it is.
 #
 # **Method.** An *attribution graph* (Ameisen et al. 2025) is a drawing of who wrote what others
 # read. An *MLP*, a part of the network that works on each moment alone, is hard to read. A
@@ -290,8 +290,8 @@ doubts.told(
 )
 
 # %% [markdown]
-# **Exercise 1.** In *One song*, choose a word, and follow its strongest arrow to a feature. Play
-# the feature's clips. Do they sound like its label, and like the word?
+# **Exercise 1.** In *One song*, follow a word's strongest arrow to a feature, and play its clips.
+# Do they sound like its label, and like the word?
 #
 # <details><summary>Answer</summary>
 #

@@ -191,7 +191,7 @@ pad
 #
 # ## Does it tell the truth?
 #
-# Here are all songs of the grid, also those not on this page.
+# Here are all songs of the grid, not only those on this page.
 
 # %%
 line = np.unique(pad.points[:, 0])
@@ -269,12 +269,13 @@ show.table(pd.DataFrame(rows), f"{model}: the same songs on four planes")
 #
 # ## Along a path
 #
-# Halfway, each song is led from one end of an axis to the other. It is also led back, and the
-# difference is taken, so that what it does by itself cancels out. There are five ways. *One song*:
-# the push changes while it is sung. *Asked*: nothing is pushed, the second half has another word in
-# its prompt. *Parts*: the second half is sung anew, every note of the first read under the new
-# push. *Led*: as parts, but the second half reads only the last moment of the first, guidance is
-# raised, and it leads away from where the song was. *Dealt*: led on the dealt plane, its control.
+# Halfway, each song is taken from one end of an axis to the other, and once more from there back.
+# The difference counts, so that what a song does by itself cancels out. There are five ways. *One
+# song*: the push changes while it is sung. *Asked*: nothing is pushed, the second half has another
+# word in its prompt. *Parts*: the second half is sung anew, every note of the first read under the
+# new push. *Led*: as parts, but the second half reads only the last moment of the first, guidance
+# is raised, and it leads away from where the song was. *Dealt*: led on the dealt plane, its
+# control.
 
 # %%
 ends = {"valence": [[-1, 0], [1, 0]], "arousal": [[0, -1], [0, 1]]}

@@ -20,11 +20,11 @@
 # **Why it matters.** Programs can be fooled together. Emotion in music is what people hear, and
 # only they can say.
 #
-# **Method.** In a blind test everybody rates every song alone, then says of two versions of a song
-# which one is happier. Orders are balanced (Williams 1949), and no name says what was done. The
-# test runs below, and as a page of its own without a server: answers come back as a file. Two
-# statistical models say what people heard. A mixed model of the ratings lets people and songs
-# differ; a Bradley–Terry model makes one scale of the choices.
+# **Method.** In a blind test, made here from steered songs, everybody rates every song alone, then
+# says of two versions of a song which one is happier. Orders are balanced (Williams 1949), and no
+# name says what was done. The test runs below, and as a page of its own without a server: answers
+# come back as a file. Two statistical models say what people heard. A mixed model of the ratings
+# lets people and songs differ; a Bradley–Terry model makes one scale of the choices.
 #
 # **Hypothesis and control.** Steered songs are rated happier than unsteered ones, and songs pushed
 # along a random direction of the same size are not.

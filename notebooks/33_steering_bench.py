@@ -172,8 +172,8 @@ show.table(table.drop(columns=["success", "kept", "quality"]), f"{model}: scores
 # %% [markdown]
 # *above* is the score minus *control*, the mean score of the matched control, prompt by prompt: a
 # method works where its interval lies above 0. *auroc*, the chance that the direction ranks a song
-# that was asked for the concept above one that was not (0.5 is guessing), says what it can tell,
-# not what it can move.
+# that was asked for the concept above one that was not (0.5 is guessing), says what a direction can
+# tell, not what it can move.
 #
 # What is the score made of?
 

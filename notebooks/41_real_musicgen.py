@@ -89,10 +89,10 @@ show.table(
 # Compare a model's gigabytes with those of your GPU or your machine (the codec turns sound into
 # tokens and back).
 #
-# A model that does not fit is refused before anything is fetched, with both numbers. While it loads
-# on a CPU, a checkpoint is in memory twice, as stored and as used. Batches take at most half of the
-# free memory; where that was too much they are halved once, with a warning. A value that half
-# precision (float16) cannot hold is refused; the message says where it was and what to do.
+# A model that does not fit is refused, with both numbers, before anything is fetched. While it
+# loads on a CPU, a checkpoint is in memory twice, as stored and as used. Batches take at most half
+# of the free memory; where that was too much they are halved once, with a warning. A value that
+# half precision (float16) cannot hold is refused; the message says where it was and what to do.
 #
 # ## The same song everywhere
 #

@@ -127,7 +127,8 @@ show.table(words.reset_index(), f"{your.name}: levels and their words")
 # 3. **A direction steers.** A direction found on half of the words leads songs of the other half to
 #    another level, more often than random directions of the same length. One number a song.
 #
-# You set the smallest effects, not the book's `rules.toml`, so what is found is exploratory.
+# The smallest effects are yours and not in the book's `rules.toml`, so what is found is
+# exploratory.
 
 # %%
 FOLLOWS = "Songs follow the words"
