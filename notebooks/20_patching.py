@@ -150,7 +150,8 @@ both = {
 show.heatmap(pd.DataFrame(both).T, f"{model}: enough and needed", "share", limit=1)
 
 # %% [markdown]
-# Where both rows are near 1, the word passes through this site and no other.
+# Where both rows of a `cross` site are near 1, the word comes in there and nowhere else. Of `resid`
+# sites nothing else can be expected once it has come in, because all passes through them.
 #
 # ## When?
 #

@@ -32,8 +32,9 @@
 # (`eap`) multiplies how the effect answers to a small change at the reader (a gradient) by how much
 # the writer changes. `eap-ig` averages this along the way from one word to the other, of the text
 # (`inputs`) or of each writer's output (`activations`). `random` is chance. Two numbers of the
-# benchmark MIB sum up how faithfulness grows with the number of edges: *CPR* is the area below this
-# curve (more is better), *CMD* its distance from 1 (less is better).
+# benchmark MIB sum up how faithfulness grows with the number of edges. *CPR* is the area below this
+# curve when edges with the highest scores come first (more is better). *CMD* is the distance of the
+# curve from 1 when the largest come first, whatever their sign (less is better).
 #
 # **Hypothesis.** Of all edges the best 5 % carry more than 5 % drawn at random. **Control.**
 # `organism`, a small MusicGen, learned music with known causes, `organism-decoupled` a world that

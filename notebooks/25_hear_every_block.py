@@ -212,8 +212,9 @@ show.heatmap(
 )
 
 # %% [markdown]
-# Cells are how far two words are apart as a share of the last block's difference: anything above 0
-# before a variable's own block is an artefact.
+# Cells are how far two words are apart as a share of the last block's difference. What lies above 0
+# before a variable's own block is an artefact of the lens, or the little that the planting let
+# through elsewhere.
 
 # %%
 entry = {kind: place.block for kind, place in places.items()}
@@ -238,8 +239,8 @@ show.estimates(
 )
 
 # %% [markdown]
-# The first row should lie on the dotted line, because before its block a word cannot be there; in
-# the others more is better, and 1 is all of the final difference.
+# The first row should lie on the dotted line: before its block hardly anything of a word can be
+# there. In the others more is better, and 1 is all of the final difference.
 #
 # ## What it means
 #

@@ -18,8 +18,8 @@
 # pushing along it while the model sings should change the emotion that is heard, the more the
 # stronger the push, and leave the rest of the music whole. Does it?
 #
-# **Why it matters.** A state may go along with an emotion and never be used. If pushing it changes
-# the music, it is used.
+# **Why it matters.** A state may go along with an emotion and do nothing. If pushing it changes the
+# music, it can at least be used.
 #
 # **Method.** A *direction* leads from what one block of the model (a layer) holds for sad prompts
 # to what it holds for happy ones. *Steering* adds it at every time step to the block's *residual

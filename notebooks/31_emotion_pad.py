@@ -64,7 +64,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from lib import activations, prompts, results, show, stats, steering
-from lib.book import chapter
+from lib.book import chapter, doubts
 from lib.pad import Pad
 from lib.steering import surface
 
@@ -396,6 +396,18 @@ gaps = {
 for (name, axis), gap in gaps.items():
     answer = (question.format(axis), name, stats.side(gap), gap)
     findings.append(results.finding(*answer))
+
+# %%
+worded = [gaps[name, axis] for name in models if "shuffled" in name for axis in AXES]
+doubts.told(
+    {
+        "random directions move songs as far": doubts.any_of(
+            doubts.no_more(gaps[model, axis]) for axis in AXES
+        ),
+        "directions of a model whose words mean nothing move songs further than random "
+        "ones": any(gap.low > 0 for gap in worded) if worded else None,
+    }
+)
 
 # %%
 for way, axis in led:

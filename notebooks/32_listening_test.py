@@ -222,26 +222,19 @@ for size in sizes:
 # a random push as happy.
 
 # %%
-doubts.told(
-    {
-        "people rate steered songs as they rate plain ones": (
-            doubts.no_more(
-                rated["valence"].set_index("condition").loc["steered", "effect"]
-            )
-            if people
-            else None
-        ),
-        "they hear a random push as happy": (
-            rated["valence"].set_index("condition").loc["random", "effect"].low > 0
-            if people
-            else None
-        ),
-    }
-)
+heard = rated["valence"].set_index("condition")["effect"]
+happened = {
+    "people rate steered songs as they rate plain ones": doubts.no_more(
+        heard["steered"]
+    ),
+    "they hear a random push as happy": heard["pushed"].low > 0,
+}
+# of people alone: simulated raters say what they were made to say
+doubts.told({text: answer if people else None for text, answer in happened.items()})
 
 # %%
 question = "Do people hear the steered emotion (points of 9)?"
-effect = rated["valence"].set_index("condition").loc["steered", "effect"]
+effect = heard["steered"]
 if people:
     findings = [results.finding(question, model, stats.side(effect), effect)]
 else:

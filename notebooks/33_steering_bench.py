@@ -280,8 +280,8 @@ show.table(
 #
 # ## What it means
 #
-# A method above its control uses something that the model has, and one that does as well as asking
-# moves all that the words move. A direction with a high AUROC that beats no control tells songs
+# A method above its control uses something that the model has. One that does as well as asking
+# needs no words for this score. A direction with a high AUROC that beats no control tells songs
 # apart without moving any: it is a correlate.
 #
 # **Doubts.** All this holds for these strengths, these listeners and songs of a few seconds.

@@ -164,7 +164,8 @@ show.estimates(
 )
 
 # %% [markdown]
-# What a *state* shows beyond the *embedding* of the same model, its blocks have added. An
+# Where a *state* shows more than the *embedding* of the same model, the blocks have added it. Both
+# are cosines in spaces of their own: they say which shows more, not how much was added. An
 # organism's embeddings were trained with it, so its knowledge may lie there. Those of a released
 # model are T5's, which never heard music: where they give as much, the model has added nothing.
 #

@@ -476,7 +476,7 @@ show.player_grid(players, m.sample_rate)
 # ## What it means
 #
 # On made music all this is known to be there: what is missed here would be missed in as many real
-# songs. On real collections a gain over both baselines is what the model knows beyond loudness,
+# songs at best, if they are no easier. On real collections a gain over both baselines is what the model knows beyond loudness,
 # timbre and tempo. A direction learned from people's ratings that moves songs shows that hearing
 # and singing share it.
 #

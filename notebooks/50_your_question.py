@@ -370,8 +370,9 @@ show.table(rules.trust(numbers[model], null, null_subjects, own=smallest))
 #
 # ## What it means
 #
-# Songs may follow words out of habit, and what a probe reads may be there without being used; a
-# direction that moves songs of other words is used. None of it says that the concept is *one* thing
+# Songs may follow words out of habit, and what a probe reads may be there without being used. A
+# direction that moves songs of other words shows that the music answers to it, not that the model
+# uses it when nobody pushes. None of it says that the concept is *one* thing
 # for the model, as [chapter 35](35_understanding) asks of emotion.
 #
 # **Doubts.** Where the embeddings give as much as the block, a probe tells only about words. The
