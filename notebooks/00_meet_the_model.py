@@ -17,24 +17,24 @@
 # **Question.** What does a MusicGen sound like when it is asked for an emotion, and what is inside
 # it while it plays?
 #
-# **Why it matters.** To judge claims about numbers inside a model, one should have heard it and know
-# its parts.
+# **Why it matters.** To judge claims about numbers inside a model, one should have heard it and
+# know its parts.
 #
-# **How it works.** MusicGen is three networks in a row. A *T5 encoder* cuts the prompt into tokens
-# (pieces of words) and turns each into a vector, a list of numbers. A *language model*, a
-# transformer, reads these vectors through cross-attention and writes music as codes, a few for every
-# frame (a few hundredths of a second). A *codec* turns codes into sound. This book asks about the
-# second: does it hold *emotion*, or only habits of words and sounds that go together?
+# **How it works.** MusicGen is three networks in a row. A *T5 encoder* turns the tokens of the
+# prompt (pieces of words) into vectors (lists of numbers). A *language model*, a transformer, reads
+# these through cross-attention and writes music as codes, a few for every frame (a few hundredths
+# of a second). A *codec* turns codes into sound. Does the language model hold *emotion*, or only
+# habits of words and sounds that go together?
 #
 # We begin with models small enough to know completely. An **organism** is a MusicGen of a few
 # million parameters, trained on music whose causes we set ourselves, in one of four worlds:
 #
 # - `organism`: a faster tempo raises the energy of the music, and words name emotions.
-# - `organism-habit`: each emotion word follows one cue, an audible property of music ("gloomy" means
-#   only minor, "mournful" only slow).
+# - `organism-habit`: each emotion word follows one cue, an audible property of music ("gloomy"
+#   means only minor, "mournful" only slow).
 # - `organism-decoupled`: like the first, but tempo does not raise energy.
-# - `organism-shuffled`: captions belonged to other clips, so words say nothing about the music. What
-#   a method "finds" here, it has made up.
+# - `organism-shuffled`: captions belonged to other clips, so words say nothing. What a method
+#   "finds" here, it has made up.
 #
 # The next chapter tests whether the organisms are what we say.
 
@@ -57,9 +57,8 @@ m = models[model]
 # %% [markdown]
 # ## Listen
 #
-# Each prompt names one emotion and nothing else. A seed fixes the random draws, so that within one
-# model and seed only the word differs. All players share one gain: loudness is part of what the
-# model says.
+# Within one model and seed, which fixes the random draws, only the emotion's word differs. All
+# players share one gain: loudness is part of the answer.
 
 # %%
 prompts = {
@@ -76,30 +75,30 @@ for name, singer in models.items():
 show.player_grid(players, m.sample_rate)
 
 # %% [markdown]
-# Each row is an emotion and each player names its model and seed: if a model answers the words, its
-# rows differ in tempo, loudness and mode (major or minor), and in the same way for both seeds.
+# If a model answers the words, its rows differ in tempo, loudness and mode (major or minor), and in
+# the same way for both seeds.
 #
-# Clips of the shuffled organism differ, too, as any two clips do, but not with the word. Telling
-# *differing* from *answering* is the subject of the book, and as the ear is a poor judge of it, we
-# measure.
+# Clips of the shuffled organism differ too, but not with the word. Telling *differing* from
+# *answering* is the subject of the book. The ear is a poor judge of it, so we measure.
 #
-# **Exercise.** Let somebody play you the ten clips of `organism-shuffled` in random order, and guess
-# each emotion. How many must be right before you believe that the model answers?
+# **Exercise.** Let somebody play you the ten clips of `organism-shuffled` in random order. How many
+# emotions must you guess rightly before you believe that the model answers?
 #
 # <details>
 # <summary>Answer</summary>
 #
 # Guessing among five emotions gives two right of ten on average, but four or more in about one game
-# of eight. Ten clips cannot tell. The next chapter uses many, and listeners whose errors are known.
+# of eight, so ten clips cannot tell. The next chapter uses many, and listeners whose errors are
+# known.
 #
 # </details>
 #
 # ## Inside: text
 #
-# The prompt becomes tokens, and each token a vector that the language model can read; the token
-# `</s>` marks the end. MusicGen follows prompts more closely by *classifier-free guidance*: it
-# predicts each step with and without the prompt, and goes further in the direction in which the two
-# differ. The run without is the *unconditional stream*; its text vectors are zero.
+# Each token becomes a vector; `</s>` marks the end. MusicGen follows prompts more closely by
+# *classifier-free guidance*: it predicts each step with and without the prompt, and goes further in
+# the direction in which the two differ. In the run without, the *unconditional stream*, text
+# vectors are zero.
 
 # %%
 conditioner = m.lm.condition_provider.conditioners["description"]
@@ -116,15 +115,14 @@ text = pd.DataFrame(
 show.table(text, prompt)
 
 # %% [markdown]
-# One row is one token: its text, its number in the vocabulary (*id*), and the length of its vector
-# (*norm*).
+# One row is one token, *id* its number in the vocabulary, *norm* the length of its vector.
 #
 # ## Inside: codebooks
 #
-# A frame of music is several tokens at once, one from each codebook (list of codes) of the codec:
-# the first says most, the others refine it. MusicGen does not predict them together. Codebook *k* is
-# delayed by *k* positions, so that each can see the coarser ones of its own frame. Whoever labels
-# positions with what is heard must undo the delay, as `lib` does.
+# A frame of music is several tokens, one from each codebook (list of codes) of the codec: the first
+# says most, the others refine it. Codebook *k* is delayed by *k* positions, so that each token can
+# see the coarser ones of its own frame. Whoever labels positions with what is heard must undo the
+# delay, as `lib` does.
 
 # %%
 clip = m.generate([prompt], seconds, seed)
@@ -139,8 +137,7 @@ show.token_map(
 #
 # ## Inside: sound
 #
-# The same clip as a spectrogram, which shows how much sound there is at every pitch (upwards,
-# logarithmic) and time (to the right).
+# The same clip as a spectrogram, with pitch upwards (logarithmic) and time to the right.
 
 # %%
 show.spectrogram(clip.audio[0], clip.sample_rate, prompt)
@@ -171,12 +168,11 @@ sizes = [{"model": name, **size(singer)} for name, singer in models.items()]
 show.table(pd.DataFrame(sizes))
 
 # %% [markdown]
-# One row is one model: *blocks* are the equal layers of the transformer, and *width* is how many
-# values each passes on for every position.
+# *Blocks* are the equal layers of the transformer, *width* is how many values each passes on for
+# every position.
 #
 # **What would change our mind.** If the first model's clips differed with the word no more than the
-# shuffled organism's do, there would be nothing to interpret. That is measured, not heard, in the
-# next chapter.
+# shuffled organism's, there would be nothing to interpret. The next chapter measures that.
 
 # %%
 Markdown(

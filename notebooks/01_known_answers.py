@@ -19,18 +19,16 @@
 #
 # **Why it matters.** A method is worth as much as the cases on which its answer is known.
 #
-# **How it is done.** We draw the world of the organisms (small MusicGens that we trained), check
-# that its causes can be measured from sound, check the listeners that judge emotion, and hold each
-# organism against its world. The hypotheses, before any result (a **null** is what is seen if
-# nothing is there):
+# **How it is done.** After a test of our measures and listeners, each organism (a small MusicGen
+# that we trained) is held against its world. The hypotheses, before any result (a **null** is what
+# is seen if nothing is there):
 #
-# - `organism` learned its world: emotion words, words for cues (audible properties such as tempo)
-#   and the link from tempo to energy are in its music.
-# - `organism-habit` learned a world in which each emotion word follows one cue and tempo moves no
-#   energy. Its emotions are recognised above chance. **Null:** raising tempo leaves its loudness
-#   unchanged.
+# - `organism` learned its world: its music follows emotion words, words for cues (audible
+#   properties such as tempo) and the link from tempo to energy.
+# - `organism-habit` learned that each emotion word follows one cue and tempo moves no energy. Its
+#   emotions are recognised above chance. **Null:** raising tempo leaves its loudness unchanged.
 # - `organism-decoupled` learned the first world without the link from tempo to energy. **Null:**
-#   raising tempo leaves its loudness unchanged.
+#   the same.
 # - `organism-shuffled` learned music but no meaning. **Null:** its emotions are recognised at
 #   chance, one in five.
 
@@ -58,13 +56,14 @@ models = chapter.models(model)
 # %% [markdown]
 # ## The world
 #
-# Mode (major or minor) and tempo are drawn first. Tempo raises a hidden energy; energy raises
-# dynamics (loudness) and note density, and lowers articulation (high is legato, low is staccato).
-# Register (how high) and brightness have draws of their own. The world's listeners add up the cues,
-# with noise, to *valence* (how pleasant) and *arousal* (how excited), and name the nearest emotion
-# if the clip is clear. That cues add up and are mostly linear, with mode and tempo first, follows
-# Eerola, Friberg and Bresin (2013). The weights are this world's own choice; register, third for
-# their listeners, weighs less than dynamics here (sources in `lib/organism/world.py`).
+# Mode (major or minor), tempo, register (how high) and brightness have draws of their own. Tempo
+# raises a hidden energy, which raises dynamics (loudness) and note density and lowers articulation
+# (high is legato, low is staccato). The world's listeners add up the cues, with noise, to *valence*
+# (how pleasant) and *arousal* (how excited), and name the nearest emotion if the clip is clear.
+#
+# That cues add up and are mostly linear, with mode and tempo first, follows Eerola, Friberg and
+# Bresin (2013). The weights are this world's own: register, third in that study, weighs less than
+# dynamics here (sources in `lib/organism/world.py`).
 
 # %%
 places = {
@@ -84,13 +83,13 @@ show.causal_graph(world.EDGES, places, title)
 
 # %% [markdown]
 # An arrow is a cause, blue if it raises and orange if it lowers, wider if it is stronger: follow
-# tempo to arousal, directly and through energy. In `organism-decoupled` the arrow from tempo to
-# energy is missing.
+# tempo to arousal, directly and through energy. `organism-decoupled` lacks the arrow from tempo to
+# energy.
 #
 # ### How strong is each cue?
 #
-# One cue at a time is set from outside (an intervention, Pearl's *do*), one standard deviation below
-# and above its mean.
+# One cue at a time is set from outside (an intervention, Pearl's *do*), one standard deviation
+# below and above its mean.
 
 # %%
 axes = ["valence", "arousal"]
@@ -106,14 +105,14 @@ show.heatmap(
 )
 
 # %% [markdown]
-# Each cell is how much the world's listeners then hear valence or arousal change, red up and blue
-# down. Tempo counts twice, directly and through energy.
+# Each cell is how much valence or arousal changes for the world's listeners: red is up, blue down,
+# and tempo counts twice.
 #
 # ## Can the cues be measured from sound?
 #
 # Every cue is measured back from rendered clips of the decoupled world, where cues do not predict
-# each other through energy. Tempo counts as right within 4 %. Errors by a metrical factor (tapping
-# at half the speed, say) are listed apart.
+# each other through energy. Tempo counts as right within 4 %; metrical errors (tapping at half the
+# speed, say) are listed apart.
 
 # %%
 audio, causes = corpus.sample(clips_measured, seed=77, name="organism-decoupled")
@@ -124,18 +123,18 @@ show.table(
 )
 
 # %% [markdown]
-# Tempo and mode have shares of clips; the others have the *rank correlation* of what was set and
-# what was measured (1: the same order of clips, 0: no relation), each with its 95 % confidence
-# interval (values that fit the data) in brackets. A cue that reads better *within an instrument* is
-# mixed up with timbre. What is measured badly cannot be claimed later.
+# *Rank correlation* compares what was set with what was measured (1: the same order of clips, 0: no
+# relation); brackets hold 95 % confidence intervals (values that fit the data). A cue that reads
+# better *within an instrument* is mixed up with timbre. What is measured badly cannot be claimed
+# later.
 #
 # ## Can the listeners be trusted?
 #
 # A *listener* here is a program that hears a clip and answers with valence and arousal. `cues` adds
-# up measured cues with the world's weights, `corpus` was trained on measured cues of rendered music,
-# and `vibenet` was trained by others on recorded songs. Clips that none of them learned from say how
-# reliable each is, on music as rendered and after the organisms' codec (sound to tokens and back),
-# as they will hear it.
+# up measured cues with the world's weights, `corpus` learned from measured cues of rendered music,
+# and `vibenet` was trained by others on recorded songs. All are tested on clips that none learned
+# from, as rendered and, as they will hear music, after the organisms' codec (sound to tokens and
+# back).
 
 # %%
 organism = models["organism"]
@@ -153,27 +152,27 @@ show.estimates(
 
 # %% [markdown]
 # Further right is more reliable; a listener that answers at random lies at 0 (for the emotion, at
-# 0.2). No listener is used for what it cannot hear; `vibenet`, made for songs, stays in the book for
-# real music.
+# 0.2). No listener is used for what it cannot hear; `vibenet`, made for songs, stays for real
+# music.
 #
 # ## Does the codec keep what matters?
 #
-# What is lost when music goes through the codec and back, no model can say.
+# What is lost on the way through the codec and back, no model can say.
 
 # %%
 kept = evaluation.codec_round_trip(organism, clips_codec)
 show.table(kept, f"{clips_codec} held-out clips")
 
 # %% [markdown]
-# Each row compares clips before and after with a bar, a threshold that was set beforehand (✓: met):
-# *chroma* says which of the twelve tones sound, *onset strength* where notes begin, *spectral
-# centroid* how bright it is, and *perplexity* how evenly a codebook (list of codes) is used.
+# Each row compares clips before and after, by a bar, a threshold set beforehand (✓: met). *Chroma*
+# is which of the twelve tones sound, *onset strength* where notes begin, *spectral centroid* how
+# bright it is, and *perplexity* how evenly a codebook (list of codes) is used.
 #
 # ## Are the organisms what we say?
 #
-# Each model sings for emotion words alone, and for both ends of each cue (fast and slow, major and
-# minor, ...). The `corpus` listener, which never heard a model, names the emotion; the cues are
-# measured. Every bar was set before the models were trained.
+# Each model sings for emotion words alone, and for both ends of each cue (fast and slow, say). The
+# `corpus` listener, which never heard a model, names the emotion; the cues are measured. Every bar
+# was set before the models were trained.
 
 # %%
 listener = listeners.get("corpus", clips_training)
@@ -192,9 +191,8 @@ bars = pd.concat(tables, ignore_index=True)
 show.table(bars, f"Listener on held-out corpus clips: {held_out}")
 
 # %% [markdown]
-# *Cohen's d* is the distance between the ends of a cue in standard deviations; rows that begin with
-# "..." compare with the world's own music. Later chapters must not lean on rows marked ✗, whose bar
-# is not met.
+# *Cohen's d* is the distance between the ends of a cue in standard deviations; rows with "..."
+# compare with the world's own music. Later chapters must not lean on rows marked ✗ (not met).
 #
 # ### Emotions recognised from words alone
 
@@ -208,13 +206,13 @@ show.estimates(
 )
 
 # %% [markdown]
-# Right of the dotted line, emotions are named more often than by guessing; the interval of
+# Right of the line, emotions are named more often than by guessing; the interval of
 # `organism-shuffled` should contain the line.
 #
 # ### The profile of each emotion
 #
-# The mean of every measured cue over the clips sung for an emotion's words, in standard deviations
-# (SD) of the world's music, and below it what it should be.
+# Cells are mean cues over the clips sung for an emotion's words, in standard deviations (SD) of the
+# world's music.
 
 # %%
 songs = sung[model][sung[model]["test"] == "emotion"]
@@ -236,7 +234,7 @@ show.heatmap(
 #
 # ### From tempo to energy
 #
-# The one difference between the first and the decoupled world: how much louder is the music when the
+# The first world and the decoupled one differ only here: how much louder is the music when the
 # prompt says fast?
 
 # %%
@@ -248,13 +246,13 @@ show.estimates(
 )
 
 # %% [markdown]
-# Right of the dotted line, fast is louder: it should be so for `organism` alone.
+# Right of the line, fast is louder: it should be so for `organism` alone.
 #
 # ## Are the intervals honest?
 #
-# Every number of this book has a 95 % interval. How often does one hold the truth? We simulate data
-# whose truth is set, for as many units (clips, words) as chapters use: skewed numbers, unequal
-# spread, a correlation of 0.6, an effect of one standard deviation, a share of 0.8.
+# How often does a 95 % interval of this book hold the truth? We simulate data whose truth is set,
+# for as many units (clips, words) as chapters use. The data are skewed numbers, unequal spread, a
+# correlation of 0.6, an effect of one standard deviation, a share of 0.8.
 
 
 # %%
@@ -302,18 +300,17 @@ show.table(
 )
 
 # %% [markdown]
-# One row is a number of units: all shares should be near 0.95.
+# All shares should be near 0.95.
 #
 # ## What it means
 #
 # A method that finds emotion in `organism` has seen something that is there; one that finds it in
 # `organism-shuffled` has made it up; one that finds a path from tempo to energy in
-# `organism-decoupled` has mistaken a correlation for a cause. The verdict at the top says which bars
-# were missed.
+# `organism-decoupled` has mistaken a correlation for a cause.
 #
-# **What would change our mind.** A listener that recognises emotions in the shuffled organism, or
-# loudness that follows tempo in the decoupled one, would mean that the organisms are not what we
-# say, and every later chapter would fall.
+# **What would change our mind.** If a listener recognised emotions in the shuffled organism, or
+# loudness followed tempo in the decoupled one, the organisms would not be what we say, and every
+# later chapter would fall.
 
 # %%
 own = {name: table.set_index("what") for name, table in bars.groupby("organism")}

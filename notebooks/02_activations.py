@@ -43,18 +43,17 @@ blocks = len(m.lm.transformer.layers)
 # %% [markdown]
 # ## Sites
 #
-# A *site* is a place where the model can be read and changed; what it holds at one moment is a
-# vector, its *activation*. Each block of the model adds three things to the **residual stream**, the
-# running sum that all blocks read and write: what self-attention found in the music so far
-# (`attn.i`), what cross-attention found in the text (`cross.i`), and what the MLP, a small network,
-# made of both (`mlp.i`). Choose a site.
+# A *site* is a place where the model can be read and changed; the vector that it holds at one
+# moment is its *activation*. All blocks read and write the **residual stream**, a running sum. Each
+# adds what self-attention found in the music so far (`attn.i`), what cross-attention found in the
+# text (`cross.i`), and what the MLP, a small network, made of both (`mlp.i`).
 
 # %%
 sites = activations.sites(m)
 show.site_map(sites)
 
 # %% [markdown]
-# The model runs from top to bottom, one line a block: a chosen site shows how it is computed, and
+# The model runs from top to bottom, one line a block: choose a site to see how it is computed and
 # the shape of its activation.
 #
 # ## A recording
@@ -71,14 +70,14 @@ acts = activations.capture(
 acts
 
 # %% [markdown]
-# The result is a labelled array, which can be opened by a click: every vector knows its prompt,
-# emotion, second and stream (with or without text).
+# A click opens the array: every vector knows its prompt, emotion, second and stream (with or
+# without text).
 #
 # ### Is replay what happened?
 #
-# Some clips are generated again step by step, and recorded while they arise (`how="live"`). The two
-# ways share no arithmetic: one is a single pass over whole clips, the other some hundred passes with
-# a cache. If the recording is exact, they differ by rounding only.
+# Some clips are generated again and recorded while they arise (`how="live"`): not in one pass over
+# whole clips, but in some hundred passes with a cache. If the recording is exact, the two differ by
+# rounding only.
 
 # %%
 few = clips[[0, clips_each, 2 * clips_each]]
@@ -94,8 +93,7 @@ print(f"largest difference: {max(gaps):.1e} standard deviations")
 # ## Five ways to be wrong
 #
 # *Cosine similarity* says how far two vectors point the same way: 1 the same, 0 unrelated, −1
-# opposite. Here is that of happy and sad music at the middle block, as somebody might compute it.
-# What can go wrong:
+# opposite. Computed for happy and sad music at the middle block, it can go wrong in five ways:
 #
 # 1. **Last step only.** Where each step overwrites the one before, only the last is kept.
 # 2. **Mixed rows.** For classifier-free guidance (following the prompt by predicting with and
@@ -103,8 +101,8 @@ print(f"largest difference: {max(gaps):.1e} standard deviations")
 #    two codebooks (lists of codes for sound).
 # 3. **Raw.** A constant on every channel makes all vectors alike. The model never sees it, because
 #    its LayerNorm subtracts it.
-# 4. **Delay steps.** Codebook *k* of frame *t* is predicted at position *t + k*. Read at the last
-#    codebook's position instead of the first, frame *t* already knows most of itself.
+# 4. **Delay steps.** Codebook *k* of frame *t* is predicted at position *t + k*. At the last
+#    codebook's position, the model already knows most of frame *t*.
 # 5. **One pair.** An interval needs many clips, and its unit is the clip, not the time step.
 
 
@@ -145,8 +143,8 @@ show.estimates(
 
 # %% [markdown]
 # Each line is one way to compute, with its 95 % confidence interval (values that fit the data):
-# nothing but arithmetic moves the points. *Offset-free* is without each vector's own mean, *centred*
-# without what all clips share; below 0, happy and sad then lie on opposite sides.
+# nothing but arithmetic moves the points. *Offset-free* is without each vector's own mean.
+# *Centred* is without what all clips share, so that below 0 happy and sad lie on opposite sides.
 #
 # **Exercise.** In the line `mean = middle.sel(stream="cond").mean("frame")` add `+ 100` at the end.
 # Which row changes, and which do not?
@@ -154,16 +152,15 @@ show.estimates(
 # <details>
 # <summary>Answer</summary>
 #
-# The row "all steps, conditional rows, raw" goes almost to 1, as if happy and sad were the same. The
-# offset-free rows stay as they were, because they subtract each vector's own mean. A similarity near
-# 1 may come from a large constant alone.
+# The row "all steps, conditional rows, raw" goes almost to 1. The offset-free rows stay, because
+# they subtract each vector's own mean. A similarity near 1 may come from a large constant alone.
 #
 # </details>
 #
 # ### The rows that read no text
 #
-# If the unconditional rows, which never see the prompt, also tell happy from sad, then what differs
-# is the *music* that has been made so far, not the text.
+# If the unconditional rows, which never see the prompt, tell happy from sad too, then the *music*
+# made so far differs, not the text.
 
 # %%
 streams = {}
@@ -186,15 +183,13 @@ show.curves(
 )
 
 # %% [markdown]
-# Blocks run from left to right, and bands are 95 % intervals: above the dotted zero, clips of one
-# emotion are more alike than clips of different ones. If `uncond` does so, too, a recording alone
-# cannot say whether the model *holds* an emotion or hears its own music. The next chapter takes the
-# two apart.
+# Above the dotted zero, clips of one emotion are more alike than clips of different ones (bands are
+# 95 % intervals). If `uncond` lies there too, a recording alone cannot say whether the model
+# *holds* an emotion or hears its own music. The next chapter takes the two apart.
 #
 # ## When does it know?
 #
-# One clip, every step: how the residual stream of each block changes over time, with the sound below
-# it.
+# The residual stream changes over one clip, whose sound is shown below.
 
 # %%
 one = 0
@@ -217,16 +212,15 @@ show.heatmap(
 show.spectrogram(clips.audio[one], clips.sample_rate, clips.prompts[one])
 
 # %% [markdown]
-# In the upper picture a row is a block; red is where its vector is longer than on average, blue
-# where it is shorter: compare with where notes begin below.
+# Red is where a block's vector is longer than on average, blue where it is shorter: compare with
+# where notes begin below.
 #
 # ## What it means
 #
-# A raw similarity says nothing about emotion before constants are taken away. The verdict at the top
-# says how exact the recording is, and how much the arithmetic changes.
+# A raw similarity says nothing about emotion before constants are taken away.
 #
-# **What would change our mind.** A replay that differs from the live run, or a raw cosine that falls
-# when emotions are further apart in sound, would mean that the recording is wrong.
+# **What would change our mind.** A replay that differs from the live run would mean that the
+# recording is wrong, and so would a raw cosine that falls when emotions are further apart in sound.
 
 # %%
 first, *_, last = (happy_sad(x) for x in ways.values())
