@@ -15,18 +15,18 @@
 # # How different are emotions inside?
 #
 # **Question.** Are clips of one emotion more alike inside the model than clips of different
-# emotions? And if they are, is it the text that makes them so, or only the music?
+# emotions? If so, does the text make them so, or only the music?
 #
-# **Why it matters.** A model that holds emotions must differ inside between them. So may one with
-# mere habits (this word, that sound); so we also ask what habit cannot do.
+# **Why it matters.** A model that holds emotions must differ inside between them. One with mere
+# habits (this word, that sound) may differ, too, so we also ask what habit cannot do.
 #
-# **Hypothesis.** In `organism` clips of one emotion are more alike, through text and music.
-# **Null**, what is seen if nothing is there: they are no more alike than when emotions are given to
-# words at random. (Alikeness is the cosine of two vectors: 1 for the same direction, 0 for unrelated
-# ones.) **Controls.** The words of `organism-shuffled` mean nothing, and `untrained` is the main
-# model with its weights in random order: nothing may show in either. In `organism-habit` each word
-# follows one cue (an audible property such as tempo), and words of an emotion share cues; so
-# alikeness alone is no evidence of understanding. Words are synonyms, never the emotion's own name.
+# **Hypothesis.** In `organism` clips of one emotion are more alike (by cosine similarity), through
+# text and music. **Null**, what is seen if nothing is there: they are no more alike than when
+# emotions are given to words at random. **Controls.** Nothing may show in `organism-shuffled`,
+# whose words mean nothing, or in `untrained`, the main model with its weights in random order. In
+# `organism-habit` each word follows one cue (an audible property such as tempo), and words of an
+# emotion share cues, so alikeness alone is no evidence of understanding. Words are synonyms, never
+# the emotion's own name.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -77,9 +77,8 @@ acts = {
 # %% [markdown]
 # ## Alike within, different between?
 #
-# We compare the residual stream, in which a model keeps its state from block to block, in the three
-# views of the last chapter: raw, offset-free (as LayerNorm sees it), and centred (without what all
-# clips share).
+# We compare the residual stream in the three views of the last chapter: raw, offset-free (as
+# LayerNorm sees it), and centred (without what all clips share).
 
 # %%
 views = {
@@ -111,10 +110,10 @@ show.curves(
 )
 
 # %% [markdown]
-# Blocks run from left to right, and bands are 95 % confidence intervals (values that fit the data):
-# above the dotted zero, clips of one emotion are more alike than others.
+# Above the dotted zero, clips of one emotion are more alike than others (bands: 95 % confidence
+# intervals).
 #
-# The same for the first model in numbers. The p-value says how often labels dealt at random give as
+# Below are the first model's numbers. The p-value says how often labels dealt at random give as
 # much (a permutation test), with the Holm correction for asking in many rows.
 
 # %%
@@ -130,21 +129,21 @@ title = f"{model}: cosine similarity, {len(emotion)} prompts, 95 % intervals"
 show.table(rows, title)
 
 # %% [markdown]
-# *Difference* is *within* minus *between*: it counts where its interval lies above 0 and the
-# corrected p below 0.05.
+# *Difference* (*within* minus *between*) counts where its interval lies above 0 and the corrected p
+# below 0.05.
 #
 # ```{margin}
-# **Published before.** The original study of `facebook/musicgen-*`: T5 text vectors 0.560 within and
-# 0.494 between emotions (100 prompts, 18 of which hold the emotion's own name; p ≈ 1e-89 by treating
-# 4,950 pairs as independent); block 12 of the small model 0.946 for one happy and one sad clip (raw,
-# both streams), against 0.951 for the same prompt twice. 80 of "1024 dimensions" differed by more
-# than 0.1: 8 % of 2048 flattened values.
+# **Published before.** The original study of `facebook/musicgen-*`: T5 text vectors 0.560 within
+# and 0.494 between emotions (100 prompts, 18 of which hold the emotion's own name; p ≈ 1e-89 by
+# treating 4,950 pairs as independent); block 12 of the small model 0.946 for one happy and one sad
+# clip (raw, both streams), against 0.951 for the same prompt twice. 80 of "1024 dimensions"
+# differed by more than 0.1: 8 % of 2048 flattened values.
 # ```
 #
 # ### Which dimensions?
 #
 # A dimension (one number of the vector) is strong if its mean over clips differs between emotions
-# (analysis of variance over prompts, with at most 5 % false discoveries expected).
+# (analysis of variance over prompts, at most 5 % false discoveries expected).
 
 
 # %%
@@ -175,8 +174,7 @@ for name, inside in acts.items():
 show.table(pd.DataFrame(rows), f"at {middle}")
 
 # %% [markdown]
-# A share counts if it is larger than with *labels at random*, which is what noise gives; the last
-# column is in standard deviations (SD).
+# A share counts if it is larger than with *labels at random*, which is what noise gives.
 #
 # ## When?
 #
@@ -204,8 +202,8 @@ show.curves(
 # ## Text or music?
 #
 # A 2 × 2 design takes them apart. **Text effect**: the *same* music, made for no emotion, is
-# replayed under every prompt, so whatever differs comes from the words. **Music effect**: the music
-# made for every prompt is replayed under *no* prompt, so whatever differs comes from the sound.
+# replayed under every prompt, so differences come from the words. **Music effect**: the music made
+# for every prompt is replayed under *no* prompt, so differences come from the sound.
 
 
 # %%
@@ -248,9 +246,8 @@ show.estimates(
 )
 
 # %% [markdown]
-# Right of the dotted line, an effect makes clips of one emotion alike. A text effect means that
-# words of one emotion do the same thing to the model over the same music; a music effect alone means
-# that it hears what it has played.
+# Right of the dotted line, words or music of one emotion do the same to the model; a music effect
+# alone means that it hears what it has played.
 #
 # ## The same prompt twice
 #
@@ -288,9 +285,8 @@ show.estimates(
 #
 # ## A map to listen to
 #
-# Every point is a clip, placed by the residual stream at the middle block: by two principal
-# components (the directions of largest spread), or by t-SNE, which keeps who is near whom, not how
-# far.
+# Clips are placed by the residual stream at the middle block: by two principal components (the
+# directions of largest spread), or by t-SNE, which keeps who is near whom, not how far.
 
 # %%
 some = np.linspace(0, len(emotion) - 1, min(clips_mapped, len(emotion))).astype(int)
@@ -303,17 +299,19 @@ show.sound_map(
 )
 
 # %% [markdown]
-# Choose a point to hear it: points of one colour that lie together are clips of one emotion that are
-# alike inside.
+# Choose a point to hear it: points of one colour that lie together are clips of one emotion that
+# are alike inside.
 #
 # ## A plane of words
 #
 # People place emotions on a plane of *valence* (pleasant or not) and *arousal* (excited or calm), a
 # *circumplex* (Russell 1980). Do words lie like that inside? Forty words stand in the same neutral
-# prompts, over the same music. Two principal components of all words but one, and a linear map from
-# them to the plane, say where the word left out should lie. A habit has a plane, too: words for
-# minor lie opposite to words for major. So in a second run, before a word is placed, what words for
-# its own strongest cue have in common is removed from all states.
+# prompts, over the same music. Two principal components and a linear map to the plane, found on all
+# words but one, say where that one should lie.
+#
+# A habit has a plane, too: words for minor lie opposite to words for major. So in a second run each
+# word's strongest cue is set aside before the word is placed: what words for that cue have in
+# common is removed from all states.
 
 # %%
 words = {
@@ -348,11 +346,11 @@ for set_aside, title in titles.items():
     display(show.curves(lines, title, "block", share, bar=0))
 
 # %% [markdown]
-# At 1 words lie where their emotion lies, at 0 nothing tells their place: what is left in the second
-# figure is more than a habit of one cue.
+# At 1 words lie where their emotion lies, at 0 nothing tells their place: what is left in the
+# second figure is more than a habit of one cue.
 #
-# The map itself at the middle block, turned and stretched to fit the plane as well as it can (which
-# flatters it).
+# The map itself at the middle block is turned and stretched to fit the plane as well as it can,
+# which flatters it.
 
 # %%
 found = words[model]
@@ -362,7 +360,8 @@ places = understanding.fitted_places(states, true)
 show.plane(places, found.words["word"], found.words["emotion"], f"{model}: words")
 
 # %% [markdown]
-# Points are words and crosses their emotions: look whether words lie near the cross of their colour.
+# Points are words and crosses their emotions: look whether words lie near the cross of their
+# colour.
 #
 # Russell (1980) had people put single words on a circle, pleasure at 0 degrees and arousal at 90. A
 # model of real language reads all 28 of his words, an organism the few that it knows. Do two
@@ -389,8 +388,8 @@ print(
 # 1 is all the way to where people put the words.
 #
 # ```{margin}
-# **Published before.** For a large language model, the first component of emotion vectors correlates
-# 0.81 with valence. No control by habit was made there.
+# **Published before.** For a large language model, the first component of emotion vectors
+# correlates 0.81 with valence. No control by habit was made there.
 # ```
 #
 # ## What the rules say
@@ -406,12 +405,12 @@ show.verdicts(
 )
 
 # %% [markdown]
-# Each row is a claim and each point a model with its interval, in units of the smallest effect that
-# matters: all right of the solid zero and reaching the dotted line is a "yes", all left of the
-# dotted line a "no".
+# Each row is a claim, each point a model, in units of the smallest effect that matters: an interval
+# right of the solid zero that reaches the dotted line is a "yes", one left of the dotted line a
+# "no".
 #
-# How far can the rules be trusted? A null subject is the model's own states with words dealt to
-# emotions at random.
+# How far can that be trusted? A null subject is the model's own states with words dealt to emotions
+# at random.
 
 
 # %%
@@ -424,16 +423,14 @@ def dealt(rng):
 show.table(rules.trust(numbers[model], dealt, null_subjects))
 
 # %% [markdown]
-# *False positives* is how often null subjects get a "yes" (should be below 0.05), *coverage* how
-# often an interval holds the true value (near 0.95), and *power* how often an effect that just
-# matters is found (a "no" needs 0.8).
+# *False positives* (how often null subjects get a "yes") should be below 0.05, *coverage* (how
+# often an interval holds the true value) near 0.95. A "no" needs a *power* of 0.8 (how often an
+# effect that just matters is found).
 #
 # ## What it means
 #
-# That clips of different emotions differ inside, by text or by music, is no more than habit can do.
-# What habit cannot do is to place a word on the plane once the cue that it follows is set aside. The
-# verdict at the top says whether that was found, and whether a model passed that cannot hold
-# emotions.
+# Habit, too, can make clips of different emotions differ inside, by text or by music. It cannot
+# place a word on the plane once the cue that the word follows is set aside.
 #
 # **What would change our mind.** A separation in `organism-shuffled` or in an untrained model; a
 # plane in `organism-habit` when each word's strongest cue is set aside.

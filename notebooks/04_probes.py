@@ -14,22 +14,22 @@
 # %% [markdown]
 # # Can emotion be read out, beyond the words of the prompt?
 #
-# **Question.** Can emotion be read from the inside of the model, and is there more to read than in
-# the words of the prompt, before the model has computed anything?
+# **Question.** Can emotion be read from the inside of the model, and can more be read there than
+# from the prompt's words alone, before the model has computed anything?
 #
 # **Why it matters.** A *probe* is a simple classifier that reads something from activations, the
-# vectors inside a model. The original study's probe reached 96 %, on prompts of which some held the
+# vectors inside a model. The original study's probe reached 96 %, but some of its prompts held the
 # emotion's own name: it may have read the word.
 #
 # **How it is done.** Here no prompt names its emotion, and the probe is tested on **words and
 # templates it never saw**: whole word families and sentence patterns are held out together.
-# **Hypothesis.** What the blocks compute makes emotion more legible than it was. **Null**, what is
-# seen if nothing is there: the same with labels dealt anew to families. **Controls.** Three probes
-# that need no block to have read the prompt: of the *static embeddings* (the text encoder's input
-# vectors, before any layer has run), of a bag of words (which words occur), and of the stream
-# without text, which hears only the music. Beside the model stand `organism-habit`, whose words
-# follow one audible cue each, `organism-shuffled`, whose words mean nothing, and `untrained`, the
-# main model with its weights in random order.
+# **Hypothesis.** What the blocks compute makes emotion more legible than it was. **Null.** The same
+# with labels dealt anew to families. **Controls.** Three probes need no block that has read the
+# prompt. They read the *static embeddings* (the text encoder's input vectors, before any layer has
+# run), a bag of words (which words occur), and the stream without text, which hears only the music.
+# Three models stand beside the main one: `organism-habit` (each word follows one audible cue),
+# `organism-shuffled` (words mean nothing) and `untrained` (the main one with its weights in random
+# order).
 
 # %% tags=["parameters"]
 model = "organism"
@@ -105,8 +105,8 @@ show.curves(
 )
 
 # %% [markdown]
-# Bands are 95 % confidence intervals (values that fit the data): the blocks have added something
-# where a line rises above its values at −2 and −1.
+# The blocks have added something where a line rises above its values at −2 and −1 (bands: 95 %
+# confidence intervals).
 
 # %%
 how = {"n_permutations": permutations}
@@ -117,12 +117,10 @@ rows["p"] = stats.correct(rows["p"])
 show.table(rows, f"{model}: what a probe reads of unseen words, site by site")
 
 # %% [markdown]
-# Beside the *score* stand its p-value (after the Holm correction for asking at many sites), the
-# *null* (the mean score with permuted labels), the *control* (what the same probe can memorise:
-# random labels for the same words; Hewitt and Liang 2019) and the **selectivity**, what remains of a
-# score without the control. A bag of words cannot say anything about words it never saw. Static
-# embeddings can: in a model whose text encoder was trained together with it, words that were used
-# alike have come to lie together.
+# Beside the *score* stand its p-value (with the Holm correction for asking at many sites) and the
+# *null*, the mean score with permuted labels. The *control* is what the same probe can memorise
+# (random labels for the same words; Hewitt and Liang 2019), **selectivity** the score without it. A
+# bag of words cannot say anything about words it never saw; static embeddings can.
 #
 # ## What the rules say
 #
@@ -165,12 +163,12 @@ show.verdicts(
 )
 
 # %% [markdown]
-# Each row is a claim and each point a model with its interval, in units of the smallest effect that
-# matters: all right of the solid zero and reaching the dotted line is a "yes", all left of the
-# dotted line a "no".
+# Each row is a claim, each point a model, in units of the smallest effect that matters: an interval
+# right of the solid zero that reaches the dotted line is a "yes", one left of the dotted line a
+# "no".
 #
-# How far can these answers be trusted? Null subjects have nothing to find: for the first claim,
-# labels are permuted over families; for the second, each family's number gets a random sign.
+# How far can that be trusted? Null subjects have nothing to find: for the first claim, labels are
+# permuted over families; for the second, each family's number gets a random sign.
 
 # %%
 blocks = acts[model].drop_vars("text")
@@ -182,14 +180,12 @@ trusted = rules.trust(
 show.table(trusted)
 
 # %% [markdown]
-# *False positives* is how often null subjects get a "yes" (should be below 0.05), *coverage* how
-# often an interval holds the true value (near 0.95), and *power* how often an effect that just
-# matters is found (a "no" needs 0.8).
+# As in [chapter 3](03_emotion_geometry), *false positives* should be below 0.05, *coverage* near
+# 0.95, and a "no" needs a *power* of 0.8.
 #
 # ## From the music, not the text
 #
-# The stream without text never sees the prompt. What a probe can tell from the audio tokens and from
-# the spectrum, without any model inside, is in the sound.
+# What a probe can tell from audio tokens and from the spectrum, without any model, is in the sound.
 
 # %%
 clips = sung[model]
@@ -239,13 +235,13 @@ show.curves(
 )
 
 # %% [markdown]
-# Where the lines lie apart, the text tells more than the music that has been made by then.
+# Where the lines lie apart, the text tells more than the music made by then.
 #
 # ## Named, implied, told by cues
 #
 # Three ways to ask for an emotion: by its name, by other words, and by the cues alone ("slow, soft,
-# minor-key"), each with templates held out. And across: a probe that learned from implied words is
-# asked about cues. The block is the middle one, which no score has chosen.
+# minor-key"), each with templates held out. Across (→), a probe that learned from implied words is
+# asked about names and about cues. The block is the middle one, which no score has chosen.
 
 # %%
 middle = activations.at(m, 0.5)
@@ -277,8 +273,8 @@ show.estimates(
 #
 # ## Valence, arousal and every cue
 #
-# What the clips sound like, measured from their audio as cues, *valence* (pleasant or not) and
-# *arousal* (excited or calm), and read from the last block of the stream without text.
+# Cues, *valence* (pleasant or not) and *arousal* (excited or calm) are measured from the clips'
+# audio; probes read them from the last block of the stream without text.
 
 # %%
 listener = listeners.get("cues")
@@ -301,17 +297,16 @@ show.estimates(
 )
 
 # %% [markdown]
-# Points are correlations of prediction and measurement on clips of unseen words: 1 is perfect, the
-# dotted 0 nothing.
+# Points are correlations on clips of unseen words: at 1 the prediction is perfect.
 #
 # ## What it means
 #
-# A probe says what *can* be read, not what the model uses; to learn that, one must change it (phase
-# 2). It says something about the blocks only where they add to what was there before. In the
-# organisms the text encoder was trained together with the blocks, so static embeddings may hold all
-# that a probe can find. A released model's text encoder learned from text alone, where *gloomy* and
-# *mournful* lie together though no song was ever heard. And a score above chance is not
-# understanding: habit can make emotion legible, too. The verdict at the top says which claims hold.
+# A probe says what *can* be read, not what the model uses; to learn that, one must change the model
+# (phase 2). It says something about the blocks only where they add to what was there before. In the
+# organisms the text encoder was trained with the blocks, so words used alike lie together, and
+# static embeddings may hold all that a probe can find. A released model's text encoder learned from
+# text alone, where *gloomy* and *mournful* lie together though no song was ever heard. And a score
+# above chance is not understanding: habit can make emotion legible, too.
 #
 # **What would change our mind.** A shuffled organism or an untrained model above chance; an excess
 # over static embeddings that the shuffled organism has, too; false positives far above 5 %.
