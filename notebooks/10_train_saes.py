@@ -17,12 +17,13 @@
 # **Question.** At each moment a model holds one vector that mixes everything it knows. Is it a sum
 # of a few features that each mean one thing, and does the model work with that sum?
 #
-# **Why it matters.** Then one could ask what each feature stands for, and whether one is an emotion.
+# **Why it matters.** If so, one could ask what each feature stands for, and whether one is an
+# emotion.
 #
 # **How it is done.** A **sparse autoencoder** (SAE) is a network that learns to write every vector
-# as a sum of few directions out of many (Bricken et al. 2023). These directions are its features,
-# together its *dictionary*. The first study planned one and never trained it. Here it is trained on
-# every frame of music whose causes are known, so that what it finds can be checked.
+# as a sum of few directions out of many (Bricken et al. 2023): its features, together its
+# *dictionary*. The first study planned one and never trained it. Here it is trained on every frame
+# of music whose causes are known, so that what it finds can be checked.
 #
 # **Bars**, thresholds that were set beforehand, for `organism`:
 #
@@ -34,9 +35,9 @@
 #   principal component. (*AUROC* is the chance that a clip of the kind has more of the feature than
 #   another clip: 0.5 is guessing, 1 perfect.)
 #
-# **Controls.** Neurons (single coordinates), principal components (directions of largest spread) and
-# random directions, made as sparse; other seeds; the same on `organism-shuffled`, whose words mean
-# nothing.
+# **Controls.** Neurons (single coordinates), principal components (directions of largest spread)
+# and random directions, made as sparse; other seeds; the same on `organism-shuffled`, whose words
+# mean nothing.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -69,9 +70,8 @@ plan = dictionary.recipe
 # %% [markdown]
 # ## Data
 #
-# Clips of the model's world, each under its own caption, and the residual stream (the state that
-# blocks hand on) of three blocks at every frame. The first half is learned from, the second is for
-# judging.
+# Clips of the model's world, each under its own caption, give the residual stream of three blocks
+# at every frame. The SAE learns from the first half and is judged on the second.
 
 # %%
 clips = dictionary.clips
@@ -86,8 +86,8 @@ print(f"{residual:,} residual vectors, {tokens:,} text tokens in context")
 #
 # `sae-lens` trains, on activations shuffled across clips and brought to mean 0 and scale 1.
 # BatchTopK (Bussmann et al. 2024) lets a frame use more features where there is more to say. Of
-# three seeds (random starts) the one whose single features tell the causes best, on the clips it
-# learned from, is chosen. Chapters 11, 12, 21, 30 and 40 read the same one.
+# three seeds (random starts), the one whose single features tell the causes best on the learning
+# clips is chosen. Chapters 11, 12, 21, 30 and 40 read the same one.
 
 # %%
 s = dictionary.sae
@@ -97,7 +97,7 @@ show.table(plan.table(), "The recipe")
 # *width* is the number of features, *k* how many are active on average, and *passes* how often each
 # vector is seen.
 #
-# What is kept is in the format of `sae-lens`, on the activations as they are: nothing of this book
+# The SAE is kept in the format of `sae-lens`, for the activations as they are: nothing of this book
 # is needed to read it.
 
 # %%
@@ -109,9 +109,9 @@ print(f"{again.cfg.d_in} → {again.cfg.d_sae}", again.cfg.metadata.training)
 # %% [markdown]
 # ## How good are they?
 #
-# Every architecture at several sparsities, trained briefly; then the long-trained ones, and what
-# needs no training. All are judged on unseen clips: their reconstruction takes the site's place
-# while the model predicts the music.
+# Every architecture is trained briefly at several sparsities; beside these stand the long-trained
+# SAEs and what needs no training. On unseen clips, each reconstruction takes the site's place while
+# the model predicts the music.
 
 
 # %%
@@ -153,8 +153,8 @@ show.curves(
 )
 
 # %% [markdown]
-# Each line is one way to write vectors, with more active features to the right: at 1 the model does
-# all of its work, at 0 no more than with the mean in place of every vector.
+# At 1 the model does all of its work, at 0 no more than with the mean in place of every vector.
+# Look how far a line falls as fewer features are active.
 #
 # **Exercise.** Set `sweep_sparsity = [3, 12, 30]`. Where will the new points lie?
 #
@@ -162,13 +162,13 @@ show.curves(
 # <summary>Answer</summary>
 #
 # To the left of the others, and almost surely lower: three directions cannot say as much as thirty.
-# How steeply a line falls is the price of sparsity; one that stayed level would mean that three
-# directions at a time are enough.
+# How steeply a line falls is the price of sparsity; if it stayed level, three directions at a time
+# would be enough.
 #
 # </details>
 #
-# The same recipe on `organism-shuffled`, whose music is the same, shows what an SAE looks like where
-# words cannot matter.
+# The same recipe on `organism-shuffled`, whose music is the same, shows an SAE where words cannot
+# matter.
 
 # %%
 shuffled = musicgen.load("organism-shuffled")
@@ -187,8 +187,8 @@ show.table(
 )
 
 # %% [markdown]
-# *Loss* is how badly the next tokens are predicted, in nats (a unit of information) a token, and
-# *spliced* means with the reconstruction in place: of two equally sparse SAEs, the better has the
+# *Loss* is how badly the next tokens are predicted, in nats (a unit of information) a token;
+# *spliced* means with the reconstruction in place. Of two equally sparse SAEs, the better has the
 # higher *loss recovered*.
 #
 # ## Do they find the causes?
@@ -222,13 +222,13 @@ show.estimates(
 )
 
 # %% [markdown]
-# *Beyond* is the feature's advantage, which counts if its interval (values that fit the data) lies
-# above 0; points right of the dotted line meet the bar.
+# *Beyond* is the feature's advantage, which counts if its interval lies above 0; points right of
+# the dotted line meet the bar.
 #
 # ## Would another seed find the same?
 #
 # Each feature has one partner in every other seed; the cosine says how far their directions agree
-# (1: the same). Only features that all seeds find are given a name in the next chapters.
+# (1: the same). Only features that all seeds find are named in the next chapters.
 
 # %%
 stable = dictionary.stability()
@@ -242,14 +242,14 @@ show.histogram(
 )
 
 # %% [markdown]
-# The more of *other seeds* lies right of *random directions*, which is chance, the more features are
-# found again.
+# The further *other seeds* lies right of *random directions* (chance), the more features are found
+# again.
 #
 # ## Text
 #
-# An SAE on the text encoder's output, one vector a token in its caption. Is there one feature for an
-# emotion's words, are there several (*splitting*), or is the feature silent on some word because
-# another has taken it over (*absorption*; Chanin et al. 2024)?
+# Another SAE reads the text encoder's output, one vector a token in its caption. Is there one
+# feature for an emotion's words, are there several (*splitting*), or is the feature silent on some
+# word because another has taken it over (*absorption*; Chanin et al. 2024)?
 
 # %%
 words, vectors = harvest.words(m, clips, acts["text"])
@@ -268,8 +268,8 @@ show.table(
 
 # %% [markdown]
 # *Main* is the feature that tells the emotion's words best, *recall* the share of words on which it
-# is active, *splits* how many features it takes to cover all words, and *absorbed* the share that
-# another has taken over.
+# is active, *splits* how many features cover all words, and *absorbed* the share that another has
+# taken over.
 #
 # ## Are the bars met?
 
@@ -305,10 +305,9 @@ show.table(pd.DataFrame(bars, columns=["what", "found", "bar", "met"]))
 # %% [markdown]
 # ## What it means
 #
-# The bars ask whether most of what the block carries is a sum of few directions, whether the model
-# works almost as well with that sum, and whether some of its terms are things a listener would name.
-# The verdict at the top says which are missed. A cue without a feature of its own is not absent: a
-# component or a neuron may hold it, or several features share it.
+# If the bars are met, most of what the block carries is a sum of few directions, the model works
+# almost as well with that sum, and a listener would name some of its terms. A cue without a feature
+# of its own is not absent: a component or a neuron may hold it, or several features share it.
 #
 # **What would change our mind.** Random directions or single neurons that tell the causes as well;
 # features that no other seed finds.

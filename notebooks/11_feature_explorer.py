@@ -16,16 +16,16 @@
 #
 # **Question.** If a model's features mean something, can one hear what?
 #
-# **Why it matters.** A feature is one of the many directions from which the sparse autoencoder (SAE)
-# of [chapter 10](10_train_saes) builds what the model holds at a moment. Labels for features are
-# easy to make up, so they must be tested.
+# **Why it matters.** A feature is one of the many directions from which the sparse autoencoder
+# (SAE) of [chapter 10](10_train_saes) builds what the model holds at a moment. Labels for features
+# are easy to make up, so they must be tested.
 #
-# **How labels are made.** Each feature is labelled by the cue (an audible property such as tempo) or
-# emotion that it tells best on half of the clips, and the label is scored on the other half by its
+# **How labels are made.** Each feature is labelled by the cue (an audible property such as tempo)
+# or emotion that it tells best on half of the clips. On the other half the label is scored by its
 # *AUROC*: the chance that the feature is more active in a clip that the label fits than in another
-# (0.5 is guessing, 1 perfect). **Null**, what is seen if nothing is there: labels given to random
-# directions in the same way. A feature has no label if it scores below 0.7, or if an SAE from
-# another seed (random start) does not find it.
+# (0.5 is guessing, 1 perfect). **Null.** Labels given to random directions in the same way. A
+# feature has no label if it scores below 0.7, or if an SAE from another seed (random start) does
+# not find it.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -76,19 +76,18 @@ for name, table in (("features", named), ("random directions", null)):
     print(f"{name}: {share:.1%} hold a label")
 
 # %% [markdown]
-# A label further right holds better on unseen clips. A random direction mixes everything that is
-# going on and is never silent, so it tells most cues a little; compare the two outlines at their
-# upper end, where a sparse feature would stand for something by itself. Most features answer to
-# details of the sound that no cue names.
+# A label further right holds better on unseen clips. A random direction is never silent and mixes
+# all that goes on, so it tells most cues a little. Compare the outlines at their upper end, where a
+# sparse feature would stand for something by itself. Most features answer to details of the sound
+# that no cue names.
 #
 # ## Explore
 #
-# Choose a feature and listen to the music that excites it most, middling and least: the cursor runs
-# over the spectrum and over the feature's activation together. In the picture below the list every
-# dot is a feature, near those whose directions are similar (t-SNE: who is near whom, not how far);
-# coloured dots are on this page. Clips had no part in learning or labelling. *Turned up* adds the
-# feature's direction to every frame while clips are made from neutral prompts, as strongly as it is
-# ever active, and measures what changes.
+# Choose a feature and listen to the music that excites it most, middling and least; the cursor runs
+# over spectrum and activation together. These clips had no part in learning or labelling. Below the
+# list every dot is a feature, near those whose directions are similar (t-SNE: who is near whom, not
+# how far); coloured dots are on this page. *Turned up* adds the feature's direction, as strongly as
+# it is ever active, to every frame of clips made from neutral prompts, and measures what changes.
 
 # %%
 named.loc[unnamed, "label"] = ""
@@ -135,18 +134,17 @@ explorer.Explorer(
 # <details>
 # <summary>Answer</summary>
 #
-# If the interval of that cue lies on the label's side of 0, pushing the feature moves what it goes
-# with. If it holds 0, the feature may only report what is heard, as a thermometer reports the heat
-# and does not make it.
+# If the cue's interval lies on the label's side of 0, pushing the feature moves what it goes with.
+# If it holds 0, the feature may only report what is heard, as a thermometer reports heat and does
+# not make it.
 #
 # </details>
 #
 # ## What it means
 #
 # A label that holds on unseen clips, for a feature that other seeds find too, is more than a story
-# told about a picture. It still says only what a feature *goes with*; *turned up* says what it does.
-# The verdict at the top says how many features have such a label, and whether random directions do
-# as well.
+# told about a picture. It still says only what a feature *goes with*; *turned up* says what it
+# does.
 #
 # **What would change our mind.** Random directions whose labels hold as well.
 

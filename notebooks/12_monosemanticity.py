@@ -14,21 +14,22 @@
 # %% [markdown]
 # # Are features about one thing, and is it emotion?
 #
-# **Question.** Is there a feature for *sad*, or are there features for slow, soft and minor, of
-# which sad music has many? And is any of it the work of the sparse autoencoder (SAE), the network
+# **Question.** Is there a feature for *sad*, or are there features for slow, soft and minor, which
+# sad music has together? And is what we find the work of the sparse autoencoder (SAE), the network
 # that splits what a model holds into features?
 #
 # **Why it matters.** The first study hoped for 50 *selective* features an emotion, by a criterion
-# without a null (what is seen if nothing is there). Such a count means little: where a site (a place
-# in the model) holds what tells emotions apart, most directions through it tell them apart, random
-# ones included. So a feature is judged by what it adds.
+# without a null. Such a count means little: where a site (a place in the model) tells emotions
+# apart, most directions through it do, random ones included. So a feature is judged by what it
+# adds.
 #
 # **Hypothesis.** The feature chosen for an emotion on half of its word families tells the songs of
-# the other half from those of other emotions, and better than what is chosen likewise from neurons
-# (single coordinates), principal components (directions of largest spread) or random directions, as
-# many as there are features. **Null.** No difference. **Controls.** `organism-habit`, where each
-# word follows one cue (an audible property such as tempo) and no emotion is to be found, and
-# `organism-shuffled`, whose words mean nothing, each with an SAE of its own.
+# the other half from those of other emotions. It does so better than what is chosen likewise from
+# neurons (single coordinates), principal components (directions of largest spread) or random
+# directions, as many as there are features. **Null.** No difference. **Controls.**
+# `organism-habit`, where each word follows one cue (an audible property such as tempo) and no
+# emotion is to be found, and `organism-shuffled`, whose words mean nothing, each with an SAE of its
+# own.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -76,9 +77,8 @@ sung = {
 # %% [markdown]
 # ## Features and what they are held against
 #
-# The activation of a feature in a song is its mean over frames (moments); so is the coordinate along
-# a neuron, a principal component of the activations that the SAE learned from, or a random
-# direction.
+# A feature's activation in a song is averaged over frames (moments). So are coordinates along
+# neurons, principal components of the activations that the SAE learned from, and random directions.
 
 # %%
 directions = {}
@@ -112,10 +112,10 @@ activity = {name: answers(name, sung[name]) for name in models}
 # ## What the rules say
 #
 # The families of each emotion are halved. On one half, the feature (of either sign) that tells the
-# emotion's songs best is chosen; on the other half it is judged, family by family, against songs of
+# emotion's songs best is chosen. On the other it is judged, family by family, against songs of
 # other emotions' words that had no part in the choice. Then the halves change places, and all is
-# repeated with other halves. The score is the *AUROC*: the chance that a song of the family has more
-# of the feature than one of another emotion.
+# repeated with other halves. The score is the *AUROC*: the chance that a song of the family has
+# more of the feature than one of another emotion.
 
 # %%
 told = {
@@ -135,8 +135,8 @@ show.estimates(
 )
 
 # %% [markdown]
-# With 95 % confidence intervals (values that fit the data): right of the dotted line is better than
-# guessing, but what counts is whether *features* lie right of a model's other kinds of directions.
+# Right of the dotted line is better than guessing, but what counts is whether *features* lie right
+# of a model's other directions, with their 95 % confidence intervals.
 
 # %%
 numbers = {name: {"features": found["excess"]} for name, found in told.items()}
@@ -147,10 +147,10 @@ show.verdicts(
 )
 
 # %% [markdown]
-# Each point is a model, in units of the smallest effect that matters: an interval right of the solid
-# zero that reaches the dotted line is a "yes", one left of the dotted line a "no".
+# Each point is a model, in units of the smallest effect that matters: an interval right of the
+# solid zero that reaches the dotted line is a "yes", one left of the dotted line a "no".
 #
-# How far can that be trusted? Null subjects are the model's own songs, with their families dealt to
+# How far can that be trusted? Null subjects are the model's own songs, with families dealt to
 # emotions at random and everything chosen anew.
 
 # %%
@@ -169,16 +169,15 @@ def dealt(rng):
 show.table(rules.trust(numbers[model], dealt, null_subjects))
 
 # %% [markdown]
-# *False positives* is how often null subjects get a "yes" (should be below 0.05), *coverage* how
-# often an interval holds the true value (near 0.95), and *power* how often an effect that just
-# matters is found (a "no" needs 0.8).
+# As in [chapter 3](03_emotion_geometry), *false positives* should be below 0.05, *coverage* near
+# 0.95, and a "no" needs a *power* of 0.8.
 #
 # ## How many are selective?
 #
-# What was counted before: features that tell one emotion's songs from all others with an AUROC of at
-# least 0.7, beyond chance (labels permuted over families, with at most 5 % false discoveries
-# expected over all features and emotions). *Distinct* ones are left when those that behave or point
-# alike are taken for one.
+# As before, features count that tell one emotion's songs from all others with an AUROC of at least
+# 0.7, beyond chance. (Labels are permuted over families, with at most 5 % false discoveries
+# expected over all features and emotions.) *Distinct* counts those that behave or point alike as
+# one.
 
 # %%
 counted = [
@@ -196,13 +195,13 @@ title = "Selective for some emotion; and for how many of them (classes)"
 show.table(pd.concat(counted)[ordered], title)
 
 # %% [markdown]
-# Read each *selective* beside the same count for directions that nobody trained: only a surplus says
-# something about features; *classes* is for how many emotions there is one.
+# Only a surplus of *selective* over directions that nobody trained says something about features;
+# *classes* is how many emotions have one.
 #
 # ## One thing, or a mixture of cues?
 #
-# On the music that the SAE was made with, the cues are known (of a model without a known world, they
-# are measured). How many does a feature answer to, for what the other cues do not explain? Sparse
+# How many cues does a feature answer to, for what the other cues do not explain? Cues are known of
+# the music that the SAE was made with (without a known world, they are measured). Sparse
 # activations look simpler than they are, so every other direction is cut to be active in as many
 # clips as some feature is. Only unseen clips count, and only features of which the cues explain a
 # tenth of the variance or more.
@@ -225,14 +224,14 @@ show.table(
 )
 
 # %% [markdown]
-# *Answering* is how many pass that mark, and *causes* how many of the six cues one of them answers
-# to on average: the nearer to 1, the more a direction is about one thing.
+# *Answering* is how many pass that mark, *causes* how many of the six cues one of them answers to
+# on average: the nearer to 1, the more a direction is about one thing.
 #
 # ## The word, the sound, or both?
 #
-# The features that tell an emotion best in the songs above (chosen on all of them, so *as sung*
-# flatters) are asked again about the **sound alone** (the same songs, replayed without text) and the
-# **word alone** (one song made for no emotion, replayed under every prompt).
+# The features that tell an emotion best in the songs above are asked about the **sound alone** (the
+# same songs, replayed without text) and the **word alone** (one song made for no emotion, replayed
+# under every prompt). They were chosen on all songs, so *as sung* flatters.
 
 # %%
 table = tables[model]
@@ -267,19 +266,17 @@ if "valence" in found.labels:
 show.table(rows, f"{model}: AUROC under each condition, and shares of variance")
 
 # %% [markdown]
-# Of the first three numbers (AUROCs), a high one for sound alone says that the feature hears, for
-# word alone that it has read, and for both that it joins them, which is what "holding an emotion"
-# asks for. Where the world is known, *axes* is how much of its activation *valence* (pleasant or
-# not) and *arousal* (excited or calm) explain, *name* what the emotion's name adds, and *cues* how
-# many cues it tells high from low. A feature that follows the axes and gains nothing from the name
-# stands for a place on a plane, not for a category.
+# A feature with a high AUROC for sound alone hears; for word alone, it has read; for both, it joins
+# them, which is what "holding an emotion" asks for. Where the world is known, *axes* is how much of
+# its activation *valence* (pleasant or not) and *arousal* (excited or calm) explain, *name* what
+# the emotion's name adds, and *cues* how many cues it tells high from low. A feature that follows
+# the axes and gains nothing from the name stands for a place on a plane, not for a category.
 #
 # ## What it means
 #
-# An SAE has found an emotion if one of its features tells it for words that had no part in choosing
-# the feature, and if no neuron, component or random direction does as well. Where random directions
-# do as well, the site holds the emotion, or the sound of it, but not as one thing. The verdict at
-# the top says which of the two was found here.
+# An SAE has found an emotion if one of its features tells it for words that had no part in the
+# choice, and no neuron, component or random direction does as well. Where random directions do, the
+# site holds the emotion, or the sound of it, but not as one thing.
 #
 # **What would change our mind.** The same excess in `organism-habit`, whose features can be about
 # cues only; any in `organism-shuffled`.
