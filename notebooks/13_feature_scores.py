@@ -14,27 +14,25 @@
 # %% [markdown]
 # # How good are the features by the field's own scores?
 #
-# **Question.** A *feature* is a direction inside the model that is meant to stand for one thing,
-# such as fast music. Are the features of the last chapters good by the scores on which the field
-# compares them, and do these scores tell them from directions that nobody trained?
+# **Question.** Are the features of the last chapters good by the scores on which the field compares
+# them, and do these scores tell them from directions that nobody trained?
 #
-# A name is worth something only if it holds on music that had no part in choosing it. A score is
-# worth something only if directions without meaning do badly on it.
+# A name is worth something only if it holds on music that had no part in choosing it, a score only
+# if directions without meaning do badly on it.
 #
-# **Method.** The features come from a *sparse autoencoder* (SAE), a network that writes what the
-# model holds at one moment as a sum of few directions out of many. *Labels*: does a short name
-# ("tempo high") say when a feature is active? This follows Delphi (Paulo et al. 2024), but without
-# a language model, as here the answers are known. *Usefulness*: can a few features answer questions
-# about a clip, and be taken out without harm to others? This follows SAEBench (Karvonen et al.
-# 2025). *Truth*: does it find directions that were planted on purpose, and the known difference
-# between two models? Choices are made on the clips that the SAE learned from (the *learning
-# clips*), and judged on others.
+# **Method.** A *sparse autoencoder* (SAE) is a network that writes what the model holds at one
+# moment as a sum of few directions out of many, its *features*. Each is meant to stand for one
+# thing, such as fast music. *Labels*, short names such as "tempo high", are tested as in Delphi
+# (Paulo et al. 2024), but without a language model, as here the answers are known. *Usefulness* for
+# questions about clips is tested as in SAEBench (Karvonen et al. 2025). *Truth*: are directions
+# found that were planted on purpose, and the known difference between two models? Choices are made
+# on the clips that the SAE learned from (the *learning clips*), and judged on others.
 #
-# **Hypothesis.** The SAE is ahead in every score of *neurons* (single coordinates), *principal
+# **Hypothesis.** In every score the SAE is ahead of *neurons* (single coordinates), *principal
 # components* (the directions along which activations vary most) and a random basis. **Controls.**
 # These three, kept as sparse as the SAE: only the largest coordinates of each moment count. Also
-# labels and sounds of other clips, random subspaces, and two models that differ in nothing but
-# their seed, the chance in their training.
+# labels and sounds of other clips, random subspaces, and two models that differ only in their seed,
+# the chance in their training.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -93,10 +91,9 @@ mean = acts.mean("frame").values.astype(np.float32)
 # ## Do labels say when a feature is active?
 #
 # **Detection.** A feature's label is a yes-or-no question about a clip's emotion or one of its
-# *cues* (what a listener hears, such as tempo or loudness): the one that best tells, on the
-# learning clips, those that excite the feature from those that leave it silent. Its score is the
-# *balanced accuracy* on other clips: how often it is right, with exciting and silent clips weighing
-# the same.
+# *cues* (what a listener hears, such as tempo). It is the question that best tells, on the learning
+# clips, those that excite the feature from those that leave it silent. Its score is the *balanced
+# accuracy* on other clips: how often it is right, with exciting and silent clips weighing the same.
 
 # %%
 told = {
@@ -132,16 +129,16 @@ show.estimates(
 )
 
 # %% [markdown]
-# Points are means over features with a 95 % interval, which would hold the truth in 95 of 100
-# repetitions: *own clips* should lie right of the dotted line of guessing, and labels of *other
-# clips* on it (*best labels*: the features that did best on the learning clips).
+# Points are means over features with a 95 % interval: *own clips* should lie right of the dotted
+# line, and labels of *other clips* on it. *Best labels* are those of the features that did best on
+# the learning clips.
 #
 # **Fuzzing.** Now the sound of a single *frame*, a few hundredths of a second, must tell within one
-# clip when the feature is active: level, onset, brightness and lowest pitch, there and in the frame
-# before, the last that the model has read. One measure is chosen for each feature on half of the
-# clips and judged on the other half by the *AUROC*, the chance that it puts an active frame above a
-# silent one. The controls are the sound of another clip and the mere *position* of the frame, as
-# some features follow the time since the beginning.
+# clip when the feature is active. Measured are level, onset, brightness and lowest pitch, there and
+# in the frame before, the last that the model has read. One measure is chosen for each feature on
+# half of the clips and judged on the other half by the *AUROC*, the chance that it puts an active
+# frame above a silent one. The controls are the sound of another clip and the mere *position* of
+# the frame, as some features follow the time since the beginning.
 
 # %%
 some = np.arange(found.cut, len(acts))[:heard]
@@ -216,8 +213,7 @@ rows = [
 show.table(pd.DataFrame(rows), "Intruders found, best labels (0.20 by guessing)")
 
 # %% [markdown]
-# Cells are shares of intruders found: they should be above 0.20 for measures of the *own sound* and
-# near 0.20 for those of *other clips*.
+# Shares of intruders found should be above 0.20 for *own sound* and near 0.20 for *other clips*.
 #
 # ## Are a few features enough?
 #
@@ -248,23 +244,22 @@ show.curves(
 )
 
 # %% [markdown]
-# The sooner a line comes near the dotted one, a probe of all dimensions, the fewer features hold
-# the answer; bands are intervals over questions.
+# The sooner a line comes near the dotted one, the fewer features hold the answer; bands are
+# intervals over questions.
 
 # %%
 one = probed[probed["k"] == 1].drop(columns="k")
 show.table(one, "One feature a question, on unseen clips")
 
 # %% [markdown]
-# Each row is a question (*target*), each column the best single feature of one kind; *dense* is the
-# probe of all dimensions.
+# *Target* is the question, *dense* the probe of all dimensions.
 #
 # ## Can something be taken out, and nothing else?
 #
 # **Targeted perturbation** (TPP) takes the features of one question out of every frame: how much
 # more accuracy does its own probe lose than others? **Spurious correlation removal** (SCR): a probe
-# learned one cue from clips in which a second cue always went along with it. The features of the
-# second are taken out: what share of the probe's errors is mended?
+# learned one cue from clips in which a second cue always went along. What share of its errors is
+# mended when the features of the second are taken out?
 
 # %%
 cues = labels[list(harvest.CUES)]
@@ -299,11 +294,11 @@ show.table(use, "Targeted perturbation (TPP), spurious correlation removal (SCR)
 #
 # ## Does a planted direction have a feature of its own?
 #
-# In the *planted* organisms, small MusicGens that were trained for it, it is known in which
-# *subspace* (a few directions together) a variable such as tempo is written. Only places are asked
-# about that *interchange* confirms: what they hold is taken from one run into another, and the
-# variable must follow ([chapter 23](23_planted_places)). The directions along which most is written
-# are the true sources, and each is matched with one feature.
+# Organisms are small MusicGens trained on music whose causes are known. In the *planted* ones it is
+# also known in which *subspace* (a few directions together) a variable such as tempo is written.
+# Only places that *interchange* confirms are asked: what they hold is taken from one run into
+# another, and the variable must follow ([chapter 23](23_planted_places)). The directions along
+# which most is written are the true sources, and each is matched with one feature.
 
 
 # %%
@@ -357,16 +352,15 @@ show.table(matched, "Sources and their features, over the confirmed variables")
 
 # %% [markdown]
 # *Planted* rows should be far above *random* rows, both in *MCC* (mean correlation of a source with
-# its feature) and in the *cosine* of their directions (1: the same); the line above the table names
-# the variables that were confirmed.
+# its feature) and in the *cosine* of their directions (1: the same).
 #
 # ## What have two models in common?
 #
 # A **crosscoder** (Lindsey et al. 2024) is one dictionary for two models: each feature has one
-# activation, and a direction in each model. `organism` is a small MusicGen trained on music whose
-# causes are known. In its world tempo raises energy, in that of `organism-decoupled` it does not;
-# all else is the same. `organism` and `organism-2`, the control, differ in nothing but their seed.
-# Both models of a pair read the same music, half of it from either world.
+# activation, and a direction in each model. In the world of `organism` tempo raises energy; in that
+# of `organism-decoupled` it does not, and all else is the same. `organism` and `organism-2`, the
+# control, differ only in their seed. Both models of a pair read the same music, half of it from
+# either world.
 #
 # A feature seems to be one model's alone if its direction in the other is short: if the *relative
 # norm*, the second model's share of both lengths, is below 0.1 or above 0.9. As this can be an
@@ -422,8 +416,8 @@ show.table(pd.DataFrame(rows), "Whose are the features?")
 
 # %% [markdown]
 # Only what *worlds differ* has beyond *seeds differ* is due to the worlds: features that seem
-# *alone* by either test, and ratios of latent scaling away from 1, for what the dictionary leaves
-# over (*error*) and for what it explains (*reconstruction*).
+# *alone* by either test, and ratios of latent scaling away from 1. These are given for what the
+# dictionary leaves over (*error*) and for what it explains (*reconstruction*).
 #
 # Models may also use shared features differently. So one model alone reads the other word of a pair
 # ("fast" for "slow") over the same music. Where tempo raises energy, a word for tempo should move
@@ -473,15 +467,15 @@ show.estimates(
 )
 
 # %% [markdown]
-# The upper rows compare a word for tempo with one for energy in one model, the lower rows one word
-# in two models: at a cosine of 1 the same features move in the same way, at 0 (dotted) the moves
-# have nothing in common.
+# At a cosine of 1 the same features move in the same way, at 0 (dotted) the moves have nothing in
+# common. The upper rows compare two words in one model, the lower rows one word in two models.
 #
 # ## For others
 #
-# The features with the best labels, in the form that [Neuronpedia](https://neuronpedia.org), a
-# public site for looking at features, reads: their most active clips, histograms and the tokens
-# that they make likelier, beside the SAE that SAELens reads. A text token is here a codec frame.
+# The features with the best labels are written in the form that
+# [Neuronpedia](https://neuronpedia.org), a public site for looking at features, reads. It holds
+# their most active clips, histograms and the tokens that they make likelier, beside the SAE that
+# SAELens reads. A text token is here a codec frame.
 
 # %%
 order = np.argsort(-told["SAE"]["learned"].fillna(0).to_numpy())[:strongest]
@@ -496,12 +490,11 @@ print(f"{len(order)} features in {len(files)} files, {size:.1f} MiB")
 # %% [markdown]
 # ## What it means
 #
-# The verdict sets the SAE against the best of the others in each score. Where one of these does as
-# well, the score tells of this place in the model and not of the features. A label can be right and
-# still say little: hard intruders that are found show what it leaves out. Features that answer a
-# question nearly as well as all dimensions, and leave other questions alone when they are taken
-# out, are likely units of the model itself. **Doubts.** We ask about cues and emotions alone: a
-# clear feature of anything else gets a poor label.
+# Where neurons, components or a random basis do as well, a score tells of this place in the model
+# and not of the features. A label can be right and still say little: hard intruders that are found
+# show what it leaves out. Features that answer a question nearly as well as all dimensions, and
+# leave other questions alone when taken out, are likely units of the model itself. **Doubts.** We
+# ask about cues and emotions alone: a clear feature of anything else gets a poor label.
 #
 # **What would change our mind.** Scores that do not fall when labels, sounds or sources are
 # another's; a crosscoder that finds as much between two seeds as between two worlds.
@@ -511,9 +504,9 @@ print(f"{len(order)} features in {len(files)} files, {size:.1f} MiB")
 #
 # <details><summary>Answer</summary>
 #
-# It becomes the same as *own clips*, because the labels are no longer dealt to other clips. A label
-# is the best of many questions, and the best of many looks good where it was chosen, even if
-# nothing is there. The row shows what is left of that on new clips.
+# It becomes the same as *own clips*, because labels are no longer dealt to other clips. A label is
+# the best of many questions, which looks good where it was chosen even if nothing is there. The row
+# shows what is left of that on new clips.
 #
 # </details>
 

@@ -15,20 +15,20 @@
 # # Play the organism
 #
 # **Question.** What happens inside a model while it sings, and what becomes of the song when that
-# is changed? Here you can try it: a small MusicGen runs in this page. Type words that it knows, let
-# it sing, and push it while it does.
+# is changed? Here a small MusicGen runs in the page: type words that it knows, let it sing, and
+# push it while it does.
 #
-# The model is the *organism* that all other chapters ask. It was trained on music whose emotional
-# causes are known, so that what is claimed about it can be checked.
+# The model is the *organism* of all other chapters, trained on music whose emotional causes are
+# known, so that claims about it can be checked.
 #
-# **What you see.** The yellow dot is where the inside of the network is read to be at this moment:
-# to the right where songs for happy and calm words lie (*valence*, how pleasant an emotion is), and
-# upwards where songs for happy and tense words lie (*arousal*, how excited it is). The coloured
-# marks are where songs for each emotion lie on average. **What you can change.** A slider adds a
-# *direction*, a list of numbers, to the *residual stream*, the running sum through which the
-# network's layers talk to each other. The dot is read before that is added, so that it moves only
-# where the music has changed. Each *attention head*, a part that gathers from the music so far or
-# from the words, can be switched off. *Guidance* says how strongly the words count.
+# **What you see.** The yellow dot is where the inside of the network is read to be at this moment.
+# Songs for happy and calm words lie to the right (*valence*, how pleasant an emotion is), songs for
+# happy and tense words further up (*arousal*, how excited it is). Coloured marks are where songs
+# for each emotion lie on average. **What you can change.** A slider adds a *direction*, a list of
+# numbers, to the *residual stream*, the running sum through which the network's layers talk to each
+# other. The dot is read before the direction is added, so it moves only where the music has
+# changed. Each *attention head*, a part that gathers from the music so far or from the words, can
+# be switched off. *Guidance* says how strongly the words count.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -71,7 +71,7 @@ Markdown(why)
 # ## What is read, and what is pushed
 #
 # Songs are sung for words that imply an emotion ("gloomy", "thrilling") and never for its name.
-# Half of each emotion's words make the axes. Songs for the other half show below whether these can
+# Half of each emotion's words make the axes; songs for the other half show below whether these can
 # be trusted.
 
 # %% tags=["hide-input"]
@@ -120,7 +120,7 @@ marks = pd.DataFrame(found[m.name], columns=list(AXES))
 marks = marks.groupby(test["emotion"].to_numpy()).mean()
 
 # %% [markdown]
-# *Features* are directions that the sparse autoencoder of [chapter 10](10_train_saes) found, a
+# *Features* are directions found by the sparse autoencoder of [chapter 10](10_train_saes), a
 # network that writes what the model holds as a sum of a few parts. Shown are those whose labels
 # hold best on clips that had no part in choosing them, one for each label.
 
@@ -135,9 +135,9 @@ some = alive.features(dictionary.sae, site, best["label"], statistics["peak"])
 # %% [markdown]
 # ## Play
 #
-# Sliders work while it sings, with about two seconds of delay, because it sings a little ahead.
-# After a song that you have pushed, *Again, unsteered* sings it once more with the same random
-# choices (the *seed*) and nothing changed, and lets you switch between the two at any moment.
+# Sliders work about two seconds late, because the model sings a little ahead. After a song that you
+# have pushed, *Again, unsteered* sings it once more with the same random choices (the *seed*) and
+# nothing changed; you can switch between the two at any moment.
 
 # %%
 alive.Alive(m, read[m.name], pushes, some, marks.T.to_dict("list"))
@@ -148,11 +148,11 @@ alive.Alive(m, read[m.name], pushes, some, marks.T.to_dict("list"))
 #
 # ## Is it the same organism?
 #
-# The page runs three *graphs*, the network's computations in a form that browsers can run. If they
-# are the network that all other chapters ask, they choose the same *token* (one code of sound)
-# wherever the likeliest is taken; one different token would change all that follow. Sums in another
-# order differ in their last digits, so that two tokens which are all but a tie may change places.
-# How often that happens without any page is the yardstick: PyTorch sings the songs one by one, and
+# The page runs three *graphs*, the network's computations in a form for browsers. If they are the
+# network that PyTorch runs in all other chapters, both choose the same *token* (one code of sound)
+# wherever the likeliest is taken. One different token would change all that follow. But sums in
+# another order differ in their last digits, so two tokens that all but tie may change places. How
+# often that happens without any page is the yardstick, when PyTorch sings the songs one by one and
 # all at once.
 
 # %%
@@ -174,11 +174,10 @@ Markdown(
 #
 # ## Can the dot be believed?
 #
-# Each word that the axes were not made from has one number: where its songs are read to be. The
-# *AUROC* is the chance that a word of the upper end lies higher than one of the lower end: 1 is
-# always, 0.5 is guessing. The dot must tell words apart in the organism, and must not in
-# `organism-shuffled`, which was trained with captions of other clips, so that no word means
-# anything to it.
+# Each word that had no part in the axes has one number: where its songs are read to be. The *AUROC*
+# is the chance that a word of the upper end lies higher than one of the lower end: 1 is always, 0.5
+# is guessing. To `organism-shuffled`, which was trained with captions of other clips, no word means
+# anything.
 
 
 # %%
@@ -200,8 +199,8 @@ show.estimates(
 )
 
 # %% [markdown]
-# An axis can be believed where the organism's interval lies to the right of the dotted line of
-# guessing, and that of `organism-shuffled` does not.
+# An axis can be believed where the organism's interval lies right of the dotted line, and that of
+# `organism-shuffled` does not.
 
 # %%
 question = (
@@ -229,9 +228,8 @@ Markdown(
 #
 # What you hear is the network that the book asks, and what you see is read from it. Neither says
 # that it *understands*: a network that ties words to sounds by habit would move the dot, too
-# ([chapter 35](35_understanding) tells the two apart). Two things to listen for: does a push change
-# the whole song, as a word does, or one property alone? And does the dot follow, although it does
-# not read the push?
+# ([chapter 35](35_understanding) tells the two apart). Does a push change the whole song, as a word
+# does, or one property alone? And does the dot follow, although it does not read the push?
 #
 # **What would change our mind.** Songs that differ between the page and PyTorch more often than
 # PyTorch's own do; a shuffled organism whose dot tells words apart.
@@ -241,8 +239,8 @@ Markdown(
 #
 # <details><summary>Answer</summary>
 #
-# The network predicts with and without the words; guidance is how many times the difference between
-# both counts. At 6 whatever the word does is easier to hear, but it is the same network with the
-# same word. Habit is enlarged as much as understanding, so that this cannot tell them apart.
+# Guidance is how many times the difference between predictions with and without the words counts.
+# At 6 whatever the word does is easier to hear, but it is the same network with the same word.
+# Habit is enlarged as much as understanding, so guidance cannot tell them apart.
 #
 # </details>
