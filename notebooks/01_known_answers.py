@@ -164,9 +164,9 @@ kept = evaluation.codec_round_trip(organism, clips_codec)
 show.table(kept, f"{clips_codec} held-out clips")
 
 # %% [markdown]
-# Each row compares clips before and after, by a bar, a threshold set beforehand (✓: met). *Chroma*
-# is which of the twelve tones sound, *onset strength* where notes begin, *spectral centroid* how
-# bright it is, and *perplexity* how evenly a codebook (list of codes) is used.
+# Each row compares clips before and after, and has a bar, a threshold set beforehand (✓: met).
+# *Chroma* is which of the twelve tones sound, *onset strength* where notes begin, *spectral
+# centroid* how bright it is, and *perplexity* how evenly a codebook (list of codes) is used.
 #
 # ## Are the organisms what we say?
 #

@@ -154,7 +154,7 @@ show.curves(
 
 # %% [markdown]
 # At 1 the model does all of its work, at 0 no more than with the mean in place of every vector.
-# Look how far a line falls as fewer features are active.
+# Look how steeply a line falls as fewer features are active, which is the price of sparsity.
 #
 # **Exercise.** Set `sweep_sparsity = [3, 12, 30]`. Where will the new points lie?
 #
@@ -162,8 +162,7 @@ show.curves(
 # <summary>Answer</summary>
 #
 # To the left of the others, and almost surely lower: three directions cannot say as much as thirty.
-# How steeply a line falls is the price of sparsity; if it stayed level, three directions at a time
-# would be enough.
+# A level line would mean that three at a time are enough.
 #
 # </details>
 #
