@@ -304,9 +304,9 @@ show.table(
 #
 # ## What it means
 #
-# A method that finds emotion in `organism` has seen something that is there; one that finds it in
-# `organism-shuffled` has made it up; one that finds a path from tempo to energy in
-# `organism-decoupled` has mistaken a correlation for a cause.
+# A method that finds in `organism` what the music's world holds has seen what can be there. One that
+# finds emotion in `organism-shuffled` has made it up, and so has one that finds a path from tempo to
+# energy in `organism-decoupled`, where there is none.
 #
 # **What would change our mind.** If a listener recognised emotions in the shuffled organism, or
 # loudness followed tempo in the decoupled one, the organisms would not be what we say, and every

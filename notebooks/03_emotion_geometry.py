@@ -137,7 +137,7 @@ show.table(rows, title)
 # and 0.494 between emotions (100 prompts, 18 of which hold the emotion's own name; p ≈ 1e-89 by
 # treating 4,950 pairs as independent); block 12 of the small model 0.946 for one happy and one sad
 # clip (raw, both streams), against 0.951 for the same prompt twice. 80 of "1024 dimensions"
-# differed by more than 0.1: 8 % of 2048 flattened values.
+# differed by more than 0.1: what was counted is 8 % of 2048 flattened values of both streams.
 # ```
 #
 # ### Which dimensions?

@@ -21,7 +21,7 @@
 # vectors inside a model. The original study's probe reached 96 %, but some of its prompts held the
 # emotion's own name: it may have read the word.
 #
-# **How it is done.** Here no prompt names its emotion, and the probe is tested on **words and
+# **How it is done.** In the main test no prompt names its emotion, and the probe is tested on **words and
 # templates it never saw**: whole word families and sentence patterns are held out together.
 # **Hypothesis.** What the blocks compute makes emotion more legible than it was. **Null.** The same
 # with labels dealt anew to families. **Controls.** Three probes need no block that has read the

@@ -87,7 +87,7 @@ print(f"{residual:,} residual vectors, {tokens:,} text tokens in context")
 # `sae-lens` trains, on activations shuffled across clips and brought to mean 0 and scale 1.
 # BatchTopK (Bussmann et al. 2024) lets a frame use more features where there is more to say. Of
 # three seeds (random starts), the one whose single features tell the causes best on the learning
-# clips is chosen. Chapters 11, 12, 21, 30 and 40 read the same one.
+# clips is chosen. Chapters 11 to 14 and 40 read the same one.
 
 # %%
 s = dictionary.sae

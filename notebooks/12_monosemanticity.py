@@ -25,8 +25,8 @@
 #
 # **Hypothesis.** The feature chosen for an emotion on half of its word families tells the songs of
 # the other half from those of other emotions. It does so better than what is chosen likewise from
-# neurons (single coordinates), principal components (directions of largest spread) or random
-# directions, as many as there are features. **Null.** No difference. **Controls.**
+# neurons (single coordinates), principal components (directions of largest spread) or as many random
+# directions as there are features. **Null.** No difference. **Controls.**
 # `organism-habit`, where each word follows one cue (an audible property such as tempo) and no
 # emotion is to be found, and `organism-shuffled`, whose words mean nothing, each with an SAE of its
 # own.
@@ -56,7 +56,7 @@ sites = {name: activations.at(singer, depth) for name, singer in models.items()}
 
 # %% [markdown]
 # The model's SAE is that of [chapter 10](10_train_saes), the best of several seeds. Those beside it
-# have one seed each: labels that mean nothing cannot choose among several.
+# have one seed each: labels that mean nothing could not choose among several.
 
 # %%
 dictionaries = {}

@@ -367,9 +367,6 @@ show.estimates(costs, f"{model}: how surprising these songs are", "nats a token"
 #
 # **Doubts.** Where one axis drags the other along, the model or its world ties them together: happy
 # music is faster than calm music. And the listener is a program; chapter 32 asks people.
-#
-# **What would change our mind.** Random directions, or directions of a model whose words mean
-# nothing, that move songs as far.
 
 # %%
 own = landed[landed["asked"] == landed["heard"]].set_index("asked")
@@ -397,8 +394,14 @@ for (name, axis), gap in gaps.items():
     answer = (question.format(axis), name, stats.side(gap), gap)
     findings.append(results.finding(*answer))
 
+# %% [markdown]
+# **What would change our mind.** Random directions, or directions of a model whose words mean
+# nothing, that move songs as far.
+
 # %%
-worded = [gaps[name, axis] for name in models if "shuffled" in name for axis in AXES]
+worded = [
+    gaps[name, axis] for name in models if "shuffled" in name for axis in AXES
+]
 doubts.told(
     {
         "random directions move songs as far": doubts.any_of(
