@@ -44,6 +44,8 @@ n_edges = 6  # pairs for the edges of circuits
 n_verify = 32  # pairs to verify the planting by
 least = 0.9  # accuracy below which a variable is not where it should be
 seconds = 2.0
+recipe = {"clips": 300, "seconds": 2.0, "width": 512, "seeds": 1}  # of the SAEs
+aligning = {"n": [48, 8]}  # of alignment search (lib.methods.causal.subspaces.learn)
 seed = 2300
 
 # %%
@@ -129,11 +131,10 @@ print("left out:", ", ".join(left_out) or "none")
 # %%
 def asked(singer, variable, sung):
     """All scores of one variable."""
-    small = {"clips": 300, "seconds": 2.0, "width": 512, "seeds": 1}
     site = planting.place(singer.name, variable).entry
-    sae = chapter.dictionary(singer, site, **small).sae
+    sae = chapter.dictionary(singer, site, **recipe).sae
     parts = [localisation.heads(singer, variable, sung, seed)]
-    parts.append(localisation.axes(singer, variable, sung, sae, seed))
+    parts.append(localisation.axes(singer, variable, sung, sae, seed, **aligning))
     parts.append(localisation.blocks(singer, variable, sung, seed))
     return pd.concat(parts)
 

@@ -41,6 +41,7 @@ seconds = 3.0
 variable = "emotion"
 planted = "organism-planted"
 confirmed = ["tempo", "energy", "arousal"]  # some of its variables
+steps = 60  # that a tuned lens learns for
 seed = 2500
 
 # %%
@@ -70,7 +71,7 @@ def sung(singer, kind, first):
 
 def lens_of(singer, kind):
     """The tuned lens, learned from songs of its own."""
-    return lenses.tuned(singer, sung(singer, kind, seed + 1)[1])
+    return lenses.tuned(singer, sung(singer, kind, seed + 1)[1], steps)
 
 
 table, songs = sung(m, variable, seed)

@@ -132,7 +132,16 @@ SMALL = {
         "design": WORDS,
         "null_subjects": 20,
     },
-    "23_planted_places": {"n": 6, "n_edges": 3, "n_verify": 4, "seconds": 0.6, "least": 0.0},
+    "23_planted_places": {
+        "planted": ["organism-planted-2"],
+        "n": 6,
+        "n_edges": 2,
+        "n_verify": 4,
+        "seconds": 0.6,
+        "least": 0.0,
+        "recipe": {"clips": 16, "seconds": 1.0, "width": 32, "k": 4, "passes": 1, "seeds": 1},
+        "aligning": {"n": [4, 4], "steps": 2},
+    },
     "24_circuits": {
         "n": 3,
         "draws": 2,
@@ -140,7 +149,7 @@ SMALL = {
         "variables": ["emotion", "mode"],
         "beside": ["organism-shuffled"],
     },
-    "25_hear_every_block": {"n": 4, "seconds": 1.0},
+    "25_hear_every_block": {"n": 4, "seconds": 1.0, "steps": 5, "confirmed": ["tempo", "energy"]},
     "26_from_word_to_note": {
         "recipe": RECIPE,
         "clips": 40,

@@ -251,7 +251,7 @@ def test_every_method_scores_every_candidate():
     assert (heads.groupby("method")["true"].sum() == 2).all() and len(heads) == 30 * 5
     blocks = localisation.blocks(m, "tempo", sung)
     assert set(blocks["method"]) == set(localisation.BLOCK_METHODS)
-    axes = localisation.axes(m, "tempo", sung)
+    axes = localisation.axes(m, "tempo", sung, n=(6, 4), steps=2)
     assert set(axes["method"]) == set(localisation.AXIS_METHODS) - {"sae"}
     assert (axes.groupby("method")["true"].sum() == 8).all()
     assert np.isfinite(pd.concat([heads, blocks, axes])["score"]).all()

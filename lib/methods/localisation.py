@@ -228,7 +228,9 @@ def _places_of_words(m, table):
     return found
 
 
-def axes(m: Model, variable: str, sung: Sung, sae=None, seed: int = 0) -> pd.DataFrame:
+def axes(
+    m: Model, variable: str, sung: Sung, sae=None, seed: int = 0, **aligning
+) -> pd.DataFrame:
     """Scores of the planted axes of what a variable's sublayer adds, by :data:`AXIS_METHODS`.
 
     Every method gives one direction, or several (the subspace of alignment search, which is found in
@@ -244,6 +246,8 @@ def axes(m: Model, variable: str, sung: Sung, sae=None, seed: int = 0) -> pd.Dat
     sae : optional
         A sparse autoencoder of what the sublayer adds; left out, so is the method.
     seed : int
+    **aligning
+        Of alignment search, as for ``causal.subspaces.learn``: n, steps and others.
 
     Returns
     -------
@@ -257,7 +261,7 @@ def axes(m: Model, variable: str, sung: Sung, sae=None, seed: int = 0) -> pd.Dat
     for method in ("diffmeans", "probe", "rfm", "random"):
         found[method] = between_groups.between(rows, high, method, paired=True, seed=seed)[None]
     learned = subspaces.learn(
-        m, variable, f"resid.{place.block}", n=(48, 8), seed=seed, progress=False
+        m, variable, f"resid.{place.block}", seed=seed, progress=False, **aligning
     )
     found["das"] = learned.basis
     if sae is not None:

@@ -20,6 +20,7 @@ sentence names, an instrument (or, where the instrument is moved, an emotion), i
 ('a trumpet tune that sounds original', 'a trumpet tune that sounds joyful', 'trumpet')
 """
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -103,6 +104,13 @@ def words(concept: str, part: str, language: str = "organism") -> tuple[list[str
     """
     check.choice("concept", concept, KNOWN)
     check.choice("part", part, PARTS)
+    high, low = _words(concept, part, language)
+    return list(high), list(low)
+
+
+@functools.cache
+def _words(concept, part, language):
+    """They never change, and every table of rows asks for those of all concepts."""
     table, level = _levels(concept, language)
     by_level = {
         name: _dealt(list(dict.fromkeys(some["family"])), some, part)
@@ -111,7 +119,7 @@ def words(concept: str, part: str, language: str = "organism") -> tuple[list[str
     high = by_level.pop(level)
     longest = max(map(len, by_level.values()))
     low = [some[k % len(some)] for k in range(longest) for some in by_level.values()]
-    return high, list(dict.fromkeys(low))
+    return tuple(high), tuple(dict.fromkeys(low))
 
 
 def rows(
@@ -172,6 +180,7 @@ def keeps(concept: str) -> str:
     return "emotion" if concept in captions.INSTRUMENT_WORDS else "instrument"
 
 
+@functools.cache
 def _levels(concept, language):
     """The table of the concept's words, and the level that counts as high."""
     if concept in world.EMOTIONS:
