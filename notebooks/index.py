@@ -14,10 +14,11 @@
 # %% [markdown]
 # # Does MusicGen understand emotion?
 #
-# **Listen first.** MusicGen is a network that writes music from words. Two small models of its kind
-# sing for the same sad words, and then sing the same songs again while they are pushed from inside
-# in the direction of *happy*. One learned its music with true captions; the other with captions of
-# other clips, so that no word means anything to it.
+# **Listen first.** MusicGen is a network that writes music from words. The two models below are
+# *organisms*: MusicGens in miniature that we trained on music whose causes we know. Both sing for
+# the same sad words, and then the same songs again, pushed from inside in the direction of *happy*.
+# `organism` learned its music with true captions, `organism-shuffled` with those of other clips, so
+# that no word means anything to it.
 
 # %% tags=["parameters"]
 model = "organism"
@@ -95,13 +96,20 @@ told = own[~own["criterion"].isin(struck)].groupby("answer")["criterion"].agg(li
 same = about[about["world"].isin(own["world"])]
 answers = same[~same["criterion"].isin(struck)].groupby("criterion")["answer"]
 split = [name for name, some in answers if some.nunique() > 1]
-Markdown(
-    f"**Today.** {own['criterion'].nunique()} criteria about understanding were put to "
-    f"{model}. Struck, because a model passed that cannot understand: {claims(struck)}. "
-    f"Of the others, *yes*: {claims(told.get('yes', []))}. *No*: "
-    f"{claims(told.get('no', []))}. *Cannot tell*: {claims(told.get('cannot tell', []))}. "
+
+# %%
+parts = {answer: told.get(answer, []) for answer in ("yes", "no", "cannot tell")}
+lines = [
+    f"- *{answer.capitalize()}*: {claims(names)}."
+    for answer, names in parts.items()
+]
+count = ", ".join(f"{answer} {len(names)} times" for answer, names in parts.items())
+told_first = (
+    f"**Today.** Of {own['criterion'].nunique()} criteria about understanding, {model} gets "
+    f"{count}. Struck, because a model passed that cannot understand: {claims(struck)}. "
     f"Models trained on the same world disagree about: {claims(split)}."
 )
+Markdown("\n".join([told_first, "", *lines]))
 
 # %%
 show.table(others.scope(model), "What these answers rest on, in this build")

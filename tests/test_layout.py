@@ -48,6 +48,15 @@ def test_code_is_folded_and_what_shows_nothing_joins_what_shows():
     assert all("hide-input" in c.metadata.tags for c in page.cells if c.cell_type == "code")
 
 
+def test_what_it_was_computed_with_is_said_at_the_end():
+    told = "*Computed with model = 'organism' in 9 s.*"
+    page = layout.computed_last(notebook(INTRO, shown("n = 2", told), shown("n", "2")))
+    assert [cell.outputs for cell in page.cells[1:2]] == [[]] and page.cells[-1].source == told
+    assert page.cells[2].outputs[0].data["text/markdown"] == "2"
+    plain = notebook(INTRO, shown("n", "2"))
+    assert layout.computed_last(plain) == plain
+
+
 # ----------------------------------------------------------------------------------------- glossary
 def test_the_first_use_of_a_term_is_linked_and_nothing_else():
     text = "# A site\n\nOf `site` and [site](x), a **site**, sites.\n\n```\nsite\n```"

@@ -10,6 +10,8 @@ from . import citations, glossary
 
 #: How the output begins that answers a chapter's question, and the paragraph that asks it.
 ANSWER, QUESTION = "**Verdict", "**Question"
+#: How the output begins that says what a notebook was computed with (``execute``).
+COMPUTED = "*Computed with"
 
 
 def page(
@@ -33,7 +35,7 @@ def page(
     rests : str
         What the answer rests on, from ``findings.rests_on``.
     """
-    lean = without(folded(answer_first(notebook, rests)), shared)
+    lean = without(folded(computed_last(answer_first(notebook, rests))), shared)
     return linked(cited(lean, known), terms)
 
 
@@ -105,7 +107,7 @@ def answer_first(notebook: nbformat.NotebookNode, rests: str = "") -> nbformat.N
     that says what the answer rests on.
     """
     first, *cells = notebook.cells
-    answers = [answer for cell in cells for answer in _answers(cell)]
+    answers = [answer for cell in cells for answer in _texts(cell, ANSWER)]
     parts = first.source.split("\n\n")
     asks = [number for number, part in enumerate(parts) if part.startswith(QUESTION)]
     if not answers or not asks:
@@ -113,14 +115,30 @@ def answer_first(notebook: nbformat.NotebookNode, rests: str = "") -> nbformat.N
     head = f"In short ({rests})" if rests else "In short"
     box = f":::{{admonition}} {head}\n:class: tip\n{answers[-1]}\n:::"
     parts.insert(asks[0] + 1, box)
-    kept = [cell for cell in cells if not _answers(cell)]
+    kept = [cell for cell in cells if not _texts(cell, ANSWER)]
     return _but(notebook, cells=[_but(first, source="\n\n".join(parts)), *kept])
 
 
-def _answers(cell):
-    """The answers among a cell's outputs."""
-    texts = [output.get("data", {}).get("text/markdown", "") for output in cell.get("outputs", [])]
-    return [text for text in texts if text.startswith(ANSWER)]
+def computed_last(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A notebook that says at its end what it was computed with: nobody reads a page for that."""
+    told = [text for cell in notebook.cells for text in _texts(cell, COMPUTED)]
+    cells = [
+        _but(cell, outputs=[each for each in cell.outputs if not _says(each).startswith(COMPUTED)])
+        if _texts(cell, COMPUTED)
+        else cell
+        for cell in notebook.cells
+    ]
+    return _but(notebook, cells=[*cells, *map(nbformat.v4.new_markdown_cell, told)])
+
+
+def _texts(cell, beginning):
+    """The texts among a cell's outputs that begin in some way."""
+    texts = map(_says, cell.get("outputs", []))
+    return [text for text in texts if text.startswith(beginning)]
+
+
+def _says(output):
+    return output.get("data", {}).get("text/markdown", "")
 
 
 def folded(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

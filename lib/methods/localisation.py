@@ -228,9 +228,7 @@ def _places_of_words(m, table):
     return found
 
 
-def axes(
-    m: Model, variable: str, sung: Sung, sae=None, seed: int = 0, **aligning
-) -> pd.DataFrame:
+def axes(m: Model, variable: str, sung: Sung, sae=None, seed: int = 0, **aligning) -> pd.DataFrame:
     """Scores of the planted axes of what a variable's sublayer adds, by :data:`AXIS_METHODS`.
 
     Every method gives one direction, or several (the subspace of alignment search, which is found in
