@@ -196,7 +196,7 @@ show.table(bars, f"Listener on held-out corpus clips: {held_out}")
 #
 # ### Emotions recognised from words alone
 
-# %%
+# %% tags=["main"]
 recognised = bars[bars["what"] == evaluation.RECOGNISED]
 show.estimates(
     dict(zip(recognised["organism"], recognised["estimate"], strict=True)),

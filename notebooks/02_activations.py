@@ -124,7 +124,7 @@ late = activations.capture(
     m, clips, middle.name, delay=m.lm.n_q - 1, reduce="mean", progress=False
 )[middle.name]
 
-# %%
+# %% tags=["main"]
 ways = {
     "last step, both rows, raw": middle.isel(frame=-1),
     "all steps, both rows, raw": middle.mean("frame"),

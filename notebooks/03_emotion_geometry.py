@@ -394,7 +394,7 @@ print(
 #
 # ## What the rules say
 
-# %%
+# %% tags=["main"]
 numbers = {
     name: understanding.geometry(found, middle_of[name])
     for name, found in words.items()

@@ -154,7 +154,7 @@ show.table(
 # %% [markdown]
 # If the blocks add anything, *blocks* is above chance and above the other three columns.
 
-# %%
+# %% tags=["main"]
 numbers = {name: probes.excess(table, chance) for name, table in shares.items()}
 verdicts = {name: rules.decide(units) for name, units in numbers.items()}
 show.verdicts(

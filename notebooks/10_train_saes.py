@@ -208,7 +208,7 @@ activities = {
 recovered = features.recovery(activities, labels, dictionary.train)
 show.table(recovered, "AUROC on unseen clips")
 
-# %%
+# %% tags=["main"]
 show.estimates(
     {
         f"{row.target}: {what}": getattr(row, what)

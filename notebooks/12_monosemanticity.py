@@ -117,7 +117,7 @@ activity = {name: answers(name, sung[name]) for name in models}
 # repeated with other halves. The score is the *AUROC*: the chance that a song of the family has
 # more of the feature than one of another emotion.
 
-# %%
+# %% tags=["main"]
 told = {
     name: features.excess(activity[name], table["emotion"], table["family"])
     for name, table in tables.items()

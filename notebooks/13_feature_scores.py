@@ -221,7 +221,7 @@ show.table(pd.DataFrame(rows), "Intruders found, best labels (0.20 by guessing)"
 # from the model. This one sees only the k features that differ most between yes and no on the
 # learning clips.
 
-# %%
+# %% tags=["main"]
 sparse = {name: c.activity for name, c in code.items()}
 probed = benchmark.k_sparse(sparse, mean, labels, found.train)
 dense = stats.mean([e.value for e in probed[probed["k"] == 1]["dense"]])

@@ -81,7 +81,7 @@ sung = {
 # *nats* (a unit of information, 1.44 bits) for each *token*, one code of sound.
 
 
-# %%
+# %% tags=["main"]
 def gained(singer, high, low):
     """What the word does to each pair: under its own prompt less under the other."""
 

@@ -185,7 +185,7 @@ for name, singer in models.items():
 # %% [markdown]
 # ## What the rules say
 
-# %%
+# %% tags=["main"]
 verdicts = {name: rules.decide(units) for name, units in numbers.items()}
 decided = rules.table(verdicts)
 show.verdicts(rules.beside(decided), "Variables and the path")

@@ -76,7 +76,7 @@ words = {
 }
 
 
-# %%
+# %% tags=["main"]
 def hears(name, labels=None):
     """One number a word: what it hears, along what the weights of its emotion say."""
     table, heard = words[name]

@@ -150,7 +150,7 @@ found = pd.concat(
 )
 scored = localisation.scored(found)
 
-# %%
+# %% tags=["main"]
 areas = {
     what: {
         method: stats.mean(some["auroc"]) for method, some in part.groupby("method")

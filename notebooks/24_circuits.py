@@ -141,7 +141,7 @@ show.table(pd.DataFrame(rows), "CPR: more is better. CMD: less is better.")
 # information, 1.44 bits) for each token of music.
 
 
-# %%
+# %% tags=["main"]
 def beyond_chance(singer):
     """Nats a token that the best edges carry beyond drawn ones, for each pair."""
     choose, judge = (songs(singer, variables[0], part) for part in (0, 1))

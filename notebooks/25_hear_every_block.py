@@ -80,7 +80,7 @@ kinds = {"logit lens": lenses.Lens(m), "tuned lens": lens_of(m, variable)}
 # %% [markdown]
 # ## How well does each block predict the song?
 
-# %%
+# %% tags=["main"]
 cost = {name: lenses.cross_entropy(m, songs, lens) for name, lens in kinds.items()}
 show.curves(
     {

@@ -209,7 +209,7 @@ def agreement(table, what, shuffled=False):
     return np.corrcoef(foretold, some["measured"])[0, 1]
 
 
-# %%
+# %% tags=["main"]
 agreements = {
     f"{what}{', forecasts shuffled' * shuffled}": stats.mean(
         [agreement(each, what, shuffled) for each in checks]

@@ -370,7 +370,7 @@ def numbers(name):
     return steering.numbers(steering.together(heard[name, pair] for pair in PAIRS))
 
 
-# %%
+# %% tags=["main"]
 def decided(name):
     """The verdicts on a model."""
     found = rules.decide(numbers(name))

@@ -331,7 +331,7 @@ led = {
     for way, axis in itertools.product(WAYS, AXES)
 }
 
-# %%
+# %% tags=["main"]
 followed = {
     f"{way}: {axis}": stats.mean(change[:, list(AXES).index(axis)])
     for (way, axis), change in led.items()

@@ -141,7 +141,7 @@ people = set(table["source"]) == {"page"}
 who = "people" if people else "SIMULATED raters"
 print(f"{table['participant'].nunique()} {who}, {len(table)} answers")
 
-# %%
+# %% tags=["main"]
 rated = {scale: listening.ratings(table, scale) for scale in ("valence", "arousal")}
 shown = {}
 for scale, effects in rated.items():

@@ -253,7 +253,7 @@ show.table(above.reset_index(), "Score above the matched control")
 # Three criteria for the best method were written down before it was measured, with their rules
 # (`rules.toml`).
 
-# %%
+# %% tags=["main"]
 numbers = {name: bench.numbers(found, best) for name, found in everything.items()}
 verdicts = {name: rules.decide(units) for name, units in numbers.items()}
 show.verdicts(

@@ -90,7 +90,7 @@ show.table(changes, "Every later change of the rules, with its reason")
 #
 # ## What was found
 
-# %%
+# %% tags=["main"]
 asked = understanding.Design(**design)
 evidence = {name: understanding.gather(m, asked) for name, m in models.items()}
 verdicts = {

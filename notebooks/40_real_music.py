@@ -185,7 +185,7 @@ show.table(
 # **Beyond plain features?** The chosen block against the baseline chosen likewise.
 
 
-# %%
+# %% tags=["main"]
 def gain(axis, score):
     """The chosen block's score minus the chosen baseline's."""
     a = AXES.index(axis)

@@ -301,7 +301,7 @@ show.table(pd.DataFrame(rows), f"{model}, {activations.at(m, 12 / 23)}")
 # Within a column, emotion shows only as far as *happy, sad* is lower than *sad, sad again*. *again,
 # small* is the published model measured by our methods, where its weights are there.
 
-# %%
+# %% tags=["main"]
 numbers = {
     name: {"apart": again[SHARED] - happy[SHARED]}
     for name, (happy, again) in cosines.items()

@@ -334,7 +334,7 @@ show.player_grid(players, m.sample_rate)
 #
 # ## What the rules say
 
-# %%
+# %% tags=["main"]
 verdicts = {name: rules.decide(units, smallest) for name, units in numbers.items()}
 show.verdicts(rules.table(verdicts, smallest), f"{your.name}, claim by claim")
 

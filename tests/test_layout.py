@@ -48,6 +48,23 @@ def test_code_is_folded_and_what_shows_nothing_joins_what_shows():
     assert all("hide-input" in c.metadata.tags for c in page.cells if c.cell_type == "code")
 
 
+def test_the_main_figure_stands_behind_the_answer_too():
+    html = '<div id="figure-12ab" class="plotly-graph-div"></div><script>#figure-12ab</script>'
+    figure = v4.new_output("display_data", {"text/html": html})
+    main = v4.new_code_cell("draw()", metadata={"tags": ["main"]}, outputs=[figure])
+    told = shown("told", "**Verdict.** It is.")
+    page = layout.figure_first(layout.answer_first(notebook(INTRO, main, told)))
+    begin, again, rest, *_ = page.cells
+    assert (
+        begin.source.endswith("**Verdict.** It is.\n:::\n") and rest.source == "**Method.** Look."
+    )
+    assert again.metadata.tags == ["remove-input"]
+    assert again.outputs[0].data["text/html"] == html.replace("figure-12ab", "figure-12ab-first")
+    assert page.cells[3].outputs == [figure]
+    for plain in (notebook(INTRO, main), layout.answer_first(notebook(INTRO, told))):
+        assert layout.figure_first(plain) == plain
+
+
 def test_what_it_was_computed_with_is_said_at_the_end():
     told = "*Computed with model = 'organism' in 9 s.*"
     page = layout.computed_last(notebook(INTRO, shown("n = 2", told), shown("n", "2")))

@@ -2,6 +2,7 @@
 terms linked. In JupyterLab a notebook stays as it was written.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 
 import nbformat
@@ -12,6 +13,8 @@ from . import citations, glossary
 ANSWER, QUESTION = "**Verdict", "**Question"
 #: How the output begins that says what a notebook was computed with (``execute``).
 COMPUTED = "*Computed with"
+#: The tag of the cell whose figure answers a chapter's question.
+MAIN = "main"
 
 
 def page(
@@ -35,8 +38,8 @@ def page(
     rests : str
         What the answer rests on, from ``findings.rests_on``.
     """
-    lean = without(folded(computed_last(answer_first(notebook, rests))), shared)
-    return linked(cited(lean, known), terms)
+    ordered = folded(computed_last(answer_first(notebook, rests)))
+    return linked(cited(without(figure_first(ordered), shared), known), terms)
 
 
 def dated(notebook: nbformat.NotebookNode, version: str) -> nbformat.NotebookNode:
@@ -117,6 +120,39 @@ def answer_first(notebook: nbformat.NotebookNode, rests: str = "") -> nbformat.N
     parts.insert(asks[0] + 1, box)
     kept = [cell for cell in cells if not _texts(cell, ANSWER)]
     return _but(notebook, cells=[_but(first, source="\n\n".join(parts)), *kept])
+
+
+def figure_first(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A notebook that shows the figure of its main cell (tagged so) behind its answer, too."""
+    first, *cells = notebook.cells
+    begin, end, rest = first.source.partition("\n:::\n")
+    drawn = [
+        output
+        for cell in cells
+        if MAIN in cell.metadata.get("tags", [])
+        for output in cell.outputs
+        if "plotly-graph-div" in output.get("data", {}).get("text/html", "")
+    ]
+    if not end or not drawn:
+        return notebook
+    # a cell without a source would be left out
+    again = nbformat.v4.new_code_cell(
+        "# the main figure", metadata={"tags": ["remove-input"]}, outputs=[_elsewhere(drawn[-1])]
+    )
+    parts = [
+        _but(first, source=f"{begin}{end}"),
+        again,
+        nbformat.v4.new_markdown_cell(rest.strip()),
+    ]
+    return _but(notebook, cells=[*parts, *cells])
+
+
+def _elsewhere(output):
+    """An output that can stand on a page twice: its places have other names."""
+    html = output["data"]["text/html"]
+    for name in set(re.findall(r'id="([\w-]+)"', html)):
+        html = html.replace(name, f"{name}-first")
+    return _but(output, data={**output["data"], "text/html": html})
 
 
 def computed_last(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
