@@ -59,57 +59,34 @@ for name, m in models.items():
     display(show.player_grid({name: players}, m.sample_rate))
 
 # %% [markdown]
-# In the first row the push should make the song happier; in the second there is nothing for it to
-# find.
+# Listen whether the first row grows faster and louder; in the second the push has nothing to find.
+# [Can we move emotion?](30_steering) measures how often a push works.
 #
-# Ask MusicGen for a sad melody and it plays slowly, softly, in minor. It may hold something like
+# Asked for a sad melody, MusicGen can play slowly, softly, in minor. It may hold something like
 # sadness, from which slow, soft and minor follow. Or it holds only a habit: this word goes with
 # those sounds. The two can sound alike. They differ inside, and this book looks there.
 #
 # ## The verdict
-#
-# The figure is filled from what the chapters found when this book was built. Each row is a
-# *criterion*, a question with a rule for "yes" and "no" that was written before any model was asked.
-# Each point is a model, with its 95 % confidence interval, the range of values that fit the data.
-# The solid line is no effect, the dotted line the smallest effect that matters. "Yes" needs an
-# interval that lies above no effect and reaches the dotted line, "no" one that ends below the dotted
-# line; all else is "cannot tell". Models that were run here before, or whose results were imported,
-# are hollow and grey, with their date.
 
 # %%
 found = rules.overview(model)
 about = found[found["decides"]]
-show.verdicts(rules.beside(about), "Does it understand?") if len(about) else None
-
-
-# %%
-def claims(names):
-    """Claims of criteria as a list in a sentence."""
-    return (
-        "; ".join(rules.criteria()[name].claim.lower() for name in names) or "none"
-    )
-
-
 own = about[about["model"] == results.title(model)]
 struck = set(rules.struck(about))
 told = own[~own["criterion"].isin(struck)].groupby("answer")["criterion"].agg(list)
-same = about[about["world"].isin(own["world"])]
-answers = same[~same["criterion"].isin(struck)].groupby("criterion")["answer"]
-split = [name for name, some in answers if some.nunique() > 1]
+parts = {answer: told.get(answer, []) for answer in ("yes", "no", "cannot tell")}
+basis = others.scope(model).set_index("what")["basis"]
+passed = about[~about["world"].isin(own["world"]) & (about["answer"] == "yes")]
 
 # %%
-parts = {answer: told.get(answer, []) for answer in ("yes", "no", "cannot tell")}
-lines = [
-    f"- *{answer.capitalize()}*: {claims(names)}."
-    for answer, names in parts.items()
-]
-count = ", ".join(f"{answer} {len(names)} times" for answer, names in parts.items())
-told_first = (
-    f"**Today.** Of {own['criterion'].nunique()} criteria about understanding, {model} gets "
-    f"{count}. Struck, because a model passed that cannot understand: {claims(struck)}. "
-    f"Models trained on the same world disagree about: {claims(split)}."
+count = own["criterion"].nunique()
+Markdown(
+    f"**Today.** Released MusicGens: *{basis['released MusicGens']}*; people who listen: "
+    f"*{basis['people who listen']}*. What is known is known of small models: {model} passes "
+    f"{len(parts['yes'])} of {count} tests of understanding, fails {len(parts['no'])}, and "
+    f"cannot be told on {len(parts['cannot tell'])}. Of the other worlds, models of these pass "
+    f"some test: {', '.join(passed['world'].unique()) or 'none'}."
 )
-Markdown("\n".join([told_first, "", *lines]))
 
 # %%
 show.table(others.scope(model), "What these answers rest on, in this build")
@@ -118,10 +95,51 @@ show.table(others.scope(model), "What these answers rest on, in this build")
 # The table says what was measured in this build, what was simulated (by programs in the place of
 # people), and what was not run.
 #
-# This is less than earlier editions of the book concluded. They asked one model a world, had no
-# world of habit, and let every chapter make its own rule. Features selective for an emotion,
+# Who was tested? Each model learned a *world*, made-up rules of how emotion shapes music.
+#
+# - `organism`: emotion shapes several *cues* at once (audible properties such as tempo, mode and
+#   loudness), and captions are true. Expected: it passes.
+# - `organism-decoupled`: the same, but tempo moves no energy. Emotion is there.
+# - `organism-habit`: each emotion word goes with one cue of its own. Expected: it passes nothing.
+# - `organism-shuffled`: captions of other clips. Expected: nothing.
+# - *untrained*: `organism` with its weights in random order. Expected: nothing.
+
+# %%
+show.verdicts(rules.beside(about), "Does it understand?") if len(about) else None
+
+# %% [markdown]
+# Each row is a *criterion*, a question with a rule for "yes" and "no". Each point is a model with
+# its 95 % confidence interval, the range of values that fit the data. The solid line is no effect,
+# the dotted line the smallest effect that matters. A "yes" lies right of the solid line and at least
+# touches the dotted one, a "no" lies left of the dotted one, all else is "cannot tell". Results from
+# before, or from elsewhere, are hollow, with their date.
+
+
+# %%
+def claims(names):
+    """Claims of criteria, as a list in a sentence."""
+    return (
+        "; ".join(rules.criteria()[name].claim.lower() for name in names) or "none"
+    )
+
+
+same = about[about["world"].isin(own["world"])]
+answers = same[~same["criterion"].isin(struck)].groupby("criterion")["answer"]
+split = [name for name, some in answers if some.nunique() > 1]
+lines = [
+    *(
+        f"- *{answer.capitalize()}*: {claims(names)}."
+        for answer, names in parts.items()
+    ),
+    f"- Not the same in every model of this world: {claims(split)}.",
+    f"- *Struck*, because a model passed that cannot understand: {claims(struck)}.",
+]
+Markdown("\n".join([f"**What {model} says.**", "", *lines]))
+
+# %% [markdown]
+# Earlier editions of the book claimed more, and we withdrew it: features selective for an emotion,
 # agreement with people's weights, and probes that read emotion are found in models of habit, too, or
-# in random directions, and are not evidence of understanding.
+# in random directions.
 #
 # **Where to go from here.** *Listen*: [move emotion with one finger](31_emotion_pad), [hear every
 # block of the model](25_hear_every_block), [click through its features](11_feature_explorer).
@@ -131,8 +149,9 @@ show.table(others.scope(model), "What these answers rest on, in this build")
 #
 # ## What "understand" means here
 #
-# Five properties that habit lacks, so that a critic can hold them against us. Each is a criterion
-# with a rule written beforehand ([chapter 35](35_understanding)).
+# Five properties that habit lacks, so that a critic can hold them against us. Each has one criterion
+# or several; their rules, and every later change of them, are in [Does it understand, or is it
+# habit?](35_understanding).
 #
 # - *Shared*: different words of one emotion lead to one state inside, and to one whole profile of
 #   cues (audible properties such as tempo, mode and loudness).
@@ -140,7 +159,7 @@ show.table(others.scope(model), "What these answers rest on, in this build")
 #   asks.
 # - *The same from sound as from words*: an emotion is heard in cues that its word does not follow.
 # - *Causal*: what one word adds inside moves the whole emotion, where no emotion was asked for.
-# - *Specific*: it moves nothing else.
+# - *Specific*: it moves nothing else. (Its row, on the instrument, is among the preconditions.)
 #
 # ## How the book tries not to fool itself
 #

@@ -24,6 +24,7 @@ LINE_HEIGHT = 16  # pixels of a further line in such a name
 TITLE_HEIGHT = 30  # pixels that plotly leaves for a figure's title
 MANY_ROWS, MANY_COLUMNS = 50, 20  # of a heat map: no longer each with its name
 ROW_HEIGHT = 74  # pixels of a criterion
+LINE_HEIGHT = 17  # of a line of a name
 LANE_HEIGHT = 14  # pixels of each world within it, where they need more
 #: Shapes of models from before.
 HOLLOW = ("diamond-open", "square-open", "triangle-up-open", "circle-open", "star-open")
@@ -266,7 +267,8 @@ def verdicts(found: pd.DataFrame, title: str) -> Figure:
         },
         meta={"verdicts": embed.plain(found.to_dict("records"))},
     )
-    each = max(ROW_HEIGHT, LANE_HEIGHT * len(worlds))
+    lines = max(tick.count("<br>") + 1 for tick in ticks)
+    each = max(ROW_HEIGHT, LANE_HEIGHT * len(worlds), LINE_HEIGHT * lines + 8)
     # on a phone every world has lines of its own in the legend
     return Figure(figure, height=130 + each * len(claims) + 2 * LANE_HEIGHT * len(worlds))
 
