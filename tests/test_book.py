@@ -515,6 +515,8 @@ def test_the_search_finds_a_feature_a_prompt_and_a_term(page, site, pages):
     for words, name in wanted.items():
         page.goto(f"{site}/search.html?q={urllib.parse.quote(words)}")
         page.wait_for_selector(f"#search-results a[href*='{name}']")
+        # it reads the pages that it has found; left before that, it would say that it failed
+        page.wait_for_load_state("networkidle")
     assert page.wrong == []
 
 
