@@ -75,7 +75,8 @@ own = about[about["model"] == results.title(model)]
 struck = set(rules.struck(about))
 told = own[~own["criterion"].isin(struck)].groupby("answer")["criterion"].agg(list)
 parts = {answer: told.get(answer, []) for answer in ("yes", "no", "cannot tell")}
-basis = others.scope(model).set_index("what")["basis"]
+scope = others.scope(model)
+basis = scope.set_index("what")["basis"]
 beside = about[~about["world"].isin(own["world"])]
 passes = (beside["answer"] == "yes").groupby(beside["world"], sort=False).sum()
 asked = basis["released MusicGens"]
@@ -92,7 +93,7 @@ Markdown(
 )
 
 # %%
-show.table(others.scope(model), "What these answers rest on, in this build")
+show.table(scope, "What these answers rest on, in this build")
 
 # %% [markdown]
 # The table says what was measured in this build, what was simulated (by programs in the place of

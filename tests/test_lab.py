@@ -1,5 +1,6 @@
 """The live pages in a real JupyterLab: a kernel answers what a reader asks of them."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -31,16 +32,20 @@ def lab(tmp_path_factory):
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-        yield _address(server, folder)
-        server.terminate()
-        server.wait(30)
+        try:
+            yield _address(server, folder)
+        finally:
+            server.terminate()
+            server.wait(30)
 
 
 def _address(server, folder):
     """Where the server says that it listens."""
     for _ in range(600):
         for file in (folder / "runtime").glob("jpserver-*.json"):
-            return json.loads(file.read_text())["url"]
+            # half written, it is read again
+            with contextlib.suppress(json.JSONDecodeError):
+                return json.loads(file.read_text())["url"]
         if server.poll() is not None:
             break
         time.sleep(0.1)

@@ -24,7 +24,6 @@ LINE_HEIGHT = 16  # pixels of a further line in such a name
 TITLE_HEIGHT = 30  # pixels that plotly leaves for a figure's title
 MANY_ROWS, MANY_COLUMNS = 50, 20  # of a heat map: no longer each with its name
 ROW_HEIGHT = 74  # pixels of a criterion
-LINE_HEIGHT = 17  # of a line of a name
 LANE_HEIGHT = 14  # pixels of each world within it, where they need more
 #: Shapes of models from before.
 HOLLOW = ("diamond-open", "square-open", "triangle-up-open", "circle-open", "star-open")
