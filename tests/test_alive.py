@@ -1,5 +1,7 @@
 """The organism in the page: its graphs are the network, its scripts the library, and it sings."""
 
+import json
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +14,7 @@ import sae_lens
 import torch
 
 from lib import activations, sae, steering
-from lib.book import build
+from lib.book import build, execute, layout
 from lib.musicgen import browser, load, noise
 from lib.organism import corpus
 from lib.pages import alive
@@ -82,10 +84,11 @@ def site(panel, tmp_path_factory):
     pages = build.front(out).parent
     (pages / "notebooks").mkdir(parents=True)
     head = "<meta charset=utf-8><meta name=viewport content='width=device-width'><title>t</title>"
-    head += "<link rel=icon href='data:,'>"
-    text = f"<!doctype html><html lang=en><head>{head}</head><body>{panel.html()}</body></html>"
-    build.front(out).write_text(text.replace("../alive", "alive"))
-    (pages / "notebooks" / "play.html").write_text(text)
+    head += "<link rel=icon href='data:,'><script src='../_static/sing.js'></script>"
+    for name, body in (("play", panel.html()), ("chapter", layout.PANEL)):
+        text = f"<!doctype html><html lang=en><head>{head}</head><body>{body}</body></html>"
+        (pages / "notebooks" / f"{name}.html").write_text(text)
+    shutil.copytree(execute.NOTEBOOKS / "static", pages / "_static")
     alive.copy(pages)
     server = build.server(out, 0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -324,6 +327,30 @@ def test_a_reader_plays_it(page, panel):
     for width in (page.viewport_size["width"], 390):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+
+
+@pytest.mark.parametrize("page", [(390, 844)], indirect=True)
+def test_a_chapter_opens_it_as_a_panel(page, site):
+    """Nothing of it is loaded before it is opened; then it sings, and closed or not it fits."""
+    page.wait_for_load_state("networkidle")
+    before = len(page.loaded)
+    page.goto(f"{site}/notebooks/chapter.html", wait_until="networkidle")
+    assert not any("/alive/" in url for url in page.loaded[before:])
+    page.locator("summary").first.press("Enter")
+    page.get_by_role("button", name="Load the organism").press("Enter")
+    page.get_by_role("button", name="Sing", exact=False).first.press("Enter")
+    state = "document.querySelector('.alive').alive"
+    page.wait_for_function(f"{state}.level > 0.001", timeout=PATIENCE)
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    border = "getComputedStyle(document.querySelector('.alive')).borderTopStyle"
+    assert page.evaluate(border) == "solid"
+    names = {url.rsplit("/", 1)[-1] for url in page.loaded[before:]}
+    assert {"panel.json", "panel.css", "step.onnx"} <= names
+
+
+def test_pages_and_notebooks_tell_whether_one_sings(panel):
+    assert alive.sings(panel.html()) and alive.sings(json.dumps(panel.html()))
+    assert not alive.sings(layout.PANEL)
 
 
 def test_the_book_is_served_to_this_machine_alone(site):

@@ -12,7 +12,16 @@ import torch
 from lib import cache, model, stats
 from lib.book import rules
 from lib.methods import divergence, steering
-from lib.methods.steering import bench, finding, keeping, rank_one, scores, sliders, tasks
+from lib.methods.steering import (
+    bench,
+    distilling,
+    finding,
+    keeping,
+    rank_one,
+    scores,
+    sliders,
+    tasks,
+)
 from lib.musicgen import activations
 from lib.musicgen.activations import Edit
 
@@ -262,14 +271,27 @@ def test_a_random_direction_does_not_find_it(planted):
     assert abs(finding.find("random", given).vector.units[SITE] @ unit) < 0.25
 
 
-def test_a_slider_says_what_the_words_say(organism, given):
+@pytest.mark.parametrize("kind", ["slider", "vectors"])
+def test_what_words_do_is_learned_without_them(kind, organism, given):
     twice = {end: list(given.rows[end]) * 2 for end in ("neutral", "high", "low")}
-    slider = sliders.train(organism, given.music, *twice.values(), steps=40, lr=5e-3)
+    music, neutral = given.music, twice["neutral"]
+    if kind == "slider":
+        slider = sliders.train(organism, music, *twice.values(), steps=40, lr=5e-3)
+    else:
+        norms = {f"cross.{i}": given.norm(f"cross.{i}") for i in range(6)}
+        vectors = distilling.train(organism, music, *twice.values(), norms, steps=40)
+        assert vectors.keys() == norms.keys()
+
+    def turned(strength):
+        if kind == "slider":
+            return slider.applied(organism, strength)
+        some = {site: strength * norms[site] * vector for site, vector in vectors.items()}
+        return activations.edit(organism, *(Edit(site, add=add) for site, add in some.items()))
 
     def apart(sign, strength):
-        wanted = sliders._wanted(organism, given.music, list(twice.values()), sign)
-        with torch.no_grad(), slider.applied(organism, strength):
-            found = sliders._predicted(organism, given.music.tokens, twice["neutral"])
+        wanted = distilling.wanted(organism, music, tuple(twice.values()), sign)
+        with torch.no_grad(), turned(strength):
+            found = distilling.predicted(organism, music.tokens, neutral)
         return divergence.kl(wanted, found).mean().item()
 
     before = organism.fingerprint
@@ -277,7 +299,16 @@ def test_a_slider_says_what_the_words_say(organism, given):
         assert apart(sign, sign) < 0.8 * apart(sign, 0.0) < apart(sign, -sign)
     assert organism.fingerprint == before
     with pytest.raises(ValueError, match="equally long"):
-        sliders.train(organism, given.music, twice["neutral"][:1], twice["high"], twice["low"])
+        sliders.train(organism, music, neutral[:1], twice["high"], twice["low"])
+
+
+def test_a_distilled_push_is_as_long_as_it_was_learned(given):
+    push = finding.find("distilled", dataclasses.replace(given, steps=4))
+    lengths = [np.linalg.norm(unit) for unit in push.vector.units.values()]
+    assert len(set(np.round(lengths, 6))) == 6
+    drawn = push.anywhere(3).vector
+    assert np.allclose([np.linalg.norm(unit) for unit in drawn.units.values()], lengths)
+    assert abs(drawn.units["cross.2"] @ push.vector.units["cross.2"]) < 0.5 * lengths[2] ** 2
 
 
 def test_what_is_trained_refuses_bad_input(organism, given):
@@ -291,6 +322,8 @@ def test_what_is_trained_refuses_bad_input(organism, given):
             rank_one.train(organism, *songs, "reps")
         with pytest.raises(ValueError, match=r"activations\.edit"):
             sliders.train(organism, given.music, *[["a"] * len(given.music)] * 3)
+    with pytest.raises(ValueError, match="name a site"):
+        distilling.train(organism, given.music, *[["a"] * len(given.music)] * 3, {})
 
 
 # -------------------------------------------------------------------------------------------- scores

@@ -61,6 +61,11 @@ def test_the_main_figure_stands_behind_the_answer_too():
     assert again.metadata.tags == ["remove-input"]
     assert again.outputs[0].data["text/html"] == html.replace("figure-12ab", "figure-12ab-first")
     assert page.cells[3].outputs == [figure]
+    answered = layout.answer_first(notebook(INTRO, main, told))
+    *_, rest, _ = layout.figure_first(answered, "<details>").cells
+    assert rest.source == "<details>\n\n**Method.** Look."
+    _, rest = layout.figure_first(layout.answer_first(notebook(INTRO, told)), "<details>").cells
+    assert rest.source.startswith("<details>")
     for plain in (notebook(INTRO, main), layout.answer_first(notebook(INTRO, told))):
         assert layout.figure_first(plain) == plain
 

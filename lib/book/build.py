@@ -97,14 +97,20 @@ def _library():
 
 def _write_pages(source, out):
     """Every notebook as a page, and the glossary with the pages that use its terms."""
+    from ..pages import alive  # importing it takes seconds, which opening the book does not
+
     text = (execute.NOTEBOOKS / glossary.FILE).read_text(encoding="utf-8")
     terms = glossary.terms(text)
     known = citations.sources()
     chapters = {term: {} for term in terms}
     version = takeaway.citation()["version"]
-    for name in execute.names():
-        notebook = nbformat.read(source / f"{name}.ipynb", nbformat.NO_CONVERT)
-        page, used = layout.page(notebook, terms, known, _library(), _rests_on(name, notebook))
+    files = {name: source / f"{name}.ipynb" for name in execute.names()}
+    singing = [name for name, file in files.items() if alive.sings(file.read_text("utf-8"))]
+    for name, file in files.items():
+        notebook = nbformat.read(file, nbformat.NO_CONVERT)
+        panel = layout.PANEL if singing and name not in singing else ""
+        rests = _rests_on(name, notebook)
+        page, used = layout.page(notebook, terms, known, _library(), rests, panel)
         nbformat.write(layout.dated(page, version), out / f"{name}.ipynb")
         for term in used:
             chapters[term][name] = layout.title(notebook)

@@ -15,6 +15,11 @@ ANSWER, QUESTION = "**Verdict", "**Question"
 COMPUTED = "*Computed with"
 #: The tag of the cell whose figure answers a chapter's question.
 MAIN = "main"
+#: A panel in which the organism sings, once a reader opens it (``sing.js``).
+PANEL = """\
+<details class="singer"><summary>Hear the organism yourself: type words, press play, push it</summary>
+<div class="alive" id="panel"><p>Here the organism sings in the served book: <code>make book</code>
+opens it, and <code>python -m lib.book open</code> does so again.</p></div></details>"""
 
 
 def page(
@@ -23,6 +28,7 @@ def page(
     known: Mapping[str, Iterable[str]],
     shared: str = "",
     rests: str = "",
+    panel: str = "",
 ) -> tuple[nbformat.NotebookNode, list[str]]:
     """A notebook as a page shows it, and the terms of the glossary that it uses.
 
@@ -37,9 +43,11 @@ def page(
         A script that every page loads, so that no output needs to hold it.
     rests : str
         What the answer rests on, from ``findings.rests_on``.
+    panel : str
+        HTML that stands behind the answer and its figure.
     """
     ordered = folded(computed_last(answer_first(notebook, rests)))
-    return linked(cited(without(figure_first(ordered), shared), known), terms)
+    return linked(cited(without(figure_first(ordered, panel), shared), known), terms)
 
 
 def dated(notebook: nbformat.NotebookNode, version: str) -> nbformat.NotebookNode:
@@ -122,8 +130,10 @@ def answer_first(notebook: nbformat.NotebookNode, rests: str = "") -> nbformat.N
     return _but(notebook, cells=[_but(first, source="\n\n".join(parts)), *kept])
 
 
-def figure_first(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A notebook that shows the figure of its main cell (tagged so) behind its answer, too."""
+def figure_first(notebook: nbformat.NotebookNode, panel: str = "") -> nbformat.NotebookNode:
+    """A notebook that shows the figure of its main cell (tagged so) behind its answer, too, and a
+    panel behind both.
+    """
     first, *cells = notebook.cells
     begin, end, rest = first.source.partition("\n:::\n")
     drawn = [
@@ -133,18 +143,21 @@ def figure_first(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         for output in cell.outputs
         if "plotly-graph-div" in output.get("data", {}).get("text/html", "")
     ]
-    if not end or not drawn:
+    if not end or not (drawn or panel):
         return notebook
-    # a cell without a source would be left out
-    again = nbformat.v4.new_code_cell(
-        "# the main figure", metadata={"tags": ["remove-input"]}, outputs=[_elsewhere(drawn[-1])]
-    )
     parts = [
         _but(first, source=f"{begin}{end}"),
-        again,
-        nbformat.v4.new_markdown_cell(rest.strip()),
+        *map(_again, drawn[-1:]),
+        nbformat.v4.new_markdown_cell(f"{panel}\n\n{rest.strip()}".strip()),
     ]
     return _but(notebook, cells=[*parts, *cells])
+
+
+def _again(output):
+    """A cell that shows an output once more; one without a source would be left out."""
+    return nbformat.v4.new_code_cell(
+        "# the main figure", metadata={"tags": ["remove-input"]}, outputs=[_elsewhere(output)]
+    )
 
 
 def _elsewhere(output):

@@ -33,8 +33,10 @@ FOLDER = "alive"
 MOST = 0.24
 #: Seconds of a song.
 SECONDS = 6.0
-#: How a page's markup names its graphs.
-NAMED = re.compile(r'data-graphs="([0-9a-f]+)"')
+#: How a page's markup names its graphs, in HTML and in a notebook's file.
+NAMED = re.compile(r'data-graphs=\\?"([0-9a-f]+)')
+#: What a page holds, between the tags of its script.
+HELD = re.compile(r'data-graphs=.*?<script type="application/json">(.*?)</script>', re.DOTALL)
 SCRIPTS = embed.STATIC / FOLDER
 
 
@@ -200,6 +202,11 @@ def size(graphs: Path) -> int:
     return sum(file.stat().st_size for file in loaded)
 
 
+def sings(text: str) -> bool:
+    """Whether a notebook or page, as a text, holds an organism that sings."""
+    return NAMED.search(text) is not None
+
+
 def copy(pages: Path) -> None:
     """Put beside the built pages what those load that hold an organism.
 
@@ -234,6 +241,10 @@ def copy(pages: Path) -> None:
         shutil.copy(file, target / "runtime")
     for folder in graphs:
         shutil.copytree(folder, target / folder.name)
+    # for the panels of other pages
+    held = next(found[1] for text in texts if (found := HELD.search(text)))
+    (target / "panel.json").write_text(held, encoding="utf-8")
+    (target / "panel.css").write_text(str(embed.style(FOLDER)), encoding="utf-8")
 
 
 # ---------------------------------------------------------------------------------- what a page holds

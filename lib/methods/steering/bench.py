@@ -46,6 +46,7 @@ DOSES = {
     "word": (1.0, 2.0, 4.0),
     "cross": (1.0, 2.0, 4.0),
     "heads": (4.0, 8.0, 16.0),
+    "distilled": (1.0, 2.0, 4.0),
     "slider": (2.0, 4.0),
 }
 #: Of methods that are not there: those of a residual stream.

@@ -22,14 +22,15 @@ selection           decoders of the features that tell best, each as much as it 
 cross               differences of means of what every cross-attention adds
 heads               probes of the self-attention heads that tell best (SMITIN: Koo et al. 2025)
 reft, reps          rank-one directions that are trained (``rank_one``)
-slider              an adapter of the weights (``sliders``)
+distilled           vectors at every cross-attention that learn what the words do (``distilling``)
+slider              an adapter of the weights that learns it (``sliders``)
 monitored           as songs, with a strength that falls off where a probe says it is there
 random, shuffled    controls: a direction drawn at random, and one between kinds dealt at random
 ==================  ===============================================================================
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -42,7 +43,7 @@ from ...musicgen.model import Clips, Model
 from .. import directions as between_groups
 from .. import features, harvest, sae
 from ..causal import subspaces
-from . import rank_one, sliders, vectors
+from . import distilling, rank_one, sliders, vectors
 from .levers import Push, Words
 from .tasks import rows
 
@@ -379,6 +380,17 @@ def _trained(method) -> Callable:
     return find
 
 
+def _distilled(given: Lesson) -> Push:
+    """As long at each site as it was learned: strength 1 is what was trained."""
+    prompts = [given._twice(end) for end in ("neutral", "high", "low")]
+    norms = {site: given.norm(site) for site in _cross(given)}
+    how = {"steps": given.steps, "seed": given.seed}
+    raw = distilling.train(given.model, given.music, *prompts, norms, **how)
+    push = _push(given, "distilled", raw, {site: given.paired(site) for site in raw})
+    units = {site: vector.astype(float) for site, vector in raw.items()}
+    return replace(push, vector=replace(push.vector, units=units))
+
+
 def _slider(given: Lesson) -> sliders.Slider:
     prompts = [given._twice(end) for end in ("neutral", "high", "low")]
     about = {"concept": given.concept, "method": "slider", "data": given.data}
@@ -413,6 +425,7 @@ METHODS = {
     "heads": _heads,
     "reft": _trained("reft"),
     "reps": _trained("reps"),
+    "distilled": _distilled,
     "slider": _slider,
     "monitored": _between("diffmeans", own=True, name="monitored", monitored=True),
     "random": _between("random"),

@@ -2,11 +2,7 @@
 al. 2024).
 
 A product of two thin matrices (LoRA: Hu et al. 2022) is added to the output projections of every
-attention, times the strength. It is trained on music that exists, under neutral prompts: at strength
-1 the model must predict what it predicts without the slider, moved by what the concept's words change
-against those of its contrary (the difference of their log-probabilities, times :data:`CONTRAST`), and
-at strength -1 the opposite. Songs teach it nothing of their own: what the words do, the weights
-learn.
+attention, times the strength. It learns what the concept's words do (``distilling``).
 
 References
 ----------
@@ -26,12 +22,11 @@ from torch.nn.utils import parametrize
 from ... import check
 from ...musicgen.model import Clips, Model
 from .. import divergence
+from . import distilling
 from .levers import Steered, check_weights
 from .tasks import Task
 
 RANK = 4
-#: How often the difference that words make is added at strength 1.
-CONTRAST = 1.5
 #: Modules whose weights are changed, in every block that has them.
 MODULES = ("self_attn.out_proj", "cross_attention.out_proj")
 
@@ -165,12 +160,7 @@ def train(
     ValueError
         Not one prompt of each kind a clip; an edit in force.
     """
-    check.same_length(music=music, neutral=neutral, high=high, low=low)
-    if model.edits:
-        raise ValueError(
-            "A slider is not trained inside activations.edit: leave the context first."
-        )
-    steps = check.count("steps", steps)
+    distilling.check_lesson(model, music, neutral, high, low)
     modules = dict(model.lm.named_modules())
     generator = torch.Generator().manual_seed(check.count("seed", seed, 0))
     parts = {}
@@ -178,23 +168,18 @@ def train(
         rows, columns = modules[name].weight.shape
         down = torch.randn(check.count("rank", rank), columns, generator=generator)
         parts[name] = _Added(down / columns**0.5, torch.zeros(rows, rank)).to(model.device)
-    wanted = [_wanted(model, music, (neutral, high, low), sign) for sign in (1, -1)]
+    targets = [distilling.wanted(model, music, (neutral, high, low), sign) for sign in (1, -1)]
     learned = [matrix for part in parts.values() for matrix in (part.down, part.up)]
-    optimiser = torch.optim.Adam(learned, lr=check.number("lr", lr, 0, open_low=True))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    rng = np.random.default_rng(seed)
+
+    def loss(batch, sign, target):
+        for part in parts.values():
+            part.sign = float(sign)
+        prompts = [neutral[i] for i in batch]
+        found = distilling.predicted(model, music.tokens[batch], prompts)
+        return divergence.kl(target, found).mean()
+
     with _changing(model, parts):
-        for step in range(steps):
-            batch = rng.choice(len(music), min(batch_size, len(music)), replace=False)
-            sign = (1, -1)[step % 2]
-            for part in parts.values():
-                part.sign = float(sign)
-            found = _predicted(model, music.tokens[batch], [neutral[i] for i in batch])
-            loss = divergence.kl(wanted[step % 2][batch], found).mean()
-            for matrix, slope in zip(learned, torch.autograd.grad(loss, learned), strict=True):
-                matrix.grad = slope
-            optimiser.step()
-            schedule.step()
+        distilling.descend(loss, targets, learned, steps, lr, batch_size, seed)
     matrices = {name: (part.down, part.up) for name, part in parts.items()}
     down, up = (
         {name: pair[k].detach().cpu().numpy() for name, pair in matrices.items()} for k in (0, 1)
@@ -208,23 +193,3 @@ def _names(model):
     kinds = [kind for kind in MODULES if kind in there]
     blocks = range(len(model.lm.transformer.layers))
     return [f"transformer.layers.{i}.{kind}" for i in blocks for kind in kinds]
-
-
-def _predicted(model, tokens, prompts):
-    """Log-probabilities [clip, codebook, frame, card]; gradients flow."""
-    logits = model.replay(tokens, prompts)
-    frames = tokens.shape[-1]
-    delays = model.lm.pattern_provider.delays
-    aligned = torch.stack([logits[:, k, d : d + frames] for k, d in enumerate(delays)], 1)
-    return aligned.float().log_softmax(-1)
-
-
-@torch.no_grad()
-def _wanted(model, music, prompts, sign):
-    """What is to be predicted at strength ``sign``."""
-    found = []
-    for start in range(0, len(music), 16):
-        rows = slice(start, start + 16)
-        neutral, high, low = (_predicted(model, music.tokens[rows], some[rows]) for some in prompts)
-        found.append((neutral + sign * CONTRAST * (high - low)).log_softmax(-1))
-    return torch.cat(found)

@@ -1,4 +1,4 @@
-// The page of an organism that sings: words, song, plane, sliders. lib/pages/alive.py says what it holds.
+// An organism that sings: words, song, plane, sliders. lib/pages/alive.py says what its data hold.
 import { make } from './elements.mjs';
 import { heads, levers } from './levers.mjs';
 import { plane } from './plane.mjs';
@@ -12,8 +12,19 @@ const EVERY = 500; // milliseconds between what is shown, for whoever wants no m
 const EXAMPLES = ['a sad violin melody', 'a very happy piano song', 'calm music for guitar',
   'a tense, fast trumpet theme'];
 
-function open(root) {
-  const data = JSON.parse(root.querySelector('script').textContent);
+// root: a place with its data inside, or an empty one: then what copy put beside this script.
+export async function open(root) {
+  const inside = root.querySelector('script')?.textContent;
+  draw(root, inside ? JSON.parse(inside) : await fetched());
+}
+
+async function fetched() {
+  const [found, sheet] = ['panel.json', 'panel.css'].map((name) => new URL(name, import.meta.url).href);
+  document.head.append(make('link', { rel: 'stylesheet', href: sheet }));
+  return (await fetch(found)).json();
+}
+
+function draw(root, data) {
   const at = new URL('.', import.meta.url).href;
   const { shape, settings } = data;
   const still = matchMedia('(prefers-reduced-motion: reduce)').matches;
@@ -267,5 +278,3 @@ function open(root) {
   };
   enable();
 }
-
-for (const root of document.querySelectorAll('.alive')) open(root);
