@@ -222,7 +222,10 @@ def _environment(jobs):
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     # notebooks side by side share the cores: more threads stand in each other's way, and those that
     # wait leave theirs
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // jobs)))
+    share = str(max(1, os.cpu_count() // jobs))
+    os.environ.setdefault("OMP_NUM_THREADS", share)
+    # processes of joblib: with one core no others are started, each of which would import all anew
+    os.environ.setdefault("LOKY_MAX_CPU_COUNT", share)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         yield

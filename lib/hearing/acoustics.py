@@ -155,21 +155,24 @@ def measure_all(audios, sample_rate: float = RATE, progress: bool = False) -> pd
 def _measure_together(clips, sample_rate):
     """Measures of some equally long clips.
 
-    The filters of the constant-Q transform are made once for all of them.
+    The filters of the constant-Q transform are made once for all of them, and each of Welch's segments
+    is cut once.
     """
     if sample_rate != RATE:
         clips = [librosa.resample(clip, orig_sr=sample_rate, target_sr=RATE) for clip in clips]
+    together = np.stack(clips)
     spectra = librosa.cqt(
-        np.stack(clips),
+        together,
         sr=RATE,
         hop_length=512,
         fmin=librosa.midi_to_hz(LOWEST_PITCH),
         n_bins=72,
     )
-    return [_measure_one(clip, cqt) for clip, cqt in zip(clips, np.abs(spectra), strict=True)]
+    parts = zip(clips, np.abs(spectra), brightness(together), strict=True)
+    return [_measure_one(*part) for part in parts]
 
 
-def _measure_one(audio, cqt):
+def _measure_one(audio, cqt, bright):
     envelope = onset_envelope(audio)
     onsets = librosa.onset.onset_detect(
         onset_envelope=envelope, sr=RATE, hop_length=HOP, units="samples"
@@ -181,7 +184,7 @@ def _measure_one(audio, cqt):
         "density": len(onsets) / (len(audio) / RATE),
         "articulation": articulation(audio),
         "register": register(cqt),
-        "brightness": brightness(audio),
+        "brightness": float(bright),
     }
 
 
@@ -264,8 +267,19 @@ def register(cqt: np.ndarray) -> float:
     return float(LOWEST_PITCH + np.interp(0.05 * share[-1], share, np.arange(len(share))))
 
 
-def brightness(audio: np.ndarray, corner: float = 1200.0) -> float:
-    """Energy above the corner frequency relative to all energy, in dB."""
+def brightness(audio: np.ndarray, corner: float = 1200.0) -> np.ndarray:
+    """Energy above the corner frequency relative to all energy, in dB.
+
+    Parameters
+    ----------
+    audio : np.ndarray [shape=(..., sample)]
+    corner : float
+        Hz.
+
+    Returns
+    -------
+    np.ndarray [shape=(...)]
+    """
     frequency, power = scipy.signal.welch(audio, RATE, nperseg=1024)
-    above = power[frequency > corner].sum() + 1e-12
-    return float(10 * np.log10(above / (power.sum() + 1e-12)))
+    above = power[..., frequency > corner].sum(-1) + 1e-12
+    return 10 * np.log10(above / (power.sum(-1) + 1e-12))

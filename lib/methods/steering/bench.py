@@ -158,15 +158,13 @@ def sing(model: Model, jobs: Sequence[Job], seconds: float) -> list[Clips]:
     """
     units: dict[tuple, tuple[Steered, int]] = {}
     names = [[] for _ in jobs]
-    for k, each in enumerate(jobs):
-        for i, lever in enumerate(each.levers):
-            row = each.rows.iloc[[i]]
-            steered = _steered(model, lever, each, row)
-            seed = int(row["seed"].iloc[0])
+    for each, own in zip(jobs, names, strict=True):
+        parts = _parts(model, each)
+        for lever, steered, seed in zip(each.levers, parts, each.rows["seed"], strict=True):
             signed = each.task.sign * each.strength if lever else 0.0
-            name = (id(lever), signed, steered.prompts[0], seed)
-            units[name] = steered, seed
-            names[k].append(name)
+            name = (id(lever), signed, steered.prompts[0], int(seed))
+            units[name] = steered, int(seed)
+            own.append(name)
     groups: dict[tuple, list[tuple]] = {}
     for name, (steered, _) in units.items():
         groups.setdefault(batch_of(steered), []).append(name)
@@ -185,10 +183,22 @@ def batch_of(steered: Steered) -> tuple:
     return (*sorted(steered.settings.items()), id(slider), strength)
 
 
-def _steered(model, lever, each, row):
+def _parts(model, each) -> list[Steered]:
+    """What a job makes of each row; a lever of several rows is asked once."""
+    places: dict[int, list[int]] = {}
+    for place, lever in enumerate(each.levers):
+        places.setdefault(id(lever), []).append(place)
+    found = {}
+    for some in places.values():
+        steered = _steered(model, each.levers[some[0]], each, each.rows.iloc[some])
+        found.update((place, steered.row(k)) for k, place in enumerate(some))
+    return [found[place] for place in range(len(each.levers))]
+
+
+def _steered(model, lever, each, rows):
     if lever is None:
-        return Steered(list(row[each.task.start]))
-    return lever.steer(model, each.task, row, each.strength)
+        return Steered(list(rows[each.task.start]))
+    return lever.steer(model, each.task, rows, each.strength)
 
 
 def _joined(clips):
@@ -216,6 +226,7 @@ def _together(model, units, seconds):
 def _edits(model, parts):
     """The edits of a batch: what is added at a site is one edit for all of its clips."""
     found = []
+    longest = max(model.text_lengths([part.prompts[0] for part in parts]))
     for site in dict.fromkeys(site for part in parts for site in part.adds):
         values = [
             np.atleast_2d(part.adds[site][0]) if site in part.adds else None for part in parts
@@ -225,6 +236,8 @@ def _edits(model, parts):
         for row, some in zip(added, values, strict=True):
             if some is not None:
                 row[: len(some)] = some
+        # a lever was asked for rows of longer prompts, too, which are sung in another batch
+        added = added[:, :longest] if added.ndim == 3 else added
         found.append(activations.Edit(site, add=added))
     for site in dict.fromkeys(site for part in parts for site in part.gates):
         width = activations.sites(model, heads=True)[site].width

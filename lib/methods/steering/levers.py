@@ -58,6 +58,11 @@ class Steered:
     settings: dict[str, Any] = field(default_factory=dict)
     weights: tuple | None = None
 
+    def row(self, place: int) -> "Steered":
+        """The same of one row."""
+        adds = {site: values[place : place + 1] for site, values in self.adds.items()}
+        return replace(self, prompts=self.prompts[place : place + 1], adds=adds)
+
 
 @dataclass(frozen=True)
 class Push:
