@@ -87,9 +87,10 @@ mine = put_on_the_bench(model, methods or list(finding.METHODS))
 # *selection* use one or several features of a sparse autoencoder (chapter 10). *cross* changes what
 # every cross-attention, where music reads the words, adds; *heads* the self-attention heads that
 # tell the concept best. *reft* and *reps* are directions trained by gradient descent: ReFT-r1 makes
-# songs of the concept likely, RePS prefers them to songs of its contrary. *slider* is a small
-# trained change of the weights (a LoRA adapter) that can be turned up and down. *monitored* pushes
-# less where a probe says that the concept is there already. *random* and *shuffled* are controls.
+# songs of the concept likely, RePS prefers them to songs of its contrary. *distilled* is a direction
+# for every cross-attention, trained to do what the concept's words do, and *slider* a small trained
+# change of the weights (a LoRA adapter) that does. *monitored* pushes less where a probe says that
+# the concept is there already. *random* and *shuffled* are controls.
 #
 # ## What is asked
 

@@ -46,7 +46,7 @@ DOSES = {
     "word": (1.0, 2.0, 4.0),
     "cross": (1.0, 2.0, 4.0),
     "heads": (4.0, 8.0, 16.0),
-    "distilled": (1.0, 2.0, 4.0),
+    "distilled": (2.0, 4.0, 8.0),
     "slider": (2.0, 4.0),
 }
 #: Of methods that are not there: those of a residual stream.
@@ -88,7 +88,7 @@ class Design:
     concepts: Sequence[str] = tasks.CONCEPTS
     methods: Sequence[str] = tuple(METHODS)
     learned_from: int = 24
-    chosen_from: int = 2
+    chosen_from: int = 4
     n: int = 6
     draws: int = 2
     seconds: float = 3.0
