@@ -61,13 +61,23 @@ def test_the_main_figure_stands_behind_the_answer_too():
     assert again.metadata.tags == ["remove-input"]
     assert again.outputs[0].data["text/html"] == html.replace("figure-12ab", "figure-12ab-first")
     assert page.cells[3].outputs == [figure]
-    answered = layout.answer_first(notebook(INTRO, main, told))
-    *_, rest, _ = layout.figure_first(answered, "<details>").cells
-    assert rest.source == "<details>\n\n**Method.** Look."
-    _, rest = layout.figure_first(layout.answer_first(notebook(INTRO, told)), "<details>").cells
-    assert rest.source.startswith("<details>")
     for plain in (notebook(INTRO, main), layout.answer_first(notebook(INTRO, told))):
         assert layout.figure_first(plain) == plain
+
+
+def test_a_panel_stands_behind_the_answer_and_its_figure_and_no_term_in_it_is_linked():
+    html = '<div id="figure-12ab" class="plotly-graph-div"></div>'
+    figure = v4.new_output("display_data", {"text/html": html})
+    main = v4.new_code_cell("draw()", metadata={"tags": ["main"]}, outputs=[figure])
+    told = shown("told", "**Verdict.** It is.")
+    for cells, place in (([main, told], 2), ([told], 1)):
+        page, _ = layout.page(notebook(INTRO, *cells), ["organism"], {}, panel=layout.PANEL)
+        assert page.cells[place].source == layout.PANEL
+        assert page.cells[place + 1].source == "**Method.** Look."
+        kinds = [cell.cell_type for cell in page.cells[:place]]
+        assert kinds == ["markdown", "code"][:place]
+    plain, _ = layout.page(notebook(INTRO, told), [], {})
+    assert [cell.source for cell in plain.cells if "<details" in cell.source] == []
 
 
 def test_what_it_was_computed_with_is_said_at_the_end():

@@ -47,7 +47,8 @@ def page(
         HTML that stands behind the answer and its figure.
     """
     ordered = folded(computed_last(answer_first(notebook, rests)))
-    return linked(cited(without(figure_first(ordered, panel), shared), known), terms)
+    text, used = linked(cited(without(figure_first(ordered), shared), known), terms)
+    return with_panel(text, panel), used
 
 
 def dated(notebook: nbformat.NotebookNode, version: str) -> nbformat.NotebookNode:
@@ -130,10 +131,8 @@ def answer_first(notebook: nbformat.NotebookNode, rests: str = "") -> nbformat.N
     return _but(notebook, cells=[_but(first, source="\n\n".join(parts)), *kept])
 
 
-def figure_first(notebook: nbformat.NotebookNode, panel: str = "") -> nbformat.NotebookNode:
-    """A notebook that shows the figure of its main cell (tagged so) behind its answer, too, and a
-    panel behind both.
-    """
+def figure_first(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A notebook that shows the figure of its main cell (tagged so) behind its answer, too."""
     first, *cells = notebook.cells
     begin, end, rest = first.source.partition("\n:::\n")
     drawn = [
@@ -143,21 +142,31 @@ def figure_first(notebook: nbformat.NotebookNode, panel: str = "") -> nbformat.N
         for output in cell.outputs
         if "plotly-graph-div" in output.get("data", {}).get("text/html", "")
     ]
-    if not end or not (drawn or panel):
+    if not end or not drawn:
         return notebook
+    # a cell without a source would be left out
+    again = nbformat.v4.new_code_cell(
+        "# the main figure", metadata={"tags": ["remove-input"]}, outputs=[_elsewhere(drawn[-1])]
+    )
     parts = [
         _but(first, source=f"{begin}{end}"),
-        *map(_again, drawn[-1:]),
-        nbformat.v4.new_markdown_cell(f"{panel}\n\n{rest.strip()}".strip()),
+        again,
+        nbformat.v4.new_markdown_cell(rest.strip()),
     ]
     return _but(notebook, cells=[*parts, *cells])
 
 
-def _again(output):
-    """A cell that shows an output once more; one without a source would be left out."""
-    return nbformat.v4.new_code_cell(
-        "# the main figure", metadata={"tags": ["remove-input"]}, outputs=[_elsewhere(output)]
-    )
+def with_panel(notebook: nbformat.NotebookNode, panel: str) -> nbformat.NotebookNode:
+    """A notebook with a panel behind its answer, and behind the figure that stands there."""
+    first, *cells = notebook.cells
+    begin, end, rest = first.source.partition("\n:::\n")
+    if not end or not panel:
+        return notebook
+    text = [rest.strip()] if rest.strip() else []
+    figure = [] if text else cells[:1]
+    added = [nbformat.v4.new_markdown_cell(source) for source in (panel, *text)]
+    head = _but(first, source=f"{begin}{end}")
+    return _but(notebook, cells=[head, *figure, *added, *cells[len(figure) :]])
 
 
 def _elsewhere(output):
