@@ -82,7 +82,7 @@ def train(
 
 def _adding(vector):
     def add(values, position):
-        return values + vector
+        return values + vector.to(values.dtype)
 
     return add
 
