@@ -198,6 +198,18 @@ def test_nothing_begins_before_what_it_needs(monkeypatch):
         assert all(started.index(before) < started.index(name) for before in execute.needs(name))
 
 
+def test_the_longest_begin_as_soon_as_they_may():
+    assert set(execute.LONG) < set(execute.names())
+    started = []
+    execute._in_order(execute.names(), lambda name: started.append(name) or True, 1)
+    short = [
+        name for name in started if name not in execute.LONG and not execute._opens_a_part(name)
+    ]
+    for name in execute.LONG:
+        behind = [other for other in short if execute.needs(other) >= execute.needs(name)]
+        assert all(started.index(name) < started.index(other) for other in behind)
+
+
 # ----------------------------------------------------------------------------------- models by path
 def test_a_relative_folder_works_from_anywhere(runs, copies, monkeypatch):
     execute.run()

@@ -34,6 +34,14 @@ NOTEBOOKS = ROOT / "notebooks"
 DEFAULT = "organism"
 TIMEOUT = 3600  # seconds a cell
 WIDGET = "application/vnd.jupyter.widget-view+json"
+#: The longest chapters among those that no other waits for (``python -m lib.book times``): begun last,
+#: one of them would run alone at the end.
+LONG = (
+    "01_known_answers",
+    "21_tempo_energy_emotion",
+    "33_steering_bench",
+    "35_understanding",
+)
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
@@ -236,8 +244,8 @@ def _environment(jobs):
 
 def _in_order(chosen: list[str], work: Callable[[str], bool], jobs: int) -> dict[str, bool]:
     """Do the work for every notebook, side by side, but none before those that it needs."""
-    # first those that others wait for
-    waiting = sorted(chosen, key=lambda name: (not _opens_a_part(name), name))
+    # first those that others wait for, then the longest
+    waiting = sorted(chosen, key=lambda name: (not _opens_a_part(name), name not in LONG, name))
     running = {}
     done = {}
     with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(chosen), desc="notebooks") as bar:
