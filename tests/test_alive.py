@@ -348,6 +348,16 @@ def test_a_chapter_opens_it_as_a_panel(page, site):
     assert {"panel.json", "panel.css", "step.onnx"} <= names
 
 
+def test_labels_are_said_as_one_says_them():
+    said = {
+        "tempo low": "tempo: slow",
+        "arousal high": "arousal: high",
+        "not energetic": "anything but energetic",
+        "sad": "sad",
+    }
+    assert {label: alive.in_words(label) for label in said} == said
+
+
 def test_pages_and_notebooks_tell_whether_one_sings(panel):
     assert alive.sings(panel.html()) and alive.sings(json.dumps(panel.html()))
     assert not alive.sings(layout.PANEL)

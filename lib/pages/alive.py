@@ -105,10 +105,13 @@ def features(s, site: str, named: Mapping[int, str], peaks: Sequence[float]) -> 
 
 
 def in_words(label: str) -> str:
-    """A label as one says it: "tempo: fast" for "tempo high"; any other as it is."""
+    """A label as one says it: "tempo: fast" for "tempo high", "arousal: high" for "arousal high",
+    "anything but sad" for "not sad"; any other as it is."""
     cue, _, end = label.rpartition(" ")
-    if cue in world.CUES and end in ("low", "high"):
-        return f"{cue}: {getattr(world.CUES[cue], end)}"
+    if end in ("low", "high"):
+        return f"{cue}: {getattr(world.CUES[cue], end) if cue in world.CUES else end}"
+    if label.startswith("not "):
+        return f"anything but {label.removeprefix('not ')}"
     return label
 
 
