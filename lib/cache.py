@@ -210,16 +210,63 @@ def _feed_dataclass(state, value, seen):
 
 
 def _feed_module(state, value, seen):
-    """A network: its classes, its weights and its plain settings."""
+    """A network: its classes, its settings, and its weights and buffers, those that no state dict
+    holds included.
+    """
     _mark(state, "network")
     for name, module in value.named_modules():
         _mark(state, name)
         _feed_class(state, type(module), seen)
-        settings = {
-            k: v for k, v in vars(module).items() if isinstance(v, bool | int | float | str)
-        }
-        _feed(state, settings, seen)
-    _feed(state, dict(value.state_dict()), seen)
+        library = _of_library(type(module))
+        own = {k: v for k, v in vars(module).items() if not k.startswith("_") and k != "training"}
+        _feed(state, {k: v for k, v in own.items() if not library or _is_setting(v)}, seen)
+    _feed(state, {**dict(value.named_buffers()), **value.state_dict()}, seen)
+
+
+def settings(network: torch.nn.Module) -> str:
+    """A hash of what a network computes with its weights: the classes of its parts and their
+    settings (activation, eps, number of heads, ...).
+
+    Of a library's classes the name counts and not the version; where a model came from, where it
+    runs and what matters in training alone do not.
+    """
+    state = xxhash.xxh3_128()
+    for name, module in network.named_modules():
+        kind = type(module)
+        _mark(state, name, f"{kind.__module__}.{kind.__qualname__}")
+        if not _of_library(kind) and not _of_python(sys.modules[kind.__module__]):
+            _feed_class(state, kind, set())
+        for key, value in sorted(vars(module).items()):
+            if not key.startswith("_") and key not in _NO_SETTINGS and _is_setting(value):
+                _mark(state, key)
+                _feed_setting(state, value)
+    return state.hexdigest()
+
+
+def _feed_setting(state, value):
+    """A setting; a library's function counts by its name."""
+    if isinstance(value, list | tuple):
+        _mark(state, "sequence", str(len(value)))
+        for item in value:
+            _feed_setting(state, item)
+    elif inspect.isbuiltin(value) or (inspect.isroutine(value) and _of_library(value)):
+        _mark(state, "function", f"{value.__module__}.{value.__qualname__}")
+    else:
+        _feed(state, value, set())
+
+
+#: Attributes of modules that change nothing of what they compute.
+_NO_SETTINGS = {
+    *("training", "name", "name_or_path", "device", "checkpointing", "gradient_checkpointing"),
+    *("p", "dropout", "word_dropout", "finetune", "lr", "weight_decay", "cfg_coef", "forward"),
+}
+
+
+def _is_setting(value):
+    """A plain value, a list of such, or a function."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_setting, value))
+    return value is None or isinstance(value, bool | int | float | str) or inspect.isroutine(value)
 
 
 def _feed_partial(state, value, seen):
@@ -242,23 +289,56 @@ def _feed_builtin(state, value, seen):
 
 
 def _feed_class(state, value, seen):
-    """A class: the code of its functions, unless it belongs to a library."""
+    """A class: what it inherits and all that it defines, unless it belongs to a library."""
     _mark(state, "class", f"{value.__module__}.{value.__qualname__}")
     if value in seen or value.__module__ == "builtins":
         return
     seen.add(value)
-    functions = {
-        name: item for name, item in vars(value).items() if isinstance(item, types.FunctionType)
-    }
-    if functions and _of_library(next(iter(functions.values()))):
+    if _of_library(value):
         return _mark(state, "version", _version(value.__module__))
-    for name in sorted(functions):
-        _mark(state, name)
-        _feed_code(state, functions[name].__code__, seen)
+    for base in value.__bases__:
+        _feed_class(state, base, seen)
+    for name, item in sorted(vars(value).items()):
+        functions = _functions(item)
+        if functions:
+            _mark(state, name)
+        elif not name.startswith("__") and name not in _OF_EVERY_CLASS:
+            _mark(state, name)
+            if not isinstance(item, types.MemberDescriptorType | types.GetSetDescriptorType):
+                _feed(state, item, seen)
+        for function in functions:
+            # of this package the code alone: what it needs of the rest, callers name by cache.code
+            own = function.__module__.partition(".")[0] == __name__.partition(".")[0]
+            if own:
+                _feed_code(state, function.__code__, seen)
+            else:
+                _feed_function(state, function, seen)
+
+
+def _functions(item):
+    """The functions of a member of a class: of a method, a property, ..."""
+    if isinstance(item, property):
+        found = [item.fget, item.fset, item.fdel]
+    elif isinstance(item, staticmethod | classmethod):
+        found = [item.__func__]
+    elif isinstance(item, functools.cached_property):
+        found = [item.func]
+    else:
+        found = [item]
+    return [function for function in found if isinstance(function, types.FunctionType)]
 
 
 def _feed_imported(state, value, seen):
+    """A module: a library by name and version; any other by what it defines, as it is loaded."""
     _mark(state, "module", f"{value.__name__} {getattr(value, '__version__', '')}")
+    if value.__name__ in seen or _of_library(value) or _of_python(value):
+        return
+    seen.add(value.__name__)
+    for name, item in sorted(vars(value).items()):
+        content = isinstance(item, types.FunctionType | type | np.ndarray | torch.Tensor)
+        if not name.startswith("__") and (content or _is_setting(item)):
+            _mark(state, name)
+            _feed(state, item, seen)
 
 
 def _feed_function(state, value, seen):
@@ -318,12 +398,21 @@ def _names(compiled):
     return names
 
 
-def _of_library(function):
-    """Whether a function belongs to an installed library, which counts by its version."""
-    file = inspect.getsourcefile(function) if function.__module__ != "__main__" else None
+def _of_library(value):
+    """Whether a function, class or module belongs to an installed library, which counts by its
+    version.
+    """
+    name = value.__name__ if isinstance(value, types.ModuleType) else value.__module__
+    file = getattr(sys.modules.get(name), "__file__", None) if name != "__main__" else None
     return bool(file) and any(
         part in ("site-packages", "dist-packages") for part in Path(file).parts
     )
+
+
+def _of_python(module):
+    """Whether a module is Python's own, or this package's."""
+    first = module.__name__.partition(".")[0]
+    return first in sys.stdlib_module_names or first == __name__.partition(".")[0]
 
 
 def _version(module):
@@ -346,6 +435,8 @@ def _feed_object(state, value, seen):
     _feed(state, vars(value), seen)
 
 
+#: What a class has without defining it.
+_OF_EVERY_CLASS = ("_abc_impl",)
 _FEEDS = (
     (
         (bool, int, float, complex, str, bytes, type(None), np.generic, type(...), range),

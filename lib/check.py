@@ -13,9 +13,11 @@ ValueError: batch_size must be an integer, 1 or more. Got -1.
 """
 
 import math
+import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -157,7 +159,60 @@ def texts(name: str, values, n: int | None = None) -> list[str]:
             refuse(TypeError, f"{name}[{i}]", "a string", value)
     if n is not None and len(values) != n:
         raise ValueError(f"{name} must be one for each of {n} clips. Got {len(values)}.")
-    return [str(value) for value in values]
+    return [_whole_letters(f"{name}[{i}]", str(value)) for i, value in enumerate(values)]
+
+
+def _whole_letters(name, text):
+    """A text that can be written as UTF-8: half of a character, as broken files leave it, cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        refuse(
+            ValueError,
+            name,
+            "text that can be written as UTF-8",
+            text,
+            f"The character at {error.start} is half of one: read the text again, as UTF-8.",
+        )
+    return text
+
+
+def mapping(name: str, values, expected: str, fewest: int = 0) -> dict:
+    """Things by their names: a dict, or a column of a table with its index.
+
+    Parameters
+    ----------
+    expected : str
+        What it looks like, as in "{row: {column: audio}}".
+    fewest : int
+        How many there must be.
+    """
+    if not isinstance(values, Mapping | pd.Series):
+        refuse(TypeError, name, expected, values)
+    if len(values) < fewest:
+        refuse(ValueError, name, f"{expected}, of {fewest} or more", values)
+    return dict(values.items())
+
+
+def path(name: str, value) -> Path:
+    """A place on this machine's disk; what begins with ~ is in the home folder.
+
+    Parameters
+    ----------
+    value : str or path
+    """
+    expected = "the path of a file or a folder"
+    if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
+        refuse(TypeError, name, expected, value)
+    text = os.fspath(value)
+    if not text.strip() or "\0" in text:
+        refuse(ValueError, name, expected, value)
+    if "://" in text:
+        refuse(ValueError, name, f"{expected} on this machine", value)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        refuse(ValueError, name, expected, value, f"There is no such user: write './{text}'.")
 
 
 # ------------------------------------------------------------------------------------------- arrays
@@ -223,6 +278,10 @@ def selector(name: str, which, n: int) -> np.ndarray:
     if which is None:
         return ~mask
     if isinstance(which, slice):
+        for bound in (which.start, which.stop, which.step):
+            count(f"a bound of {name}", bound, -(2**63), optional=True)
+        if which.step == 0:
+            refuse(ValueError, name, "a slice with a step", which)
         mask[which] = True
         return mask
     given = (
@@ -368,3 +427,14 @@ def _check_level(name, values):
     silent = ~np.atleast_2d(values).any(-1)
     if silent.any():
         warnings.warn(f"{name} holds digital silence in {int(silent.sum())} clips.", stacklevel=3)
+
+
+# ------------------------------------------------------------------------------------------ tensors
+def untensored(values):
+    """What a torch tensor holds as a numpy array, of any device, precision and history; anything
+    else as it is."""
+    if not hasattr(values, "detach"):
+        return values
+    values = values.detach().cpu()
+    # numpy knows no bfloat16
+    return (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()

@@ -81,6 +81,21 @@ def test_wrong_tasks_are_refused():
         bench.Design(doses={"probe": [0.0]}).strengths("probe")
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--model", "organism-x"], "Unknown model 'organism-x'"),
+        (["--concepts", "gloomy"], "'gloomy'"),
+        (["--methods", "magic"], "method must be one of"),
+        (["-n", "0"], "n must be an integer, 2 or more. Got 0."),
+    ],
+)
+def test_the_command_says_what_is_wrong_in_one_line(given, message, monkeypatch):
+    monkeypatch.setattr(bench, "run", lambda *_: pytest.fail("songs were sung"))
+    with pytest.raises(SystemExit, match=message):
+        bench.main(given)
+
+
 # -------------------------------------------------------------------------------------------- levers
 @pytest.fixture(scope="module")
 def given(organism):
@@ -141,6 +156,8 @@ def test_other_files_are_no_levers(organism, tmp_path):
         keeping.load(file, organism)
     with pytest.raises(TypeError, match="A lever is"):
         keeping.save("a lever", file)
+    with pytest.raises(ValueError, match="file must be the path of a file or a folder"):
+        keeping.load("s3://bucket/lever", organism)
 
 
 @pytest.mark.parametrize("method", finding.METHODS)
@@ -298,8 +315,33 @@ def test_what_words_do_is_learned_without_them(kind, organism, given):
     for sign in (1, -1):
         assert apart(sign, sign) < 0.8 * apart(sign, 0.0) < apart(sign, -sign)
     assert organism.fingerprint == before
-    with pytest.raises(ValueError, match="equally long"):
+    with pytest.raises(ValueError, match="neutral must be one for each of"):
         sliders.train(organism, music, neutral[:1], twice["high"], twice["low"])
+
+
+def test_sliders_add_up_and_refuse_another_model(organism, given):
+    music = given.music
+    drawn = [
+        sliders.Slider(
+            {name: np.ones((1, 160), np.float32)},
+            {name: np.full((160, 1), 0.01, np.float32)},
+            organism.fingerprint,
+        )
+        for name in ("transformer.layers.1.self_attn.out_proj",) * 2
+    ]
+    plain = organism.cross_entropy(music)
+    with drawn[0].applied(organism, 2.0):
+        one = organism.cross_entropy(music)
+        with drawn[1].applied(organism, 3.0):
+            both = organism.cross_entropy(music)
+        assert np.array_equal(organism.cross_entropy(music), one)
+    with drawn[0].applied(organism, 5.0):
+        np.testing.assert_allclose(organism.cross_entropy(music), both, atol=1e-4)
+    assert np.array_equal(organism.cross_entropy(music), plain)
+    other = dataclasses.replace(drawn[0], weights="of another")
+    for slider, strength, says in ((other, 1.0, "was made for"), (drawn[0], np.nan, "strength")):
+        with pytest.raises(ValueError, match=says), slider.applied(organism, strength):
+            pass
 
 
 def test_a_distilled_push_is_as_long_as_it_was_learned(given):
@@ -322,8 +364,14 @@ def test_what_is_trained_refuses_bad_input(organism, given):
             rank_one.train(organism, *songs, "reps")
         with pytest.raises(ValueError, match=r"activations\.edit"):
             sliders.train(organism, given.music, *[["a"] * len(given.music)] * 3)
-    with pytest.raises(ValueError, match="name a site"):
-        distilling.train(organism, given.music, *[["a"] * len(given.music)] * 3, {})
+    prompts = [["a"] * len(given.music)] * 3
+    for norms, says in (({}, "name a site"), ({SITE: np.nan}, "norms"), ({"text": 1.0}, "a site")):
+        with pytest.raises(ValueError, match=says):
+            distilling.train(organism, given.music, *prompts, norms)
+    with pytest.raises(ValueError, match="batch_size"):
+        distilling.train(organism, given.music, *prompts, {SITE: 1.0}, batch_size=0)
+    with pytest.raises(TypeError, match="neutral must be a list of strings"):
+        sliders.train(organism, given.music, "a" * len(given.music), *prompts[1:])
 
 
 # -------------------------------------------------------------------------------------------- scores

@@ -1,6 +1,7 @@
 """What is kept on disk: named by content, whole or not at all, damaged is made again."""
 
 import functools
+import importlib
 import subprocess
 import sys
 
@@ -99,6 +100,81 @@ def test_what_a_function_looks_up_counts(monkeypatch):
     before = cache.digest(uses_a_global)
     monkeypatch.setitem(globals(), "FACTOR", 3)
     assert cache.digest(uses_a_global) != before
+
+
+class Base:
+    factor = 1
+
+    def __call__(self, x):
+        return helper(x) * self.factor
+
+
+class Inherits(Base):
+    @staticmethod
+    def offset():
+        return FACTOR
+
+    @property
+    def doubled(self):
+        return 2 * self.factor
+
+
+def helper(x):
+    return FACTOR * x
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.steps = [torch.relu]
+        self.register_buffer("shift", torch.zeros(2), persistent=False)
+
+    def forward(self, x):
+        return self.steps[0](x) + self.shift
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda patch: patch.setattr(Base, "factor", 2),
+        lambda patch: patch.setattr(Base, "__call__", lambda self, x: x),
+        lambda patch: patch.setattr(Inherits, "offset", staticmethod(lambda: 1)),
+        lambda patch: patch.setattr(Inherits, "doubled", property(lambda self: 3)),
+        lambda patch: patch.setitem(globals(), "FACTOR", 3),
+    ],
+    ids=["attribute", "inherited", "static", "property", "global of a method"],
+)
+def test_all_that_a_class_does_counts(monkeypatch, change):
+    before = [cache.digest(Inherits()), cache.digest(lambda x: Inherits.factor * x)]
+    change(monkeypatch)
+    after = [cache.digest(Inherits()), cache.digest(lambda x: Inherits.factor * x)]
+    assert before[0] != after[0] and before[1] != after[1]
+
+
+def test_all_that_a_network_holds_counts():
+    net = Net()
+    names = [cache.digest(net)]
+    net.steps = [torch.tanh]
+    names.append(cache.digest(net))
+    net.shift += 1
+    names.append(cache.digest(net))
+    assert len(set(names)) == 3 and cache.digest(Net()) == names[0]
+
+
+def test_a_module_of_ones_own_counts_by_what_it_defines(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mine_own.py").write_text("SIZE = 1\ndef top(x):\n    return x + SIZE\n")
+    mine_own = importlib.import_module("mine_own")
+    before = cache.digest(lambda x: mine_own.top(x))
+    monkeypatch.setattr(mine_own, "SIZE", 2)
+    changed = cache.digest(lambda x: mine_own.top(x))
+    monkeypatch.setattr(mine_own, "top", lambda x: x)
+    assert len({before, changed, cache.digest(lambda x: mine_own.top(x))}) == 3
+
+
+def test_a_decorator_of_a_library_hides_nothing():
+    names = {cache.digest(torch.no_grad()(scaled(factor))) for factor in (1, 2)}
+    assert len(names) == 2
 
 
 def test_weights_that_change_in_place_change_the_name():

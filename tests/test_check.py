@@ -3,6 +3,8 @@
 what is welcome, what is refused, and that the error names value, expectation and remedy.
 """
 
+import pathlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,11 +51,28 @@ def test_texts_from_any_iterable():
         ([], "is empty"),
         (["sad", 3], r"prompts\[1\] must be a string"),
         (5, "list"),
+        (["a\ud800"], r"prompts\[0\] must be text that can be written as UTF-8"),
     ):
         with pytest.raises((ValueError, TypeError), match=says):
             check.texts("prompts", bad)
     with pytest.raises(ValueError, match=r"one for each of 3 clips\. Got 1"):
         check.texts("prompts", ["sad"], 3)
+
+
+def test_mappings():
+    assert check.mapping("clips", pd.Series([1], ["a"]), "{name: clip}") == {"a": 1}
+    for bad, says in (([1], r"{name: clip}\. Got \[1\]"), ({}, "{name: clip}, of 1 or more")):
+        with pytest.raises((ValueError, TypeError), match=f"clips must be {says}"):
+            check.mapping("clips", bad, "{name: clip}", 1)
+
+
+def test_paths(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for given in ("~/a", tmp_path / "a", pathlib.PurePath("~/a")):
+        assert check.path("folder", given) == tmp_path / "a"
+    for bad in ("", " ", "a\0", "s3://bucket/a", "~nobody-here/a", b"a", 3, None):
+        with pytest.raises((ValueError, TypeError), match=r"folder must be the path of .* Got"):
+            check.path("folder", bad)
 
 
 def test_arrays():
@@ -95,7 +114,9 @@ def test_selectors_mean_what_they_mean_to_numpy(which):
     np.testing.assert_array_equal(check.selector("clips", which, 4), wanted)
 
 
-@pytest.mark.parametrize("which", [4, [-5], np.ones(3, bool), [0.5], "first", [[0, 1]]])
+@pytest.mark.parametrize(
+    "which", [4, [-5], np.ones(3, bool), [0.5], "first", [[0, 1]], slice(0.5, None)]
+)
 def test_selectors_that_are_none(which):
     with pytest.raises((ValueError, TypeError), match="clips"):
         check.selector("clips", which, 4)

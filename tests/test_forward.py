@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib import activations
+from lib import activations, cache, model
 from lib.musicgen import forward, hooks
 from lib.musicgen.compat import audiocraft
 from lib.musicgen.run import Visitors
@@ -102,6 +102,7 @@ def test_nnsight_reads_and_changes_what_runs(m):
         wanted = m.replay(clips.tokens, clips.prompts)
         sung = m.generate(["sad music"], **greedy).tokens
     net = nnsight.NNsight(m.lm)
+    assert m.interventions == ()
     try:
         # hooks of one's own in between take nothing away from it
         m.lm.transformer.layers[1].register_forward_hook(lambda *_: None).remove()
@@ -109,6 +110,9 @@ def test_nnsight_reads_and_changes_what_runs(m):
             stream = net.transformer.layers[1].output.save()
             net.transformer.layers[2].output[:] *= 0.5
             heads = nnsight.save([head.output for head in net.linears])
+            there = nnsight.save(m.interventions)
+        with pytest.raises(TypeError, match="cannot be told"):
+            cache.digest(there)
         with torch.no_grad(), net.trace(["sad music"], **greedy, fn=m.generate) as tracer:
             for _ in tracer.iter[: m.frames(0.2) + max(m.lm.pattern_provider.delays)]:
                 net.transformer.layers[2].output[:] *= 0.5
@@ -129,12 +133,32 @@ def test_hooks_that_would_never_fire_are_refused(organism):
                 organism.generate(["sad music"], 0.4, progress=False)
         finally:
             handle.remove()
+    everywhere = torch.nn.modules.module.register_module_forward_hook(lambda *_: None)
+    try:
+        with pytest.raises(ValueError, match="hook on all modules"):
+            organism.generate(["sad music"], 0.4, progress=False)
+    finally:
+        everywhere.remove()
     handle = organism.lm.transformer.layers[0].register_forward_hook(lambda *_: None)
     try:
         with pytest.raises(ValueError, match="runs parts of the model"):
             hooks.check(organism.lm, parts=True)
     finally:
         handle.remove()
+
+
+@pytest.mark.parametrize("how", ["class", "attribute", "of all"])
+def test_a_forward_that_would_never_run_is_refused(how):
+    other = model.load("organism", "cpu")
+    layer = other.lm.transformer.layers[2]
+    if how == "class":
+        layer.__class__ = type("Other", (type(layer),), {"forward": lambda self, x, **_: x})
+    elif how == "attribute":
+        layer.forward = lambda x, **_: x
+    else:
+        other.lm.forward = lambda *_: None
+    with pytest.raises(ValueError, match="has a forward of its own, which would not run"):
+        other.generate(["sad music"], 0.4, progress=False)
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import released
 import torch
 
 from lib import activations, cache, model
-from lib.musicgen import loading, miniature, sampling
+from lib.musicgen import loading, miniature, sampling, store
 from lib.musicgen.noise import Noise
 from lib.organism import music, planting, world
 
@@ -87,6 +87,52 @@ def test_a_model_is_its_content(folder, miniature, tmp_path):
     with torch.no_grad():
         next(moved.codec.parameters()).add_(0.1)
     assert moved.identity(audio=True)["codec"] != miniature.identity(audio=True)["codec"]
+
+
+class Zero(torch.nn.Linear):
+    def forward(self, x):
+        return 0 * super().forward(x)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lm: setattr(lm.transformer.layers[2], "activation", torch.relu),
+        lambda lm: setattr(lm.transformer.layers[0].norm1, "eps", 1e4),
+        lambda lm: setattr(lm.transformer.layers[1].linear1, "__class__", Zero),
+        lambda lm: setattr(lm.transformer.layers[1].self_attn, "num_heads", 10),
+        lambda lm: setattr(lm.pattern_provider, "delays", [0, 2, 4, 6]),
+    ],
+    ids=["activation", "eps", "class", "heads", "delays"],
+)
+def test_a_model_is_its_settings_too(organism, change):
+    other = model.load("organism", "cpu")
+    assert other.fingerprint == organism.fingerprint and other.interventions == ()
+    change(other.lm)
+    assert other.fingerprint != organism.fingerprint
+
+
+def test_hooks_of_ones_own_name_what_is_kept(organism, tmp_path):
+    first = kept(organism)
+    clips = organism.clips(first, ["sad", "calm"], decode=False)
+    out = {"reduce": "mean", "out": tmp_path / "x.zarr", "progress": False}
+    plain = activations.capture(organism, clips, "resid.5", **out)["resid.5"].values
+    layer = organism.lm.transformer.layers[4]
+    for how in ("hook", "forward"):
+        if how == "hook":
+            handle = layer.register_forward_hook(lambda _module, _args, output: 0 * output)
+        else:
+            layer.norm2.forward = torch.zeros_like
+        try:
+            assert not np.array_equal(kept(organism), first)
+            with pytest.raises(store.StoreError, match="edits"):
+                activations.capture(organism, clips, "resid.5", **out)
+        finally:
+            handle.remove()
+            vars(layer.norm2).pop("forward", None)
+    assert np.array_equal(kept(organism), first) and organism.interventions == ()
+    again = activations.capture(organism, clips, "resid.5", **out)["resid.5"].values
+    assert np.array_equal(plain, again)
 
 
 def test_pieces_of_a_call_see_the_whole_calls_edits(organism):
@@ -183,6 +229,9 @@ def test_encode_takes_any_rate(organism):
         ({"seed": [1, 2]}, ValueError, "each of 1 prompts"),
         ({"temperature": float("nan")}, ValueError, "temperature"),
         ({"top_k": 0}, ValueError, "top_k"),
+        ({"top_k": 2.5}, TypeError, "top_k must be an integer"),
+        ({"negative": 0}, TypeError, r"negative\[0\] must be a string"),
+        ({"prompt_audio": np.ones(9), "prompt_sample_rate": 0}, ValueError, "sample_rate must be"),
         ({"cfg": -1}, ValueError, "cfg"),
         ({"beside": "a"}, TypeError, "beside must be a list of strings"),
         ({"beside": [3]}, TypeError, r"beside\[0\] must be a string"),
@@ -227,8 +276,35 @@ def test_silence_is_pointed_out(organism):
     ],
 )
 def test_bad_tokens(organism, bad):
-    with pytest.raises((ValueError, TypeError), match="tokens must be"):
-        organism.decode(bad)
+    for call in (organism.decode, lambda tokens: organism.replay(tokens, ["sad"])):
+        with pytest.raises((ValueError, TypeError), match="tokens must be"):
+            call(bad)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "streams", "says"),
+    [
+        (["sad"], "cond", r"streams must be a tuple of texts.*Write \('cond',\)"),
+        (["sad"], ("conditional",), "streams must be one of 'cond', 'uncond'"),
+        (["sad", "calm"], ("cond",), "one for each of 1 clips"),
+        ("s", ("cond",), "a list of strings"),
+    ],
+)
+def test_a_replay_of_what_is_not_there(organism, prompts, streams, says):
+    with pytest.raises((ValueError, TypeError), match=says):
+        organism.replay(np.zeros((1, 4, 5), int), prompts, streams)
+
+
+def test_no_clips_and_words_that_are_no_list(organism):
+    none = organism.generate(["sad"], 0.2, progress=False)[:0]
+    with pytest.raises(ValueError, match="clips must be some"):
+        activations.capture(organism, none, "resid.1", progress=False)
+    with pytest.raises(TypeError, match="texts must be a list of strings"):
+        organism.unread("a zzzyx melody")
+    with pytest.raises(TypeError, match="sites must be the name of a site"):
+        activations.select(organism, 4)
+    with pytest.raises(TypeError, match="edits must be Edits"), activations.edit(organism, "embed"):
+        pass
 
 
 def test_shipped_weights_are_small_and_documented():

@@ -273,6 +273,16 @@ def test_a_changed_model_is_used_here_and_refused_elsewhere(clips, tmp_path, pla
         scale.each(print, louder, [1], workers=1)
 
 
+def test_hooks_do_not_travel(organism, played):
+    handle = organism.lm.transformer.layers[4].register_forward_hook(lambda *_: None)
+    try:
+        with pytest.raises(scale.ScaleError, match=r"hook.*transformer\.layers\.4.*workers=0"):
+            scale.generate(organism, PROMPTS[:1], 0.2, workers=1)
+    finally:
+        handle.remove()
+    assert not played
+
+
 def test_a_model_that_workers_cannot_load_is_refused(played):
     by_hand = model.load("organism", "cpu")
     by_hand.name = "organism, by hand"

@@ -94,6 +94,21 @@ def test_pushes_of_one_batch_leave_each_other_alone(organism, vector):
         steering.push(organism, prompts, [])
 
 
+@pytest.mark.parametrize("keep_norm", [False, True])
+def test_each_prompt_may_have_a_direction_of_its_own(organism, vector, keep_norm):
+    prompts = asked("sad", 2)
+    own = steering.anywhere(vector, 2)
+    how = {"seconds": 1.0, "seed": 70, "keep_norm": keep_norm, "progress": False}
+    mixed, _ = steering.push(organism, prompts, [(own, 0.3), (vector, 0.3)], **how)
+    for k, one in enumerate(own):
+        (alone,) = steering.push(organism, prompts, [(one, 0.3)], **how)
+        assert (mixed.tokens[k] == alone.tokens[k]).all()
+    with pytest.raises(ValueError, match=r"one for each of the 2 prompts\. Got 1"):
+        steering.push(organism, prompts, [(own[:1], 0.3)])
+    with pytest.raises(TypeError, match="vector must be a Vector"):
+        steering.push(organism, prompts, [(3, 0.3)])
+
+
 def test_random_directions_differ_in_nothing_but_where_they_point(organism, vector):
     drawn = steering.anywhere(vector, 40, seed=3)
     units = np.stack([one.units[SITE] for one in drawn])
@@ -280,6 +295,18 @@ def test_a_vector_is_written_whole_or_not_at_all(vector, tmp_path, monkeypatch):
     assert file.read_bytes() == before and list(tmp_path.iterdir()) == [file]
 
 
+def test_vectors_lie_in_the_home_folder(organism, vector, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    vector.save("~/a")
+    assert (tmp_path / "a").is_file() and steering.load("~/a", organism).data == vector.data
+    with pytest.raises(TypeError, match="file must be the path of a file or a folder"):
+        vector.save(None)
+    pytest.importorskip("gguf")
+    steering.export_gguf(vector, "~/b")
+    assert (tmp_path / "b").is_file()
+    assert steering.import_gguf("~/b", organism).data == vector.data
+
+
 def test_strangers_are_refused(organism, vector, tmp_path):
     file = tmp_path / "happy.safetensors"
     vector.save(file)
@@ -378,6 +405,9 @@ def test_what_cannot_be_applied_is_refused(organism, vector):
         steering.edits(organism, vector, [1], steps=0)
     with pytest.warns(UserWarning, match=r"5\.0 times the site's own norm"):
         steering.edits(organism, vector, [5.0], steps=3)
+    for wrong, says in ((np.zeros((2, 160)), "not zero"), (np.ones(3), "directions must be")):
+        with pytest.raises(ValueError, match=says):
+            steering.direction(organism, ["happy music"], ["sad music"], directions=wrong)
     broken = dataclasses.replace(vector, units={SITE: np.zeros(160)})
     with pytest.raises(ValueError, match="zero or not finite"):
         steering.edits(organism, broken, [1], steps=3)
@@ -515,6 +545,9 @@ def test_a_trial_compares_like_with_like(organism, vector, judge):
     for songs in (*trial.doses, *trial.drawn):
         assert songs.prompts == prompts and songs.seeds == plain.seeds
         assert songs.settings == plain.settings
+    ways = steering.anywhere(vector, 3 * 2, 5)
+    (first,) = steering.push(organism, prompts, [(ways[2:4], 0.2)], **how)
+    assert (trial.drawn[1].tokens == first.tokens).all(), "each prompt has directions of its own"
     heard = steering.listen(judge, trial)
     assert heard.success.shape == (2, 3) and heard.by_chance.shape == (2, 3)
     assert heard.surprise[0] == judge.hear(trial.doses[-1])["surprise"][0]

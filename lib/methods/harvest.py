@@ -112,7 +112,7 @@ def _own(m, n, seed, seconds, workers, address):
         "model": m.identity(),
         "code": cache.code(*musicgen.SOURCES),
         "defaults": m.defaults,
-        "edits": m.edits,
+        "edits": m.interventions,
         "prompts": texts,
         "seconds": seconds,
         "seed": seed,
@@ -157,7 +157,7 @@ def acts(
     what = {
         "model": m.identity(),
         "code": cache.code(*capture.SOURCES),
-        "edits": m.edits,
+        "edits": m.interventions,
         "clips": [these.prompts, these.seeds, these.tokens, these.frame_rate],
         "sites": sites,
         "stream": stream,
@@ -191,7 +191,19 @@ def words(m: Model, these: Clips, text: xr.DataArray) -> tuple[np.ndarray, np.nd
     -------
     words : np.ndarray [shape=(token,)]
     vectors : np.ndarray [shape=(token, text_dim)], float32
+
+    Raises
+    ------
+    TypeError, ValueError
+        Another site's activations, or the text of other clips.
     """
+    dims = ("clip", "token", "text_dim")
+    if not isinstance(text, xr.DataArray) or set(text.dims) != set(dims):
+        remedy = "Give the site 'text', as in harvest.acts(...)['text']."
+        got = getattr(text, "dims", type(text).__name__)
+        check.refuse(TypeError, "text", f"activations with the dims {dims}", got, remedy)
+    text = text.transpose(*dims)
+    check.same_length(these=these, text=text)
     conditioner = m.lm.condition_provider.conditioners["description"]
     names = []
     vectors = []
@@ -199,5 +211,10 @@ def words(m: Model, these: Clips, text: xr.DataArray) -> tuple[np.ndarray, np.nd
         ids = conditioner.tokenize([prompt])["input_ids"][0].tolist()
         tokens = conditioner.t5_tokenizer.convert_ids_to_tokens(ids)
         names += [token.lstrip("▁") for token in tokens]
-        vectors.append(text[i, : len(ids)].values.astype(np.float32))
+        rows = text[i, : len(ids)].values.astype(np.float32)
+        if prompt.strip() and (len(rows) < len(ids) or np.isnan(rows).any()):
+            raise ValueError(
+                f"text must be of these clips. {prompt!r} has {len(ids)} tokens, and text[{i}] fewer."
+            )
+        vectors.append(rows)
     return np.array(names), np.concatenate(vectors)

@@ -247,7 +247,7 @@ def _identity(model, clips, plan, coords):
         "reduce": plan.asked if plan.asked in (None, "mean") else cache.digest(plan.asked),
         "dtype": plan.dtype,
         "delay": plan.delay,
-        "edits": cache.digest(model.edits) if model.edits else "none",
+        "edits": cache.digest(model.interventions) if model.interventions else "none",
         "code": cache.code(*SOURCES),
     }
 

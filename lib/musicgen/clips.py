@@ -5,6 +5,7 @@ On disk (:meth:`Clips.save`) they are a folder that anybody can open: one WAV fi
 all have in common and, where a melody was given, ``chroma.npy``.
 """
 
+import csv
 import json
 import os
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from .. import check
+from .. import cache, check
 
 TABLE = "clips.csv"
 TOKENS = "tokens.npy"
@@ -83,7 +84,7 @@ class Clips:
         return table.assign(**self.settings, begun=self.begun)
 
     def save(self, folder: str | os.PathLike) -> Path:
-        """Write the clips into a folder of their own.
+        """Write the clips into a folder of their own, which appears whole or not at all.
 
         Parameters
         ----------
@@ -98,24 +99,32 @@ class Clips:
         Raises
         ------
         FileExistsError
-            The folder holds something.
+            The folder holds something, or is a file.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
+        folder = check.path("folder", folder)
+        if folder.exists() and not folder.is_dir():
+            raise FileExistsError(f"{folder} is a file: choose an empty folder, or a new one.")
+        if folder.exists() and any(folder.iterdir()):
             raise FileExistsError(f"{folder} is not empty: choose a folder that is, or a new one.")
+        # a link stays one, and "." has a name
+        with cache.replace_folder(folder.resolve()) as new:
+            self._write(new)
+        return folder
+
+    def _write(self, folder):
         table = self.to_frame()
         if self.audio.shape[-1]:
             for file, audio in zip(table["file"], self.audio, strict=True):
                 soundfile.write(folder / file, audio.T, self.sample_rate, "FLOAT")
-        table.to_csv(folder / TABLE, index=False)
+        # every text in quotation marks: a prompt may hold what ends a line
+        how = {"quoting": csv.QUOTE_NONNUMERIC, "lineterminator": "\n"}
+        table.to_csv(folder / TABLE, index=False, **how)
         np.save(folder / TOKENS, self.tokens)
         if self.chroma is not None:
             np.save(folder / CHROMA, self.chroma)
         common = {"sample_rate": self.sample_rate, "frame_rate": self.frame_rate}
         common |= {"settings": self.settings, "begun": self.begun}
         (folder / COMMON).write_text(json.dumps(common, indent=1) + "\n")
-        return folder
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "Clips":
@@ -126,7 +135,7 @@ class Clips:
         ValueError
             A file that is missing or damaged, or that does not fit the others.
         """
-        folder = Path(folder)
+        folder = check.path("folder", folder)
         for name in (TABLE, TOKENS, COMMON):
             if not (folder / name).is_file():
                 raise ValueError(f"{folder} lacks {name}. Clips.save writes it: save them again.")
@@ -137,7 +146,7 @@ class Clips:
             chroma = np.load(folder / CHROMA, allow_pickle=False) if sung else None
             common = json.loads((folder / COMMON).read_text())
             audio = _read_audio(folder, table["file"], common["sample_rate"])
-            prompts, seeds = list(table["prompt"].map(str)), table["seed"].tolist()
+            prompts, seeds = table["prompt"].tolist(), table["seed"].tolist()
         except (ValueError, KeyError, TypeError, soundfile.SoundFileError) as error:
             raise ValueError(f"{folder} holds damaged clips: {error}") from error
         check.same_length(**{TABLE: prompts, TOKENS: tokens})
@@ -157,7 +166,7 @@ class Clips:
 def _read_table(file):
     """The table of clips, with the columns that are read of it."""
     try:
-        table = pd.read_csv(file, keep_default_na=False)
+        table = pd.read_csv(file, keep_default_na=False, dtype={"file": str, "prompt": str})
     except ValueError as error:
         raise ValueError(f"{file.parent} holds damaged clips: {error}") from error
     missing = [column for column in COLUMNS if column not in table]

@@ -111,6 +111,9 @@ def edit(model, *edits: Edit):
         anything runs. A number of values, a clip or a frame that does not fit the clips, when the
         model is called and before it runs.
     """
+    for one in edits:
+        if not isinstance(one, Edit):
+            check.refuse(TypeError, "edits", "Edits, as Edit('resid.4', multiply=0.0)", one)
     edits = [replace(one) for one in edits]  # each its own, so that one given twice counts twice
     prepared = [Prepared(model, site, one) for one in edits for site in select(model, one.site)]
     before = model.in_force

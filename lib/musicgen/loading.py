@@ -102,11 +102,14 @@ def load(
     MemoryError
         The weights would not fit: said before anything is fetched or read.
     """
+    if str(name).startswith("~"):
+        name = str(check.path("name", name))
     device = _check_device(device)
     if dtype is not None:
         check.choice("dtype", dtype, sizing.BYTES)
     if adapter is not None:
-        return _load_adapted(name, device, dtype or sizing.dtype(device), Path(adapter))
+        adapter = check.path("adapter", adapter)
+        return _load_adapted(name, device, dtype or sizing.dtype(device), adapter)
     if name in shipped():
         return _load_shipped(name, device, dtype or "float32")
     dtype = dtype or sizing.dtype(device)

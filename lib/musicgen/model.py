@@ -86,29 +86,42 @@ class Model:
         }  # a glob stands for several sites
         return tuple(found.values())
 
+    @property
+    def interventions(self) -> tuple:
+        """All that changes results and is no part of the model: edits in force, hooks of one's own
+        and functions in the place of a module's ``forward``. What is kept is named by it, too.
+        """
+        return (*self.edits, *hooks.there(self.lm, self.codec))
+
     # ---------------------------------------------------------------------------------------------
     # what it is
     def identity(self, audio: bool = False) -> dict[str, str]:
-        """What results follow from: the content of all weights in play, as it is now.
+        """What results follow from: the content of all weights in play and the settings of the
+        modules that hold them, as they are now.
 
         Weights are read anew at every call, so that a change is noticed; where a model lies does
-        not matter.
+        not matter. What changes results without changing the model is not in here
+        (:attr:`interventions`).
 
         Parameters
         ----------
         audio : bool
             Whether audio enters or leaves: then the codec counts, too.
         """
-        conditioner = self.lm.condition_provider.conditioners["description"]
+        tokenizer = self.lm.condition_provider.conditioners["description"].t5_tokenizer
+        networks = hooks.parts(self.lm, self.codec)
+        if not audio:
+            del networks["codec"]
         found = {
-            "language model": cache.digest(dict(self.lm.state_dict())),
-            "text encoder": cache.digest(dict(conditioner.t5.state_dict())),
-            "tokenizer": cache.digest(_vocabulary(conditioner.t5_tokenizer)),
+            name: cache.digest(dict(network.state_dict()), cache.settings(network))
+            for name, network in networks.items()
+        }
+        delays = list(self.lm.pattern_provider.delays)
+        return found | {
+            "tokenizer": cache.digest(_vocabulary(tokenizer)),
+            "delays": cache.digest(delays, self.lm.fuser.fuse2cond),
             "dtype": str(self.lm.transformer.layers[0].linear1.weight.dtype),
         }
-        if audio:
-            found["codec"] = cache.digest(dict(self.codec.state_dict()))
-        return found
 
     @property
     def fingerprint(self) -> str:
@@ -250,7 +263,8 @@ class Model:
 
     def _begun(self, audio, sample_rate, n, frames):
         """Tokens that the clips begin with, int64 [clip, n_q, frame]."""
-        tokens = self.encode(audio, sample_rate or self.sample_rate)
+        sample_rate = self.sample_rate if sample_rate is None else sample_rate
+        tokens = self.encode(audio, sample_rate)
         if len(tokens) not in (1, n):
             raise ValueError(
                 f"prompt_audio must be one clip, or one for each of {n} prompts. Got {len(tokens)}."
@@ -270,7 +284,8 @@ class Model:
         if reader is None:
             raise ValueError(f"{self.name} reads no melody: facebook/musicgen-melody does.")
         audio = check.audio("melody", audio, channels=2)
-        sample_rate = check.count("melody_sample_rate", sample_rate or self.sample_rate, 1, 10**6)
+        sample_rate = self.sample_rate if sample_rate is None else sample_rate
+        sample_rate = check.count("melody_sample_rate", sample_rate, 1, 10**6)
         if len(audio) not in (1, n):
             raise ValueError(
                 f"melody must be one clip, or one for each of {n} prompts. Got {len(audio)}."
@@ -314,11 +329,11 @@ class Model:
                 remedy=remedy,
             ),
             "temperature": check.number("temperature", given["temperature"], 0, 10),
-            "top_k": int(check.number("top_k", given["top_k"], 1, 1e6)),
+            "top_k": check.count("top_k", given["top_k"], 1, 10**6),
             "cfg": check.number("cfg", given["cfg"], 0, 100),
         }
-        if negative:
-            settings["negative"] = check.texts("negative", [negative])[0]
+        if negative is not None and check.texts("negative", [negative]) != [""]:
+            settings["negative"] = negative
         if stride is not None:
             frame = 1 / self.frame_rate
             stride = check.number("stride", stride, frame, limit, open_high=True)
@@ -335,7 +350,7 @@ class Model:
             "seeds": seeds,
             "settings": settings,
             "beside": beside,
-            "edits": [self.edits, part] if self.in_force else None,
+            "edits": [self.interventions, part] if self.interventions else None,
         }
 
     def sing(
@@ -474,6 +489,14 @@ class Model:
         ValueError
         """
         tokens = clips.tokens
+        if not tokens.size or tokens.dtype.kind not in "iu" or tokens.min() < 0:
+            check.refuse(
+                ValueError,
+                "clips",
+                "some, with tokens of integers from 0 on",
+                f"{len(clips)} clips, tokens {tokens.dtype} of shape {tokens.shape}",
+                "model.generate and model.clips give such.",
+            )
         if tokens.ndim != 3 or tokens.shape[1] != self.lm.n_q or tokens.max() >= self.lm.card:
             raise ValueError(
                 f"{self.name} has {self.lm.n_q} codebooks of {self.lm.card} tokens. The clips hold "
@@ -542,13 +565,7 @@ class Model:
 
         of a stereo model [clip, channel, sample].
         """
-        dims = ("clip", self.lm.n_q, "frame")
-        tokens = check.array("tokens", tokens, dims, integer=True)
-        if tokens.min() < 0 or tokens.max() >= self.codec.cardinality:
-            raise ValueError(
-                f"tokens must be from 0 to {self.codec.cardinality - 1}. Got values from "
-                f"{tokens.min()} to {tokens.max()}."
-            )
+        tokens = self._tokens(tokens)
         codes = torch.from_numpy(tokens.astype(np.int64))
         samples = round(tokens.shape[-1] / self.frame_rate * self.sample_rate)
 
@@ -571,10 +588,21 @@ class Model:
         ``decode=False`` leaves their audio empty, shape (clip, 0): for so many that it would not
         fit in memory.
         """
-        tokens = np.asarray(tokens)
+        tokens = self._tokens(tokens)
         prompts = check.texts("prompts", prompts, len(tokens))
         settings = {"seconds": tokens.shape[-1] / self.frame_rate}
         return self._clips(tokens, prompts, [0] * len(prompts), settings, decode)
+
+    def _tokens(self, tokens):
+        """Tokens [clip, n_q, frame] that this model has, as numpy holds them."""
+        tokens = tokens.detach().cpu() if isinstance(tokens, torch.Tensor) else tokens
+        tokens = check.array("tokens", tokens, ("clip", self.lm.n_q, "frame"), integer=True)
+        if tokens.min() < 0 or tokens.max() >= self.codec.cardinality:
+            raise ValueError(
+                f"tokens must be from 0 to {self.codec.cardinality - 1}. Got values from "
+                f"{tokens.min()} to {tokens.max()}."
+            )
+        return tokens
 
     def _clips(self, tokens, prompts, seeds, settings, decode=True):
         audio = self.decode(tokens) if decode else np.zeros((len(tokens), 0), np.float32)
@@ -610,13 +638,20 @@ class Model:
         torch.Tensor [shape=(stream * clip, n_q, position, card)]
             Logits; position p predicts codebook k of frame p - delay[k]. Gradients flow unless
             torch.no_grad() is on.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Tokens that the model does not have, not one prompt a clip, another stream.
         """
         hooks.check(self.lm)
-        prompts = list(prompts)
+        tokens = self._tokens(tokens)
+        prompts = check.texts("prompts", prompts, len(tokens))
+        streams = tuple(check.choice("streams", each, STREAMS) for each in _listed(streams))
         n = len(prompts)
         part = part or Part(range(n), n)
         lengths = self.text_lengths(prompts)
-        about = Run(part, tuple(streams), np.shape(tokens)[-1], tuple(lengths))
+        about = Run(part, streams, tokens.shape[-1], tuple(lengths))
         self._check_edits(part, about.frames, about.streams)
         visitors = self._visitors(about, visitors)
         network = forward.Network(self.lm)
@@ -713,6 +748,7 @@ class Model:
         with what was in no caption.
         """
         tokenizer = self._tokenizer
+        texts = check.texts("texts", texts)
         words = dict.fromkeys(word for text in texts for word in text.replace(",", " ").split())
         unknown = []
         for word in words:
@@ -725,6 +761,13 @@ class Model:
     @property
     def _tokenizer(self):
         return self.lm.condition_provider.conditioners["description"].t5_tokenizer
+
+
+def _listed(streams):
+    """Streams as a list; one alone is no list of letters."""
+    if isinstance(streams, str):
+        check.refuse(TypeError, "streams", "a tuple of texts", streams, f"Write ({streams!r},).")
+    return list(streams)
 
 
 def _repeated(texts, times):

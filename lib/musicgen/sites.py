@@ -128,6 +128,8 @@ def select(model, names: str | Iterable[str]) -> list[Site]:
     ValueError
         For a name that no site has; the message lists those there are.
     """
+    if not isinstance(names, Iterable):
+        check.refuse(TypeError, "sites", "the name of a site, or several, such as 'resid.*'", names)
     names = [names] if isinstance(names, str) else list(names)
     if not names:
         raise ValueError("sites is empty: name at least one, such as 'resid.*'.")

@@ -569,7 +569,11 @@ def _protocol(url):
 # -------------------------------------------------------------------------------- what may be there
 def _address(url):
     """A URL as zarr takes it: of a place on this machine's disk, its path."""
-    return str(url).removeprefix("file://")
+    if isinstance(url, str):
+        url = url.removeprefix("file://")
+        if "://" in url:
+            return url
+    return str(check.path("The place of a store", url))
 
 
 def _local_path(url):

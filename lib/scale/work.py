@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from .. import check
 from ..cache import digest
-from ..musicgen import activations, loading, store
+from ..musicgen import activations, hooks, loading, store
 from ..musicgen.clips import Clips
 from ..musicgen.model import Model
 from ..musicgen.run import Part
@@ -308,6 +308,15 @@ def _model(name):
 
 def _origin(given, loaded=None):
     """How workers have the model that was given, as it is here."""
+    here = given if isinstance(given, Model) else loaded
+    changed = [] if here is None else hooks.there(here.lm, here.codec)
+    if changed:
+        part, module, *_ = changed[0]
+        raise ScaleError(
+            f"There is a hook, or a function in the place of forward, on {module or 'the whole'} of "
+            f"the {part}, and workers load the model anew, without it. Remove it, use "
+            "activations.edit, which workers get, or workers=0."
+        )
     if isinstance(given, Model):
         name, adapter = given.adapted or (given.name, None)
         return Origin(_absolute(name), given.device.type, _frozen(given), adapter)
@@ -331,7 +340,7 @@ def _shared(out, workers):
         raise ValueError(
             f"Workers cannot share {out}: choose a folder or a URL that all of them reach."
         )
-    return str(out) if "://" in str(out) else os.path.abspath(out)
+    return str(out) if "://" in str(out) else str(check.path("out", out).absolute())
 
 
 def _pickled_job(task, origin, edits):

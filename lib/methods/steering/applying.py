@@ -37,7 +37,7 @@ def positions(model: Model, seconds: float) -> int:
 
 def edits(
     model: Model,
-    vector: Vector,
+    vector: Vector | Sequence[Vector],
     strengths: Sequence[float],
     *,
     steps: int,
@@ -51,7 +51,8 @@ def edits(
     Parameters
     ----------
     model : Model
-    vector : Vector
+    vector : Vector, or a list of them
+        For all clips, or one a clip.
     strengths : sequence of float
         One a clip.
     steps : int
@@ -69,26 +70,36 @@ def edits(
     Raises
     ------
     ValueError
-        A vector of another model, strengths that are not finite, an unknown schedule; a vector
-        that cannot be monitored.
+        A vector of another model, strengths that are not finite, not one vector a clip, an unknown
+        schedule; a vector that cannot be monitored.
     """
-    check_vector(model, vector)
-    if monitored and not np.isfinite([*vector.gaps.values(), *vector.middles.values()]).all():
-        raise ValueError(f"The {vector.method} vector cannot be monitored: its gaps are not known.")
     strengths = check.array("strengths", _numbers(strengths), ("clip",)).astype(float)
+    vectors = _one_each("vector", vector, len(strengths), "clip")
+    each = _by_vector(vectors)
+    check_vector(model, *(one for _, one in each))
     curve = schedules.schedule(over, steps)
-    _warn_of_blow_up(vector, strengths)
-    found = []
-    for site, push in pushes(vector).items():
-        if not (keep_norm or monitored):
-            add = strengths[:, None] * push
-            found.append(Edit(site, add=add, scale=curve[None], stream=stream))
-            continue
-        for strength in np.unique(strengths[strengths != 0]):
-            change = changed(model, vector, site, strength, keep_norm, monitored)
-            clips = np.flatnonzero(strengths == strength)
-            found.append(Edit(site, apply=change, scale=curve[None], clips=clips, stream=stream))
-    return found
+    adds: dict[str, np.ndarray] = {}
+    changes = []
+    for clips, one in each:
+        if monitored and not np.isfinite([*one.gaps.values(), *one.middles.values()]).all():
+            raise ValueError(
+                f"The {one.method} vector cannot be monitored: its gaps are not known."
+            )
+        own = strengths[clips]
+        _warn_of_blow_up(one, own)
+        for site, push in pushes(one).items():
+            if not (keep_norm or monitored):
+                whole = adds.setdefault(site, np.zeros((len(vectors), len(push))))
+                whole[clips] = own[:, None] * push
+                continue
+            for strength in np.unique(own[own != 0]):
+                change = changed(model, one, site, strength, keep_norm, monitored)
+                some = clips[own == strength]
+                changes.append(
+                    Edit(site, apply=change, scale=curve[None], clips=some, stream=stream)
+                )
+    added = [Edit(site, add=add, scale=curve[None], stream=stream) for site, add in adds.items()]
+    return added + changes
 
 
 def generate(
@@ -125,7 +136,7 @@ def generate(
 def push(
     model: Model,
     prompts: Iterable[str],
-    pushes: Sequence[tuple[Vector, float]],
+    pushes: Sequence[tuple[Vector | Sequence[Vector], float]],
     schedule: str | Sequence[float] = "constant",
     *,
     seconds: float = 6.0,
@@ -143,7 +154,7 @@ def push(
     model : Model
     prompts : list of str
     pushes : sequence of (Vector, float)
-        Directions, each with its strength.
+        Directions, each with its strength: one for all prompts, or a list of one a prompt.
     schedule : str or list of float
         Strength over time, see :func:`~.schedules.schedule`.
     seconds, seed
@@ -171,14 +182,33 @@ def push(
     n = len(prompts)
     how = {"stream": stream, "keep_norm": keep_norm, "monitored": monitored, "over": schedule}
     how["steps"] = positions(model, seconds)
-    steering = []
-    for vector in {id(vector): vector for vector, _ in pushes}.values():
-        own = [strength if one is vector else 0.0 for one, strength in pushes]
-        steering += edits(model, vector, np.repeat(own, n), **how)
+    vectors = [one for vector, _ in pushes for one in _one_each("vector", vector, n, "prompt")]
+    strengths = np.repeat([strength for _, strength in pushes], n)
+    steering = edits(model, vectors, strengths, **how)
     seeds = check.seeds(seed, n) * len(pushes)
     with activations.edit(model, *steering):
         songs = model.generate(prompts * len(pushes), seconds, seeds, progress=progress, **settings)
     return [songs[k * n : (k + 1) * n] for k in range(len(pushes))]
+
+
+def _one_each(name, vector, n, each):
+    """A vector for each of n clips or prompts, as a list."""
+    if not isinstance(vector, list | tuple):
+        return [vector] * n
+    if len(vector) != n:
+        raise ValueError(
+            f"{name} must be one Vector, or a list of one for each of the {n} {each}s. Got "
+            f"{len(vector)} of them."
+        )
+    return list(vector)
+
+
+def _by_vector(vectors):
+    """Each of some vectors once, with the clips it is for."""
+    clips: dict[int, list[int]] = {}
+    for clip, vector in enumerate(vectors):
+        clips.setdefault(id(vector), []).append(clip)
+    return [(np.array(some), vectors[some[0]]) for some in clips.values()]
 
 
 def _numbers(values):

@@ -16,6 +16,7 @@ From the command line, for all concepts and methods::
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -634,15 +635,24 @@ def run(judge: Judge, design: Design, dictionary=None) -> dict:
 
 
 def main(argv=None):
+    """The command line; an input that is refused ends with its message instead of a traceback."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="organism")
     parser.add_argument("--concepts", nargs="+", default=list(tasks.CONCEPTS))
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("-n", type=int, default=6, help="prompts of each task that are reported")
     arguments = parser.parse_args(argv)
+    try:
+        _do(arguments)
+    except (ValueError, FileNotFoundError, MemoryError) as error:
+        sys.exit(f"{error}")
+
+
+def _do(arguments):
+    design = Design(arguments.concepts, arguments.methods, n=arguments.n)
     model = load(arguments.model)
-    language = "natural" if world.of(model) is None else "organism"
-    design = Design(arguments.concepts, arguments.methods, n=arguments.n, language=language)
+    if world.of(model) is None:
+        design = replace(design, language="natural")
     found = run(Judge(model), design)
     for by in (("method", "aim"), ("method", "concept", "aim")):
         shown = table(found["reported"], found["detected"], by)

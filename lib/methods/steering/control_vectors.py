@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ... import cache
+from ... import cache, check
 from ...musicgen.model import Model
 from .applying import pushes
 from .vectors import Header, Vector, check_vector, header
@@ -37,6 +37,7 @@ def export_gguf(vector: Vector, file: str | Path) -> None:
     ValueError
         A vector at a site that is no residual stream, or no package ``gguf``.
     """
+    file = check.path("file", file)
     gguf = _gguf()
     directions = {_layer(site): push for site, push in pushes(vector).items()}
     with tempfile.TemporaryDirectory() as folder:
@@ -77,6 +78,7 @@ def import_gguf(file: str | Path, model: Model) -> Vector:
         No such file, another kind of file, a vector made for another model, or no package
         ``gguf``.
     """
+    file = check.path("file", file)
     fields, directions = _read(file)
     if OURS in fields:
         vector = _ours(file, fields[OURS], directions)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from ... import check
+from ...musicgen import activations
 from ...musicgen.model import Clips, Model
 from ...musicgen.run import Visitors
 from .. import divergence
@@ -61,12 +62,19 @@ def train(
     Raises
     ------
     ValueError
-        Not one prompt of each kind a clip; no site; an edit in force.
+        Not one prompt of each kind a clip; no site of the residual stream, or of what is added to
+        it; an edit in force.
     """
-    check_lesson(model, music, neutral, high, low)
+    neutral, high, low = check_lesson(model, music, neutral, high, low)
+    check_descent(steps, lr, batch_size, seed)
     if not norms:
         raise ValueError("norms is empty: name a site at which a vector is to be learned.")
     width = model.lm.dim
+    norms = {site: check.number(f"norms[{site!r}]", norm, 0) for site, norm in norms.items()}
+    there = activations.sites(model)
+    learnable = [name for name, site in there.items() if site.axis == "frame" and name != "logits"]
+    for site in norms:
+        check.choice("a site of norms", site, learnable)
     learned = {site: torch.zeros(width, device=model.device, requires_grad=True) for site in norms}
     targets = [wanted(model, music, (neutral, high, low), sign) for sign in (1, -1)]
 
@@ -87,19 +95,30 @@ def _adding(vector):
     return add
 
 
-def check_lesson(model: Model, music: Clips, neutral: list, high: list, low: list) -> None:
-    """Refuse what nothing can be learned from.
+def check_lesson(model: Model, music: Clips, neutral: list, high: list, low: list) -> list:
+    """The three kinds of prompts, as lists; refused is what nothing can be learned from.
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         Not one prompt of each kind a clip; an edit in force.
     """
-    check.same_length(music=music, neutral=neutral, high=high, low=low)
+    model.check_clips(music)
+    given = {"neutral": neutral, "high": high, "low": low}
+    prompts = [check.texts(name, some, len(music)) for name, some in given.items()]
     if model.edits:
         raise ValueError(
             "What words do is not learned inside activations.edit: leave the context first."
         )
+    return prompts
+
+
+def check_descent(steps, lr, batch_size, seed) -> None:
+    """Refuse settings of :func:`descend`, before what it learns from is computed."""
+    check.count("steps", steps)
+    check.number("lr", lr, 0, open_low=True)
+    check.count("batch_size", batch_size)
+    check.count("seed", seed, 0)
 
 
 def descend(loss, targets, learned, steps, lr, batch_size, seed) -> None:
@@ -114,10 +133,9 @@ def descend(loss, targets, learned, steps, lr, batch_size, seed) -> None:
     learned : list of torch.Tensor
     steps, lr, batch_size, seed : int, float, int, int
     """
-    steps = check.count("steps", steps)
-    optimiser = torch.optim.Adam(learned, lr=check.number("lr", lr, 0, open_low=True))
+    optimiser = torch.optim.Adam(learned, lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    rng = np.random.default_rng(check.count("seed", seed, 0))
+    rng = np.random.default_rng(seed)
     n = len(targets[0])
     for step in range(steps):
         batch = rng.choice(n, min(batch_size, n), replace=False)

@@ -108,7 +108,7 @@ class Lesson:
     @cached_property
     def data(self) -> str:
         """Digest of all that is learned from."""
-        return cache.digest(self.rows, self.low.tokens, self.high.tokens, self.model.edits)
+        return cache.digest(self.rows, self.low.tokens, self.high.tokens, self.model.interventions)
 
     @property
     def kinds(self) -> np.ndarray:

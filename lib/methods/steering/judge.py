@@ -208,8 +208,8 @@ class Judge:
         """What is known of each clip, heard once however often it is asked for.
 
         A clip is known again by its content (sound, tokens and prompt), and by that of the model,
-        which says how surprising it is. Inside ``activations.edit`` it is always heard anew: edits
-        may differ from clip to clip.
+        which says how surprising it is. Inside ``activations.edit``, and with hooks on the model, it is always heard
+        anew: edits may differ from clip to clip.
 
         Returns
         -------
@@ -222,7 +222,7 @@ class Judge:
             samples), instrument and instrument share (whether the one asked for is heard, and its
             probability; unless ``n`` was 0), and with CLAP clap (agreement with the prompt).
         """
-        if self.model.edits:
+        if self.model.interventions:
             return self._hear(clips)
         known_by = self._names(clips)
         new = [i for i, name in enumerate(known_by) if name not in self._answers]

@@ -8,7 +8,7 @@ import pydantic
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
-from ... import cache
+from ... import cache, check
 from ...musicgen.model import Model
 from .levers import Push, Words
 from .sliders import Slider
@@ -27,6 +27,7 @@ def save(lever: Push | Words | Slider, file: str | Path) -> None:
     TypeError
         Something else.
     """
+    file = check.path("file", file)
     if isinstance(lever, Push):
         told, tensors = _of_push(lever)
     elif isinstance(lever, Words):
@@ -50,6 +51,7 @@ def load(file: str | Path, model: Model) -> Push | Words | Slider:
     ValueError
         No such file, another kind of file, or a lever made for another model.
     """
+    file = check.path("file", file)
     try:
         with safe_open(str(file), "np") as opened:
             told = json.loads((opened.metadata() or {})[KEY])

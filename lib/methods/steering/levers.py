@@ -253,15 +253,20 @@ def _anything():
     return [word for name in names for word in words(name, "find")[0]]
 
 
-def check_weights(what: str, weights: str, model: Model) -> None:
+def check_weights(what: str, weights: str, model: Model, now: str | None = None) -> None:
     """Refuse what was made for another model.
+
+    Parameters
+    ----------
+    now : str, optional
+        The model's fingerprint, where it is known without what changes it just now.
 
     Raises
     ------
     ValueError
     """
-    if weights != model.fingerprint:
+    now = now or model.fingerprint
+    if weights != now:
         raise ValueError(
-            f"{what} was made for the model {weights}, not for {model.name} "
-            f"({model.fingerprint}): find it anew."
+            f"{what} was made for the model {weights}, not for {model.name} ({now}): find it anew."
         )

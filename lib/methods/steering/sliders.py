@@ -13,6 +13,7 @@ control in diffusion models. Hu et al. 2022, LoRA: low-rank adaptation of large 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -89,15 +90,33 @@ class Slider:
     @contextmanager
     def applied(self, model: Model, strength: float) -> Iterator[None]:
         """Inside this context the model's weights are changed; afterwards they are what they
-        were.
+        were. Several sliders add up.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Another model, or a strength that is no finite number.
         """
+        strength = check.number("strength", strength)
+        weights = _beneath.get(model) or model.fingerprint
+        check_weights("The slider", self.weights, model, weights)
         like = model.lm.emb[0].weight
         parts = {}
         for name in self.down:
             pair = (self.down[name], strength * self.up[name])
             parts[name] = _Added(*(torch.as_tensor(m).to(like) for m in pair))
-        with _changing(model, parts):
-            yield
+        outermost = model not in _beneath
+        _beneath[model] = weights
+        try:
+            with _changing(model, parts):
+                yield
+        finally:
+            if outermost:
+                del _beneath[model]
+
+
+#: Fingerprint of a model without the sliders that are applied to it.
+_beneath: WeakKeyDictionary = WeakKeyDictionary()
 
 
 class _Added(torch.nn.Module):
@@ -121,11 +140,20 @@ def _changing(model, parts):
     try:
         for name, part in parts.items():
             parametrize.register_parametrization(modules[name], "weight", part)
-            put.append(name)
+            put.append((modules[name], part))
         yield
     finally:
-        for name in put:
-            parametrize.remove_parametrizations(modules[name], "weight", leave_parametrized=False)
+        for module, part in put:
+            _take_off(module, part)
+
+
+def _take_off(module, part):
+    """Take one parametrization of a weight off, and leave others there."""
+    there = module.parametrizations["weight"]
+    if len(there) > 1:
+        del there[list(there).index(part)]
+    else:
+        parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
 
 
 def train(
@@ -160,7 +188,8 @@ def train(
     ValueError
         Not one prompt of each kind a clip; an edit in force.
     """
-    distilling.check_lesson(model, music, neutral, high, low)
+    neutral, high, low = distilling.check_lesson(model, music, neutral, high, low)
+    distilling.check_descent(steps, lr, batch_size, seed)
     modules = dict(model.lm.named_modules())
     generator = torch.Generator().manual_seed(check.count("seed", seed, 0))
     parts = {}

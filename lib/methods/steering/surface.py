@@ -176,7 +176,7 @@ def fit(
     _, sizes, directions = np.linalg.svd(means - means.mean(0), full_matrices=False)
     directions = directions[sizes > LEAST * sizes[0]][:DIRECTIONS]
     coordinates = (means - means.mean(0)) @ directions.T
-    about = cache.digest(list(kinds), songs.tokens, model.edits)
+    about = cache.digest(list(kinds), songs.tokens, model.interventions)
     spanning = tuple(_vector(model, along, norms, about, songs.prompts) for along in directions)
     return Surface(spanning, places, coordinates, places[0], most)
 

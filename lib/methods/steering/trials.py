@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ... import stats
+from ... import check, stats
 from ...musicgen.model import Clips, Model
 from .applying import push
 from .judge import Judge
@@ -34,7 +34,8 @@ class Trial(NamedTuple):
     doses : list of Clips
         One a share of :data:`DOSES`.
     drawn : list of Clips
-        One a random direction, at the whole strength.
+        Pushed along random directions at the whole strength, in each of the list along others, and
+        no two prompts along the same.
     """
 
     target: str
@@ -69,7 +70,7 @@ def attempt(
     target: str,
     vector: Vector,
     strength: float,
-    draws: int = 10,
+    draws: int = 4,
     *,
     seed: int = 0,
     **how,
@@ -85,14 +86,18 @@ def attempt(
     vector : Vector
     strength : float
     draws : int
-        Random directions of the same length.
+        Songs of each prompt along random directions of the same length. Each prompt has directions
+        of its own: what is found then holds for directions in general, not for a few of them.
     seed : int
         Of the songs, and of the random directions.
     **how
         Settings of ``steering.push``, the same for all songs: negative, schedule, stream, ...
     """
+    prompts = check.texts("prompts", prompts)
+    n = len(prompts)
+    others = anywhere(vector, check.count("draws", draws) * n, seed)
     pushes = [(vector, share * strength) for share in DOSES]
-    pushes += [(other, strength) for other in anywhere(vector, draws, seed)]
+    pushes += [(others[k * n : (k + 1) * n], strength) for k in range(draws)]
     songs = push(model, prompts, pushes, seed=seed, **how)
     return Trial(target, songs[: len(DOSES)], songs[len(DOSES) :])
 

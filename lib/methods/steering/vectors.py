@@ -80,6 +80,7 @@ class Vector:
 
     def save(self, file: str | Path) -> None:
         """Write a safetensors file that says what the vector was made from; whole or not at all."""
+        file = check.path("file", file)
         units = {site: np.ascontiguousarray(unit, np.float32) for site, unit in self.units.items()}
         cache.write(file, safetensors.numpy.save(units, {"vector": header(self)}))
 
@@ -111,6 +112,7 @@ def load(file: str | Path, model: Model) -> Vector:
     ValueError
         No such file, another kind of file, or a vector made for another model.
     """
+    file = check.path("file", file)
     try:
         with safe_open(str(file), "np") as opened:
             text = (opened.metadata() or {})["vector"]
@@ -168,8 +170,13 @@ def direction(
     sites = _residual_sites(model, site)
     if directions is None:
         check.choice("method", method, METHODS)
-    elif len(sites) > 1:
-        raise ValueError(f"directions belong to one site. Got {len(sites)} sites.")
+    else:
+        directions = check.array("directions", directions, ("k", model.lm.dim))
+        if len(sites) > 1 or not directions.any():
+            raise ValueError(
+                f"directions belong to one site, and one of them at least is not zero. Got "
+                f"{len(sites)} sites."
+            )
     songs = model.generate(positive + negative, seconds, seed, keep=True, progress=False)
     runs = _runs(songs, positive, negative, method)
     low, high = (activations.capture(model, run, sites, progress=False) for run in runs)
@@ -182,7 +189,7 @@ def direction(
         raw[name] = _between(*ends[name], method, directions, seed)
     about = {
         "method": method,
-        "data": cache.digest(positive, negative, songs.tokens, model.edits),
+        "data": cache.digest(positive, negative, songs.tokens, model.interventions),
         "positive": positive,
         "negative": negative,
     }
@@ -302,28 +309,31 @@ def anywhere(vector: Vector, n: int = 10, seed: int = 0) -> list[Vector]:
     return drawn
 
 
-def check_vector(model: Model, vector: Vector) -> None:
+def check_vector(model: Model, *vectors: Vector) -> None:
     """Refuse a vector of another model, one that points nowhere, and what is no vector.
 
     Raises
     ------
     ValueError, TypeError
     """
-    if not isinstance(vector, Vector):
-        wanted = "a Vector, as steering.direction, load and import_gguf give"
-        check.refuse(TypeError, "vector", wanted, vector)
+    for vector in vectors:
+        if not isinstance(vector, Vector):
+            wanted = "a Vector, as steering.direction, load and import_gguf give"
+            check.refuse(TypeError, "vector", wanted, vector)
+    # reads all weights
     fingerprint = model.fingerprint
-    if vector.weights != fingerprint:
-        raise ValueError(
-            f"The vector was made for {vector.model} ({vector.weights}), not for {model.name} "
-            f"({fingerprint})."
-        )
     there = activations.sites(model, heads=True)
-    for site, unit in vector.units.items():
-        if site not in there or unit.shape != (there[site].width,):
-            raise ValueError(f"{model.name} has no {site} with {len(unit)} dimensions.")
-        if not np.isfinite(unit).all() or not np.any(unit):
-            raise ValueError(f"The vector at {site} is zero or not finite.")
+    for vector in vectors:
+        if vector.weights != fingerprint:
+            raise ValueError(
+                f"The vector was made for {vector.model} ({vector.weights}), not for {model.name} "
+                f"({fingerprint})."
+            )
+        for site, unit in vector.units.items():
+            if site not in there or unit.shape != (there[site].width,):
+                raise ValueError(f"{model.name} has no {site} with {len(unit)} dimensions.")
+            if not np.isfinite(unit).all() or not np.any(unit):
+                raise ValueError(f"The vector at {site} is zero or not finite.")
 
 
 def _residual_sites(model, site):

@@ -87,7 +87,7 @@ def likelihoods(model: Model, phrases: Sequence[str], tokens: np.ndarray) -> np.
 
     what = {
         "model": model.identity(),
-        "edits": model.edits,
+        "edits": model.interventions,
         "phrases": list(phrases),
         "tokens": tokens,
         "code": cache.code(likelihoods, type(model)),
