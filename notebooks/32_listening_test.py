@@ -120,6 +120,7 @@ versions = {
 title = "How does this music sound?"
 test = listening.page(versions, m.sample_rate, title=title, seed=seed)
 folder = cache.ROOT / "listening_test" / results.folder(model).name
+folder = folder / test.key["test"]
 page = test.save(folder)
 print(f"to hand out: {page.name} | to keep: key.json, beside it in {folder.name}")
 test

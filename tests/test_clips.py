@@ -33,6 +33,44 @@ def test_saved_clips_come_back(clips, tmp_path):
     assert silent.audio.shape == (2, 0) and (silent.tokens == clips.tokens).all()
 
 
+@pytest.mark.parametrize(
+    "prompts",
+    [["001", "12"], ["1.10", "2"], ["a\rb", "c\nd\r\n"], ["NA", ""], ["null", ' "x", \\ é']],
+)
+def test_any_prompt_comes_back(clips, tmp_path, prompts):
+    again = Clips.load(clips.silent().under(prompts).save(tmp_path / "a"))
+    assert again.prompts == prompts and again.seeds == [3, 9]
+
+
+def test_an_interrupted_save_leaves_nothing(clips, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "save", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            clips.save(tmp_path / "mine")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "mine").mkdir()
+    assert len(Clips.load(clips.save(tmp_path / "mine"))) == 2
+    with pytest.raises(FileExistsError, match="is a file"):
+        clips.save(tmp_path / "mine" / "clips.csv")
+
+
+def test_clips_lie_in_the_home_folder_and_nowhere_unclear(clips, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert clips.silent().save("~/zz") == tmp_path / "zz"
+    assert Clips.load("~/zz").prompts == clips.prompts
+    for wrong, kind in (
+        (3, TypeError),
+        (b"a", TypeError),
+        ("", ValueError),
+        ("s3://a", ValueError),
+    ):
+        with pytest.raises(kind, match="folder must be the path of a file or a folder"):
+            clips.save(wrong)
+
+
 def test_damaged_clips_are_refused(clips, tmp_path):
     folder = clips.save(tmp_path / "a")
     (folder / "0001.wav").unlink()

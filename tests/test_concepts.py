@@ -105,6 +105,15 @@ def test_a_file_gives_the_same_concept(tmp_path, danceable):
     ]
 
 
+def test_a_word_may_look_like_a_missing_value(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "odd.csv").write_text("level,word\na,NA\na,null\nb,n/a\nb,NULL\n")
+    table = concepts.get("~/odd.csv").table
+    assert list(pd.unique(table["word"])) == ["NA", "null", "n/a", "NULL"]
+    braces = TABLE.assign(template="a {} {x}")
+    assert "{x}" in Concept("braces", braces).pairs(1)["high"][0]
+
+
 ROWS = [(level, word, f"a {word} song") for level, some in WORDS.items() for word in some]
 TABLE = pd.DataFrame(ROWS, columns=["level", "word", "prompt"])
 
@@ -130,16 +139,24 @@ def test_tables_that_cannot_be_tried_are_refused(table, message):
 
 def test_other_bad_input(tmp_path, danceable):
     file = tmp_path / "empty.csv"
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"no file .*empty.csv: a CSV file with"):
         Concept.read(file)
+    with pytest.raises(FileNotFoundError, match="no file"):
+        Concept.read(tmp_path)
+    with pytest.raises(TypeError, match="file must be the path"):
+        Concept.read(None)
     file.write_text("")
     with pytest.raises(ValueError, match="cannot be read as a table"):
         Concept.read(file)
     file.write_text("level,term\na,b\n")
     with pytest.raises(ValueError, match="Missing: word"):
         Concept.read(file)
-    with pytest.raises(ValueError, match=r"one \{\} in it"):
-        Concept.from_words("x", WORDS, ["a song"])
+    file.write_text("level,word\na,\nb,c\n")
+    with pytest.raises(ValueError, match="'word' of 'empty' has 1 missing labels"):
+        Concept.read(file)
+    for template in ("a song", "a {} {x}", "a {} song}", "a {{}} song", "{} and {}"):
+        with pytest.raises(ValueError, match=r"one \{\} in it"):
+            Concept.from_words("x", WORDS, [template])
     with pytest.raises(TypeError, match="mapping of levels"):
         Concept.from_words("x", [["a"], ["b"]])
     with pytest.raises(ValueError, match="concept must be one of"):

@@ -91,11 +91,24 @@ def test_the_page_is_blind_and_needs_no_network(blind):
         ({"completion": "http://example.org/done"}, "completion must be a code"),
         ({"completion": 'https://example.org/" onclick='}, "completion must be a code"),
         ({"completion": "STEERED_1"}, "not a blind test"),
+        ({"question": ("happier", "Happier?", "c")}, r"question must be 2 texts \(scale, question"),
+        ({"ratings": {"joy": ("a", "b")}}, r"ratings\['joy'\] must be 3 texts \(question, name of"),
+        ({"ratings": ["joy"]}, "ratings must be {scale: "),
+        ({"comparisons": [("plain", "asked"), ("asked", "plain")]}, "each of them once"),
+        ({"comparisons": [3]}, "each of them once"),
+        ({"comparisons": ("plain", "asked")}, "each of them once"),
+        ({"title": None}, "title must be a text"),
+        ({"title": 3}, "title must be a text"),
+        (
+            {"clips": {"plain": [tone(200)], "asked": [tone(300)]}},
+            r"clips\['plain'\] must be {item: ",
+        ),
+        ({"clips": [tone(200)]}, "clips must be {condition: "),
     ],
 )
 def test_page_refuses(change, message):
     given = {"clips": clips(), "title": "Listening", **change}
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         listening.page(given.pop("clips"), RATE, **given)
 
 
@@ -107,6 +120,19 @@ def test_a_completion_changes_nothing_else(blind):
     assert made.data == {**blind.data, "completion": {"code": "CODE-1"}}
     with pytest.raises(TypeError, match="completion"):
         listening.page(clips(), RATE, title="Listening", completion=17)
+
+
+def test_the_key_of_a_test_that_was_handed_out_stays(blind, tmp_path, monkeypatch):
+    page = blind.save(tmp_path / "test")
+    key = (tmp_path / "test" / "key.json").read_bytes()
+    other = listening.page(clips(), RATE, title="Listening to short pieces", seed=2)
+    with pytest.raises(FileExistsError, match=r"key\.json is the key of another test"):
+        other.save(tmp_path / "test")
+    page.unlink()
+    assert blind.save(tmp_path / "test") == page and page.is_file()
+    assert (tmp_path / "test" / "key.json").read_bytes() == key
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert other.save("~/other").parent == tmp_path / "other"
 
 
 def test_without_jspsych_nothing_is_made(monkeypatch, tmp_path):
@@ -221,6 +247,13 @@ def test_read_counts_everybody_once(blind, tmp_path):
         listening.read([file, tmp_path / "again.json"], blind.key)
     with pytest.raises(ValueError, match="No answer files"):
         listening.read([], blind.key)
+    alone = listening.read(str(file), blind.key)
+    assert alone.equals(listening.read([file], blind.key))
+    for wrong, says in ((tmp_path, "Got a folder"), (tmp_path / "none.json", "Got no file")):
+        with pytest.raises(ValueError, match=says):
+            listening.read(wrong, blind.key)
+        with pytest.raises(ValueError, match=f"key.json that was saved with the page. {says}"):
+            listening.read(file, wrong)
 
 
 def test_a_file_may_pass_through_an_editor(blind, tmp_path):

@@ -79,6 +79,11 @@ def test_audiogen(tmp_path):
     assert m.encode(clips.audio, 16_000).shape == clips.tokens.shape
 
 
+def test_a_folder_in_the_home_folder(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert model.load(f"~/{folder.name}", "cpu").name == str(folder)
+
+
 def test_unknown_model_lists_what_there_is():
     with pytest.raises(model.ModelError, match=r"organism-decoupled.*facebook/musicgen-small"):
         model.load("facebook/musicgen-tiny")

@@ -243,6 +243,16 @@ def test_scores_are_judged_by_area_and_by_the_best():
         localisation.scored(found.drop(columns="true"))
 
 
+def test_the_command_says_what_is_wrong_in_one_line(monkeypatch):
+    monkeypatch.setattr(localisation, "load", lambda _: pytest.fail("a model was loaded"))
+    for given, message in (
+        (["organism"], "A planted organism must be one of .* Got 'organism'"),
+        (["-n", "0"], "n must be an integer, 2 or more"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            localisation.main(given)
+
+
 def test_every_method_scores_every_candidate():
     m = model.load("organism-planted", "cpu")
     sung = localisation.sing(m, "tempo", 6, 0.6)

@@ -96,6 +96,52 @@ def test_bad_audio(bad, error):
         show.mp3(bad, RATE)
 
 
+@pytest.mark.parametrize(
+    ("show_it", "message"),
+    [
+        (lambda: show.player(sine(0.1), 0), "sample_rate must be an integer, 1 or more. Got 0"),
+        (lambda: show.player(sine(0.1), "16000"), "sample_rate must be an integer"),
+        (lambda: show.spectrogram(sine(0.1), -1), "sample_rate must be an integer"),
+        (lambda: show.player_grid({"a": [sine(0.1)]}, RATE), r"clips\['a'\] must be {name: audio}"),
+        (lambda: show.player_grid([sine(0.1)], RATE), "clips must be {row: {column: audio}}"),
+        (lambda: show.switch_players({"a": 1}, RATE), r"clips\['a'\] must be {name: audio}"),
+        (lambda: show.picture([[7.0]]), "values from 0 to 1. Got 7 to 7"),
+        (lambda: show.picture([[-1.0, 0.5]]), "values from 0 to 1. Got -1 to 0.5"),
+        (lambda: show.estimates({"a": 3.0}, "t", "u"), r"values\['a'\] must be a stats.Estimate"),
+        (lambda: show.estimates([3.0], "t", "u"), "values must be {label: estimate}"),
+        (lambda: show.curves({"a": ([0], [1.0])}, "t", "x", "y"), "estimate 0 of a must be"),
+        (lambda: show.curves({"a": [1.0, 2.0]}, "t", "x", "y"), r"must be \(x values, estimates\)"),
+        (lambda: show.scatter({}, "t", "x", "y"), "series must be .* of 1 or more"),
+        (lambda: show.scatter({"a": [1.0]}, "t", "x", "y"), r"must be \(x values, y values\)"),
+        (lambda: show.histogram({}, "t", "x"), "series must be .* of 1 or more"),
+        (lambda: show.heatmap(pd.DataFrame({"a": ["x"]}), "t", "u"), "a DataFrame of numbers"),
+        (lambda: show.heatmap(pd.DataFrame(), "t", "u"), r"one or more. Got \(0, 0\)"),
+        (lambda: show.plane([[0, 1]], ["a"], ["merry"], "t"), "emotion must be one of .*'merry'"),
+        (lambda: show.causal_graph({"a": {"b": 1}}, {"a": (0, 0)}, "t"), r"place lacks \['b'\]"),
+        (lambda: show.site_map(["resid.1"]), "sites must be {name: Site}"),
+        (lambda: show.site_map({"resid.1": 3}), r"sites\['resid.1'\] must be a Site"),
+        (lambda: show.token_map([[1]], [0], "25", 10), "frame_rate must be a number"),
+        (lambda: show.sound_map([[0, 1]], [], RATE, [], []), "maps must be {name: points"),
+        (lambda: show.sound_grid("a", [], RATE, "u"), "frames must be a DataFrame, or"),
+        (lambda: show.sound_grid(None, [], RATE, "u"), "frames must be a DataFrame, or"),
+        (lambda: show.sound_grid({}, [], RATE, "u"), "frames must be .* of 1 or more"),
+        (lambda: show.table([1]), "frame must be a DataFrame or a Series"),
+    ],
+)
+def test_what_cannot_be_shown(show_it, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        show_it()
+
+
+@pytest.mark.parametrize("rate", [4000, 37_800, 96_000])
+def test_any_rate_is_played_and_drawn(rate):
+    sound, played = soundfile.read(io.BytesIO(show.mp3(sine(0.5, 1, rate), rate)))
+    assert played in audio.MP3_RATES and len(sound) / played == pytest.approx(1, abs=0.1)
+    drawn = show.level(sine(0.01, 1, rate), rate)
+    loudest = drawn[:, drawn.shape[1] // 2].argmax()
+    assert len(drawn) == audio.SEMITONES and loudest == 36  # 440 Hz
+
+
 # ------------------------------------------------------------------------------------------ figures
 def all_figures():
     e = stats.Estimate(0.5, 0.4, 0.6, 10)
@@ -106,6 +152,7 @@ def all_figures():
         "graph": show.causal_graph({"a": {"b": 0.5}}, {"a": (0, 0), "b": (1, 1)}, "graph"),
         "tokens": show.token_map(np.arange(8).reshape(4, 2), [0, 1, 2, 3], 25, 10),
         "heatmap": show.heatmap(frame, "title", "unit"),
+        "white heatmap": show.heatmap(frame * np.nan, "title", "unit"),
         "curves": show.curves(series, "title", "x", "y", bar=0),
         "histogram": show.histogram({"a": [1.0, 2.0, 2.0]}, "title", "x"),
     }
@@ -274,6 +321,11 @@ def test_tables_write_estimates_and_marks():
     # where sizes differ, each is written
     frame = pd.DataFrame({"e": [e, e._replace(n=12)]})
     assert "0.50 [0.40, 0.60], n = 12" in show.table(frame).data.replace("\u00a0", " ")
+
+
+def test_a_series_is_a_table_with_its_index():
+    html = show.table(pd.Series([0.5, None], ["sad", "calm"], name="share")).data
+    assert html.index("<th>share</th>") < html.index("<td>sad</td>") < html.index("<td>0.50</td>")
 
 
 def test_a_long_table_shows_ten_rows_and_opens_the_others_from_the_keyboard(browser, tmp_path):

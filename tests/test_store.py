@@ -49,6 +49,16 @@ def assert_same(disk, memory):
     xr.testing.assert_identical(disk.load(), memory)
 
 
+def test_a_store_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    target = Store("~/a.zarr", SITES, labels(), {"model": "organism"})
+    fill(target, values())
+    assert target.todo == [] and target.url == str(tmp_path / "a.zarr")
+    assert_same(store.open("~/a.zarr"), in_memory(labels(), values()))
+    with pytest.raises(TypeError, match="store must be the path of a file or a folder"):
+        store.open(3)
+
+
 # ------------------------------------------------------------------------------- the same as memory
 @pytest.mark.parametrize("place", ["a.zarr", "file", "memory"])
 def test_what_is_read_back_is_what_was_written(tmp_path, place):

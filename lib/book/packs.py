@@ -16,7 +16,7 @@ from typing import Annotated
 
 import pydantic
 
-from .. import cache
+from .. import cache, check
 from . import findings as results
 from . import others
 
@@ -82,6 +82,7 @@ def export(model: str, file: Path) -> Path:
     ValueError
         Some were recorded before it was kept where they come from.
     """
+    file = check.path("file", file)
     title = results.title(model)
     kept = results.records(title)
     if not kept:
@@ -113,7 +114,7 @@ def load(file: Path) -> Pack:
         It is no pack, is damaged, is of a newer format, or names a criterion that the rules do not
         have.
     """
-    file = Path(file)
+    file = check.path("file", file)
     if not file.is_file():
         raise FileNotFoundError(f"There is no file {file}.")
     try:

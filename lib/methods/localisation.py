@@ -25,6 +25,7 @@ truth). Gupta et al. 2024, InterpBench.
 """
 
 import argparse
+import sys
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -372,15 +373,24 @@ def _precision(some):
 
 
 def main(argv=None):
+    """The command line; an input that is refused ends with its message instead of a traceback."""
     parser = argparse.ArgumentParser(prog="localisation", description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", default=list(planting.PLACES), metavar="MODEL")
     parser.add_argument("-n", type=int, default=96, help="pairs of prompts a variable")
     arguments = parser.parse_args(argv)
+    try:
+        _do(arguments)
+    except (ValueError, FileNotFoundError, MemoryError) as error:
+        sys.exit(f"{error}")
+
+
+def _do(arguments):
+    n = check.count("n", arguments.n, 2)
     for name in arguments.models:
         planting.places(name)
     for name in arguments.models:
         print(name)
-        found = verify(load(name), arguments.n)
+        found = verify(load(name), n)
         print(found.map(str).to_string(index=False))
 
 

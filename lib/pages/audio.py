@@ -18,7 +18,9 @@ from .. import check
 from . import embed
 from .colors import INK, color
 
-MP3_RATE = 24_000  # Hz, known to every browser's MP3 decoder; lower rates are sometimes refused
+#: Hz, of an MP3, which knows no others above; lower ones some browsers refuse.
+MP3_RATES = (24_000, 32_000, 44_100, 48_000)
+PICTURE_RATE = 16_000  # Hz, at least: all semitones of the picture lie below half of it
 LOWEST = 55.0  # Hz, of the picture
 SEMITONES = 84
 FLOOR = 60.0  # dB below full scale, drawn as darkest
@@ -47,9 +49,10 @@ def mp3(audio: np.ndarray, sample_rate: int, small: bool = False) -> bytes:
     """
     audio = check.clip(AUDIO, audio)
     sample_rate = check.count("sample_rate", sample_rate)
-    if sample_rate < MP3_RATE:
-        audio = librosa.resample(audio, orig_sr=sample_rate, target_sr=MP3_RATE)
-        sample_rate = MP3_RATE
+    if sample_rate not in MP3_RATES:
+        nearest = next((rate for rate in MP3_RATES if rate > sample_rate), MP3_RATES[-1])
+        audio = librosa.resample(audio, orig_sr=sample_rate, target_sr=nearest)
+        sample_rate = nearest
     quality = {"compression_level": 0.6, "bitrate_mode": "VARIABLE"} if small else {}
     file = io.BytesIO()
     soundfile.write(
@@ -82,6 +85,7 @@ def packed(audio: np.ndarray, sample_rate: int, small: bool = True) -> dict:
         "sound" (MP3 in base64) and "shape": "seconds", and "peaks", one base64 text a channel.
     """
     audio = check.clip(AUDIO, audio)
+    sample_rate = check.count("sample_rate", sample_rate)
     shape = {
         "seconds": round(audio.shape[-1] / sample_rate, 3),
         "peaks": [base64.b64encode(channel.tobytes()).decode() for channel in peaks(audio)],
@@ -133,6 +137,7 @@ def player_grid(clips: dict[str, dict[str, np.ndarray]], sample_rate: int) -> HT
     sample_rate : int
         Hz.
     """
+    clips = _rows_of_clips(clips, "{row: {column: audio}}")
     columns = list(dict.fromkeys(column for row in clips.values() for column in row))
     rows = [
         {
@@ -148,6 +153,14 @@ def player_grid(clips: dict[str, dict[str, np.ndarray]], sample_rate: int) -> HT
     return embed.output(
         "player_grid.html", place=embed.place("players"), count=len(columns), rows=rows
     )
+
+
+def _rows_of_clips(clips, expected):
+    """Clips by row, and by what they are called in it."""
+    rows = check.mapping("clips", clips, expected)
+    return {
+        name: check.mapping(f"clips[{name!r}]", row, "{name: audio}") for name, row in rows.items()
+    }
 
 
 def _cell(row, column, name, sample_rate):
@@ -190,6 +203,7 @@ def switch_players(clips: dict[str, dict[str, np.ndarray]], sample_rate: int) ->
     ValueError
         A row of songs that are not equally long.
     """
+    clips = _rows_of_clips(clips, "{row: {kind: audio}}")
     for name, kinds in clips.items():
         check.same_length(**{f"{name}, {kind}": np.asarray(a).T for kind, a in kinds.items()})
     rows = [
@@ -233,8 +247,13 @@ def level(audio: np.ndarray, sample_rate: int) -> np.ndarray:
     np.ndarray [shape=(pitch, time)]
         84 semitones from 55 Hz on; 0 is -60 dB or less, 1 is full scale.
     """
+    audio = check.clip(AUDIO, audio).mean(0)
+    sample_rate = check.count("sample_rate", sample_rate)
+    if sample_rate < PICTURE_RATE:
+        audio = librosa.resample(audio, orig_sr=sample_rate, target_sr=PICTURE_RATE)
+        sample_rate = PICTURE_RATE
     spectrum = librosa.cqt(
-        check.clip(AUDIO, audio).mean(0),
+        audio,
         sr=sample_rate,
         hop_length=256,
         fmin=LOWEST,
@@ -251,8 +270,18 @@ def picture(level: np.ndarray) -> str:
     ----------
     level : array_like [shape=(row, column)]
         The first row is drawn at the top.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Values that are no numbers from 0 to 1.
     """
     level = check.array("level", level, ("row", "column"))
+    low, high = float(level.min()), float(level.max())
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"level must hold values from 0 to 1. Got {low:g} to {high:g}: scale or clip them."
+        )
     darkest_to_brightest = sample_colorscale("Magma", SHADES_OF_PICTURE, colortype="tuple")
     image = Image.fromarray(np.round(level * (SHADES_OF_PICTURE - 1)).astype(np.uint8), mode="P")
     image.putpalette([round(255 * channel) for rgb in darkest_to_brightest for channel in rgb])

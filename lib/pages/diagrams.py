@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from IPython.display import HTML
 
 from .. import check
+from ..musicgen.sites import Site
 from . import embed
 from .colors import COLORS, INK, MUTED, PAPER
 from .figures import Figure
@@ -44,7 +45,23 @@ def causal_graph(
     place : dict
         Node -> (x, y).
     title : str
+
+    Raises
+    ------
+    ValueError, TypeError
+        A node that has no place.
     """
+    place = check.mapping("place", place, "{node: (x, y)}", 1)
+    edges = check.mapping("edges", edges, "{parent: {child: weight}}")
+    for parent, children in edges.items():
+        children = check.mapping(f"edges[{parent!r}]", children, "{child: weight}")
+        for child, weight in children.items():
+            check.number(f"edges[{parent!r}][{child!r}]", weight)
+        lost = [node for node in (parent, *children) if node not in place]
+        if lost:
+            raise ValueError(f"place lacks {lost}: give every node of edges a place (x, y).")
+    for node, where in place.items():
+        check.array(f"place[{node!r}]", where, (2,))
     figure = go.Figure()
     for parent, children in edges.items():
         for child, weight in children.items():
@@ -116,8 +133,11 @@ def site_map(sites: Mapping, batch: str = "clip") -> HTML:
     batch : str
         What the first dimension of an activation counts.
     """
+    sites = check.mapping("sites", sites, "{name: Site}, as activations.sites gives them")
     rows = [[]]
-    for site in sites.values():
+    for name, site in sites.items():
+        if not isinstance(site, Site):
+            check.refuse(TypeError, f"sites[{name!r}]", "a Site", site)
         kind = site.name.partition(".")[0]
         rows[-1].append(
             {
@@ -171,6 +191,8 @@ def token_map(
     check.same_length(tokens=tokens, delays=delays)
     if channels is None:
         channels = 2 if _in_pairs(delays) else 1
+    frame_rate = check.number("frame_rate", frame_rate, 0, open_low=True)
+    cardinality = check.count("cardinality", cardinality)
     names = _codebooks(len(tokens), check.count("channels", channels, 1, 2))
     positions = tokens.shape[1] + max(delays)
     grid = np.full((len(tokens), positions), np.nan)

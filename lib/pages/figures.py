@@ -7,6 +7,7 @@ import functools
 import json
 import re
 import textwrap
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -175,6 +176,9 @@ def estimates(
     colors : dict, optional
         Other beginnings -> colour.
     """
+    values = check.mapping("values", values, "{label: estimate}")
+    for label, estimate in values.items():
+        _check_estimate(f"values[{label!r}]", estimate)
     figure = go.Figure()
     lines = 0
     for label, estimate in reversed(values.items()):
@@ -302,18 +306,41 @@ def curves(
     colors : dict, optional
         Name -> colour, for other names.
     """
+    series = _pairs(series, "(x values, estimates)")
     figure = go.Figure()
     look = looks(series, colors)
     for name, (places, values) in series.items():
-        _add_curve(figure, str(name), list(places), list(values), look[str(name)])
+        _add_curve(figure, str(name), places, values, look[str(name)])
     if bar is not None:
         figure.add_hline(y=bar, line_dash="dot", line_color=MUTED)
     figure.update_layout(title=title, xaxis_title=x_title, yaxis_title=y_title)
     return Figure(figure, height=400 if len(series) < 5 else 480)
 
 
+def _pairs(series, expected, fewest=0):
+    """Two lists for every name."""
+    series = check.mapping("series", series, f"{{name: {expected}}}", fewest)
+    for name, parts in series.items():
+        whole = isinstance(parts, Sequence | np.ndarray) and len(parts) == 2
+        if not whole or not all(_is_list(part) for part in parts):
+            check.refuse(TypeError, f"series[{name!r}]", expected, parts)
+    return {name: (list(first), list(second)) for name, (first, second) in series.items()}
+
+
+def _is_list(values):
+    return isinstance(values, Iterable) and not isinstance(values, str)
+
+
+def _check_estimate(name, value):
+    if not all(hasattr(value, part) for part in ("value", "low", "high")):
+        remedy = "stats.bootstrap gives one; Estimate(x, nan, nan, n) has no interval."
+        check.refuse(TypeError, name, "a stats.Estimate (value, low, high, n)", value, remedy)
+
+
 def _add_curve(figure, name, places, values, look):
     check.same_length(**{f"x of {name}": places, f"estimates of {name}": values})
+    for number, value in enumerate(values):
+        _check_estimate(f"estimate {number} of {name}", value)
     low = [value.low for value in values]
     high = [value.high for value in values]
     figure.add_scatter(
@@ -354,6 +381,8 @@ def plane(points: np.ndarray, names, emotions, title: str) -> Figure:
     names = np.asarray(names)
     emotions = np.asarray(emotions)
     check.same_length(points=points, names=names, emotions=emotions)
+    for emotion in emotions:
+        check.choice("emotion", str(emotion), world.EMOTIONS)
     figure = go.Figure()
     for emotion in dict.fromkeys(emotions):
         some = emotions == emotion
@@ -391,12 +420,13 @@ def scatter(series: dict, title: str, x_title: str, y_title: str) -> Figure:
         Name -> (x values, y values).
     title, x_title, y_title : str
     """
+    series = _pairs(series, "(x values, y values)", 1)
     figure = go.Figure()
     ends = []
     look = looks(series)
     for name, (x, y) in series.items():
-        x = check.array(f"x of series {name!r}", list(x), ("value",))
-        y = check.array(f"y of series {name!r}", list(y), (len(x),))
+        x = check.array(f"x of series {name!r}", x, ("value",))
+        y = check.array(f"y of series {name!r}", y, (len(x),))
         ends += [*x, *y]
         shade, shape, _ = look[str(name)]
         marker = {"color": shade, "size": 7, "opacity": 0.6, "symbol": shape}
@@ -418,6 +448,7 @@ def histogram(series: dict, title: str, x_title: str, bins: int = 40) -> Figure:
     title, x_title : str
     bins : int
     """
+    series = check.mapping("series", series, "{name: values}", 1)
     arrays = {
         str(name): check.array(f"series {name!r}", list(values), ("value",))
         for name, values in series.items()
@@ -440,6 +471,20 @@ def histogram(series: dict, title: str, x_title: str, bins: int = 40) -> Figure:
 
 
 # ----------------------------------------------------------------------------------------- heat map
+def table_of_numbers(name: str, frame: pd.DataFrame) -> np.ndarray:
+    """The numbers of a table, [row, column]; what is missing is NaN."""
+    expected = "a DataFrame of numbers"
+    if not isinstance(frame, pd.DataFrame):
+        check.refuse(TypeError, name, expected, frame)
+    try:
+        values = frame.to_numpy(float, na_value=np.nan)
+    except (TypeError, ValueError):
+        check.refuse(TypeError, name, expected, frame.dtypes.to_dict(), "Leave other columns out.")
+    if not values.size:
+        check.refuse(ValueError, name, f"{expected}, one or more", values.shape)
+    return values
+
+
 def heatmap(
     frame: pd.DataFrame,
     title: str,
@@ -460,11 +505,18 @@ def heatmap(
     numbers : bool
         Write them into the cells.
     x_title, y_title : str
+
+    Raises
+    ------
+    ValueError, TypeError
+        No table of numbers, or an empty one.
     """
+    z = table_of_numbers("frame", frame)
+    limit = check.number("limit", limit, 0, open_low=True, optional=True)
     if limit is None:
-        limit = float(np.nanmax(np.abs(frame.to_numpy())))
+        limit = float(np.abs(z[np.isfinite(z)]).max(initial=0))
     cells = go.Heatmap(
-        z=frame.to_numpy(),
+        z=z,
         x=list(frame.columns),
         y=[_wrapped(row, LABEL_WIDTH) if isinstance(row, str) else row for row in frame.index],
         colorscale="RdBu_r",

@@ -10,6 +10,7 @@ from .. import check
 from . import embed
 from .audio import packed
 from .colors import MUTED, color, symbol
+from .figures import table_of_numbers
 
 WIDTH, HEIGHT, EDGE = 600, 400, 20  # of the map's drawing
 
@@ -40,6 +41,7 @@ def sound_map(
     ValueError
         Points, audio, labels and titles that are not one for each clip.
     """
+    maps = check.mapping("maps", maps, "{name: points [clip, 2]}")
     audios = list(audios)
     labels = [str(label) for label in labels]
     titles = [str(title) for title in titles]
@@ -95,8 +97,10 @@ def sound_grid(
     ValueError
         Tables of different rows or columns, or another number of clips than of cells.
     """
-    if not isinstance(frames, dict):
+    if isinstance(frames, pd.DataFrame):
         frames = {"": frames}
+    frames = check.mapping("frames", frames, "a DataFrame, or {name: DataFrame}", 1)
+    values = [table_of_numbers(f"frames[{name!r}]", frame) for name, frame in frames.items()]
     audios = list(audios)
     first = next(iter(frames.values()))
     same = all(
@@ -113,7 +117,7 @@ def sound_grid(
         "columns": [str(column) for column in first.columns],
         "names": [str(name) for name in frames],
         "unit": unit,
-        "values": [frame.to_numpy().ravel().round(4) for frame in frames.values()],
+        "values": [numbers.ravel().round(4) for numbers in values],
         "clips": [packed(audio, sample_rate) for audio in audios],
     }
     return HTML(embed.drawn("sound-grid", data, (*embed.SOUND, "sound_grid")))

@@ -7,20 +7,25 @@ import pandas as pd
 from IPython.display import HTML
 from markupsafe import Markup
 
-from .. import stats
+from .. import check, stats
 from . import embed
 
 SENTENCE = 5  # spaces; a text with more is given some width
 ROWS = 10  # shown at once; those below them are folded
 
 
-def table(frame: pd.DataFrame, caption: str = "") -> HTML:
-    """A DataFrame as a plain table that scrolls on a narrow screen.
+def table(frame: pd.DataFrame | pd.Series, caption: str = "") -> HTML:
+    """A DataFrame as a plain table that scrolls on a narrow screen; a Series with its index.
 
     Estimates are written with their intervals; where all of a column rest on the same number of
     units, the number stands in its head. A table of more than ten rows shows the first ten, and the
     others when they are opened, by a click or from the keyboard; its file holds all of them.
     """
+    if isinstance(frame, pd.Series):
+        name = "value" if frame.name is None else frame.name
+        frame = frame.reset_index(name=name)
+    if not isinstance(frame, pd.DataFrame):
+        check.refuse(TypeError, "frame", "a DataFrame or a Series", frame)
     heads = []
     columns = []
     for i, name in enumerate(frame.columns):

@@ -19,7 +19,6 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -98,16 +97,17 @@ class Concept:
         Raises
         ------
         ValueError
-            A template without {}, and as in :class:`Concept`.
+            A template without {} or with other braces, and as in :class:`Concept`.
         """
         if not isinstance(words, Mapping):
             check.refuse(TypeError, "words", "a mapping of levels to their words", words)
         templates = check.texts("templates", templates)
         for template in templates:
-            if template.count("{}") != 1:
-                check.refuse(ValueError, "A template", "a sentence with one {} in it", template)
+            if template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
+                expected = "a sentence with one {} in it, and no other braces"
+                check.refuse(ValueError, "A template", expected, template)
         rows = [
-            (str(level), word, template, wording.with_articles(template.format(word)))
+            (str(level), word, template, _said(template, word))
             for level, some in words.items()
             for word in check.texts(f"words[{level!r}]", some)
             for template in templates
@@ -129,9 +129,14 @@ class Concept:
         FileNotFoundError, ValueError
             No such file, no table, and as in :class:`Concept`.
         """
-        file = Path(file)
+        file = check.path("file", file)
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"There is no file {file}: a CSV file with the columns level and word is expected."
+            )
         try:
-            table = pd.read_csv(file, dtype=str, skipinitialspace=True)
+            # "NA" and "null" are words, too
+            table = pd.read_csv(file, dtype=str, skipinitialspace=True, keep_default_na=False)
         except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
             raise ValueError(
                 f"{file} cannot be read as a table ({error}): a CSV file in UTF-8 is expected."
@@ -340,7 +345,7 @@ class Concept:
 
 
 def _said(template, word):
-    return wording.with_articles(template.format(word))
+    return wording.with_articles(template.replace("{}", word))
 
 
 # -------------------------------------------------------------------------------------------- input

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 
 from .. import check
 from .dataset import Dataset
@@ -69,7 +68,7 @@ def load(
     >>> datasets.load("my_music", scale=(1, 7)).songs  # doctest: +SKIP
     """
     check.choice("name", name, [None, *DATASETS, Folder.name])
-    folder = Path(folder).expanduser()
+    folder = check.path("folder", folder)
     own = {"table": table, "columns": columns, "scale": scale}
     asked = name == Folder.name or any(value is not None for value in own.values())
     kinds = list(DATASETS.values()) if name in (None, Folder.name) else [kind_of(name)]

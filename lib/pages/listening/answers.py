@@ -2,19 +2,22 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
 
+from ... import check
+
 VERSION = 1  # of the page and of the files it hands out
 POINTS = 9  # of a rating
 NUMBERS = (
     9999  # of participants who are given one; whoever comes by a link with an id has a larger one
 )
+KEEP = "Use the key.json that was saved with the page that was handed out."
 AGAIN = "Ask for the file as it was downloaded."
 
 
@@ -176,14 +179,13 @@ class Key(BaseModel):
         """From ``ListeningTest.key`` or the path of its key.json."""
         where = "key"
         if not isinstance(key, dict):
-            where = str(key)
-            key = json.loads(Path(key).read_text(encoding="utf-8"))
+            where = check.path("key", key)
+            key = _json(where, "the key.json that was saved with the page", KEEP)
         try:
             return cls.model_validate(key)
         except ValidationError as error:
             raise ValueError(
-                f"{where}: expected the key of a listening test. Got {_first(error)}. Use the "
-                "key.json that was saved with the page that was handed out."
+                f"{where}: expected the key of a listening test. Got {_first(error)}. {KEEP}"
             ) from error
 
 
@@ -197,7 +199,7 @@ def read(files: Iterable, key) -> pd.DataFrame:
 
     Parameters
     ----------
-    files : iterable of path
+    files : iterable of path, or one path
         What the page handed out, one file a participant.
     key : dict or path
         ``ListeningTest.key``, or its key.json.
@@ -216,9 +218,11 @@ def read(files: Iterable, key) -> pd.DataFrame:
         participant who is there already; it names the file and says what to do.
     """
     key = Key.load(key)
+    if isinstance(files, str | os.PathLike):
+        files = [files]
     rows = []
     seen = {}
-    for file in map(Path, files):
+    for file in [check.path("files", file) for file in files]:
         answered = _checked(file, key)
         first = seen.setdefault(answered.participant, file)
         if first is not file:
@@ -266,7 +270,7 @@ def _checked(file, key):
             file,
             f"answers to test {key.test}, version {key.version}",
             f"{answered.test!r}, {answered.version!r}",
-            "Use the key that was saved with the page that was handed out.",
+            KEEP,
         )
     _check_participant(file, answered)
     _check_questions(file, answered, key)
@@ -315,10 +319,7 @@ def _check_questions(file, answered, key):
 
 
 def _parsed(file):
-    try:
-        data = json.loads(file.read_bytes())
-    except ValueError as error:
-        _refuse(file, "the JSON that the page hands out", error, AGAIN)
+    data = _json(file, "the JSON that the page hands out", AGAIN)
     try:
         return AnswerFile.model_validate(data)
     except ValidationError as error:
@@ -327,6 +328,16 @@ def _parsed(file):
         if problem["type"] == "expected":
             expected = problem["msg"]
         _refuse(file, expected, _first(error), AGAIN)
+
+
+def _json(file, expected, remedy):
+    """What a file holds."""
+    if not file.is_file():
+        _refuse(file, expected, "a folder" if file.is_dir() else "no file", remedy)
+    try:
+        return json.loads(file.read_bytes())
+    except ValueError as error:
+        return _refuse(file, expected, error, remedy)
 
 
 def _part(place):

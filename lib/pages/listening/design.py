@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ... import check
+from ... import cache, check
 from .. import embed, runtime
 from ..audio import AUDIO, mp3_text
 from .answers import VERSION
@@ -60,13 +61,28 @@ class ListeningTest:
         data = self.data | {"alone": alone}
         return embed.render(template, place=embed.place("listening"), data=data)
 
-    def save(self, folder) -> Path:
-        """Write index.html, to hand out, and key.json, to keep. Returns the page's path."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "index.html").write_text(self.html, encoding="utf-8")
-        (folder / "key.json").write_text(json.dumps(self.key, indent=1), encoding="utf-8")
-        return folder / "index.html"
+    def save(self, folder: str | os.PathLike) -> Path:
+        """Write index.html, to hand out, and key.json, to keep. Returns the page's path.
+
+        Raises
+        ------
+        FileExistsError
+            The folder holds the key of another test, without which its answers say nothing.
+        """
+        folder = check.path("folder", folder)
+        key = json.dumps(self.key, indent=1)
+        _refuse_another(folder / "key.json", key)
+        cache.write(folder / "key.json", key)
+        return cache.write(folder / "index.html", self.html)
+
+
+def _refuse_another(file, key):
+    """Keep the key of a test that may have been handed out."""
+    if file.exists() and file.read_bytes() != key.encode():
+        raise FileExistsError(
+            f"{file} is the key of another test: without it nobody can read that test's answers. "
+            "Choose another folder, or delete it."
+        )
 
 
 def page(
@@ -130,18 +146,21 @@ def page(
     conditions = list(clips)
     items = list(clips[conditions[0]])
     compared = _compared(comparisons, conditions)
-    ratings = {str(scale): tuple(check.texts(scale, texts)) for scale, texts in ratings.items()}
-    question = tuple(check.texts("question", question))
+    ratings = _ratings(ratings)
+    question = _worded("question", question, ("scale", "question"))
+    if not isinstance(title, str) or not title.strip():
+        check.refuse(TypeError, "title", "a text", title)
     seed = check.count("seed", seed, 0)
     if not ratings and not compared:
         raise ValueError("A test needs ratings or comparisons. Got neither.")
     completion = _completion(completion)
     _check_blind(conditions, ratings, title, *question, *completion.values())
+    sample_rate = check.count("sample_rate", sample_rate)
+    sounds = {(c, i): check.clip(AUDIO, clips[c][i]) for c in conditions for i in items}
     runtime.files("jspsych")
 
-    sounds = {(c, i): check.clip(AUDIO, clips[c][i]) for c in conditions for i in items}
     drawn_from = [VERSION, title, seed, ratings, compared, question, list(sounds)]
-    draw, test = _identity(drawn_from, sounds, check.count("sample_rate", sample_rate))
+    draw, test = _identity(drawn_from, sounds, sample_rate)
     rng = np.random.default_rng(draw)
     names = [f"c{k + 1:02d}" for k in rng.permutation(len(sounds))]
     name_of = dict(zip(sounds, names, strict=True))
@@ -185,6 +204,8 @@ def _identity(drawn_from, sounds, sample_rate):
 
 def _named(clips):
     """Conditions and items by their str, which must stay different and the same everywhere."""
+    clips = check.mapping("clips", clips, "{condition: {item: audio}}")
+    clips = {c: check.mapping(f"clips[{c!r}]", row, "{item: audio}") for c, row in clips.items()}
     named = {str(c): {str(i): audio for i, audio in row.items()} for c, row in clips.items()}
     there = {str(c): [str(i) for i in row] for c, row in clips.items()}
     items = set(next(iter(there.values()), []))
@@ -198,11 +219,35 @@ def _compared(comparisons, conditions):
     """Pairs of conditions that are compared."""
     if comparisons is None:
         return list(itertools.combinations(conditions, 2))
+    expected = f"pairs of two of {conditions}, each of them once"
+    if isinstance(comparisons, str) or not isinstance(comparisons, Iterable):
+        check.refuse(TypeError, "comparisons", expected, comparisons)
+    comparisons = list(comparisons)
+    if any(isinstance(pair, str) or not isinstance(pair, Iterable) for pair in comparisons):
+        check.refuse(TypeError, "comparisons", expected, comparisons)
     compared = [tuple(map(str, pair)) for pair in comparisons]
-    for pair in compared:
-        if len(pair) != 2 or len({*pair} & {*conditions}) != 2:
-            raise ValueError(f"comparisons must be pairs of two of {conditions}. Got {compared}.")
+    pairs = [frozenset(pair) & {*conditions} for pair in compared]
+    whole = all(len(pair) == len(known) == 2 for pair, known in zip(compared, pairs, strict=True))
+    if not whole or len(set(pairs)) < len(pairs):
+        check.refuse(ValueError, "comparisons", expected, compared)
     return compared
+
+
+def _ratings(ratings):
+    """Scale -> question, name of 1, name of 9."""
+    parts = ("question", "name of 1", "name of 9")
+    ratings = check.mapping("ratings", ratings, f"{{scale: ({', '.join(parts)})}}")
+    return {
+        str(scale): _worded(f"ratings[{scale!r}]", texts, parts) for scale, texts in ratings.items()
+    }
+
+
+def _worded(name, texts, parts):
+    """Texts that participants read, one for each part."""
+    texts = tuple(check.texts(name, texts))
+    if len(texts) != len(parts):
+        check.refuse(ValueError, name, f"{len(parts)} texts ({', '.join(parts)})", texts)
+    return texts
 
 
 def _completion(completion):

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
-from ... import check, stats
+from ... import cache, check, stats
 from ...stats import Estimate
 from .answers import POINTS, Key, seal
 from .design import ListeningTest
@@ -66,8 +66,7 @@ def simulate(
     key = Key.load(test.key)
     scales = [*key.ratings, key.pair]
     effect = _complete(effects, scales, key.conditions)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = check.path("folder", folder)
     rng = np.random.default_rng(check.count("seed", seed, 0))
     items = sorted({item for _, item in key.clips.values()})
     liked = {(scale, item): rng.normal(0, spread.item) for scale in scales for item in items}
@@ -83,8 +82,7 @@ def simulate(
             "finished": "",
         }
         file = folder / f"answers-{key.test}-{participant}.json"
-        file.write_text(seal(body), encoding="utf-8")
-        files.append(file)
+        files.append(cache.write(file, seal(body)))
     return files
 
 
