@@ -52,10 +52,11 @@ judged_on = 24
 steps = 60
 excerpt = 1.5  # seconds of the music over which predictions are compared
 transfers = 100  # pairs of prompts whose emotions differ in both axes
+carried = 32  # and of those that differ in one
 n = 64  # pairs of songs, slow and fast
 n_beside = 32  # the same for the models beside
 random_subspaces = 20
-met = 6  # of all 22 null subspaces, how many each pair meets
+met = 3  # of all 22 null subspaces, how many each pair meets
 pieces = 16  # pieces of music whose cues are set
 seconds = 2.0
 beside = ["organism-habit", "organism-decoupled", "organism-shuffled"]
@@ -111,7 +112,8 @@ axes = {which: find(*which) for which in wanted}
 @functools.cache
 def removed(name, axis, method="das", toward="counterfactual", **kind):
     """Share of the divergence that interchange of an axis removes, one number a pair."""
-    crossed = prompts.crossings(axis, transfers, "test", seed, **kind)
+    count = carried if kind else transfers
+    crossed = prompts.crossings(axis, count, "test", seed, **kind)
     pairs = variables.sing(models[name], crossed, excerpt, seed)
     subspace = axes[name, axis, method]
     return variables.removed(models[name], pairs, subspace, toward)

@@ -29,7 +29,7 @@
 # The way to find the direction and the strength are chosen on some prompts and tried on others,
 # with new words, sentence templates and seeds.
 #
-# **Hypothesis and controls.** Steered songs succeed more often than songs pushed in ten random
+# **Hypothesis and controls.** Steered songs succeed more often than songs pushed in random
 # directions with all else equal, and more often with more strength. Two other *organisms*, small
 # MusicGens whose training music we made, stand beside the main one. `organism-shuffled` had
 # captions of other clips, so words mean nothing: its own direction must do no more than random
@@ -44,7 +44,7 @@ learned_from = 24  # prompts of each kind
 n_choosing = 16  # prompts a pair, on which the way is chosen
 n = 48  # prompts a pair, on which it is tried: at most 64
 n_beside = 32  # the same for the models beside
-draws = 10  # random directions
+draws = 4  # random directions of each prompt's own
 judged = 400  # rendered clips that judges are judged on
 seconds = 3.0
 ears = ["spectra", "cues"]  # there are "corpus", "vibenet", "clap"
@@ -297,9 +297,9 @@ for pair in PAIRS:
 #
 # ## What steered songs are like
 #
-# All songs have the same seeds. *random* is the mean over ten random directions. *kinds swapped* is
-# a direction found after happy and sad were exchanged at random within pairs: where prompts differ,
-# but not as these do. *asked for* are songs whose prompts ask for the target.
+# All songs have the same seeds. *random* is the mean over each prompt's random directions. *kinds
+# swapped* is a direction found after happy and sad were exchanged at random within pairs: where
+# prompts differ, but not as these do. *asked for* are songs whose prompts ask for the target.
 
 
 # %%

@@ -44,7 +44,7 @@
 
 # %% tags=["parameters"]
 model = "organism"
-models_each = 3  # at most so many models of a world
+models_each = 2  # at most so many models of a world
 design = {}  # what differs from understanding.Design
 null_subjects = 200
 

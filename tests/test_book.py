@@ -113,6 +113,7 @@ SMALL = {
         "steps": 2,
         "excerpt": 1.0,
         "transfers": 4,
+        "carried": 4,
         "n": 4,
         "n_beside": 4,
         "random_subspaces": 2,
