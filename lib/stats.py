@@ -12,7 +12,8 @@ Tibshirani 1993, chapter 14), as ``scipy.stats.bootstrap`` computes it.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from numbers import Integral, Real
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -20,13 +21,15 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 from scipy.stats import rankdata
-from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.multitest import multipletests, multitest_alias
 from statsmodels.stats.proportion import proportion_confint
 
 #: Numbers gathered at once where a statistic takes many resamples together.
 AT_ONCE = 2**20
 #: Values that differ by less than this share of their size are one value with other rounding.
 ROUNDING = 1e-12
+#: Texts that a missing class becomes where numpy turns a list with one into texts.
+GONE = ("nan", "NaN", "None", "<NA>", "NaT")
 #: BCa leaves out each unit once. With more units than this its correction is below a hundredth of
 #: the interval, and its cost, which grows with their square, is not.
 MANY_UNITS = 5000
@@ -81,8 +84,10 @@ def bootstrap(
     Raises
     ------
     ValueError
-        Fewer than two units in a sample; paired samples of different lengths.
+        Fewer than two units in a sample; paired samples of different lengths; a level outside
+        (0, 1); no resample.
     """
+    _check_settings(level, n_resamples, seed)
     samples = [np.asarray(sample) for sample in samples]
     lengths = [len(sample) for sample in samples]
     if min(lengths) < 2:
@@ -132,8 +137,10 @@ def bootstrap_groups(
     Raises
     ------
     ValueError
-        Fewer than two groups, or a row whose group is missing (None, NaN).
+        Fewer than two groups, a row whose group is missing (None, NaN, ""), more groups than the
+        statistic knows rows; a level outside (0, 1); no resample.
     """
+    _check_settings(level, n_resamples, seed)
     number, _ = _numbered("groups", groups)
     ends = np.cumsum(np.bincount(number))[:-1]
     rows = np.split(np.argsort(number, kind="stable"), ends)
@@ -146,18 +153,38 @@ def bootstrap_groups(
         values = [statistic(np.concatenate([rows[g] for g in some])) for some in each]
         return np.reshape(values, drawn.shape[:-1])
 
-    found = _estimate(at_groups, [np.arange(len(rows))], len(rows), n_resamples, level, seed)
+    try:
+        found = _estimate(at_groups, [np.arange(len(rows))], len(rows), n_resamples, level, seed)
+    except IndexError as error:
+        raise ValueError(
+            f"groups must hold one group for each row that the statistic knows. Got {len(number)} "
+            f"groups, and the statistic says: {error}."
+        ) from error
     return found if value is None else found._replace(value=float(value))
 
 
 def _numbered(name, values):
     """The number of each row's class or group, and what they are; a missing one is none."""
-    values = values if isinstance(values, list | tuple) else np.asarray(values)
-    numbers, found = pd.factorize(pd.Series(values), sort=True)
+    values = pd.Series(values if isinstance(values, list | tuple) else np.asarray(values))
+    gone = values.map(lambda value: isinstance(value, str) and (not value.strip() or value in GONE))
+    numbers, found = pd.factorize(values.mask(gone), sort=True)
     if (numbers < 0).any():
         rows = ", ".join(map(str, np.flatnonzero(numbers < 0)[:5]))
         raise ValueError(f"{name} must be known for every row. It is missing in rows {rows}.")
     return numbers, found
+
+
+def _check_settings(level, n_resamples=1, seed=0):
+    """Refuse what no interval can follow from."""
+    if not isinstance(level, Real) or not 0 < level < 1:
+        raise ValueError(f"level must be a number in (0, 1). Got {level!r}. Write 0.95 for 95 %.")
+    _check_count("n_resamples", n_resamples, 1)
+    _check_count("seed", seed, 0)
+
+
+def _check_count(name, value, low):
+    if not isinstance(value, Integral) or value < low:
+        raise ValueError(f"{name} must be an integer, {low} or more. Got {value!r}.")
 
 
 def _estimate(statistic, units, n, n_resamples, level, seed, batch=None):
@@ -222,10 +249,11 @@ def mean(values, level: float = 0.95) -> Estimate:
 
     Raises
     ------
-    ValueError
-        Fewer than two units.
+    ValueError, TypeError
+        Fewer than two units, a level outside (0, 1), anything but numbers.
     """
-    units = _unit_means(values)
+    _check_settings(level)
+    units = _unit_means("values", values)
     _two_units(len(units))
     return _student(
         float(units.mean()), float(scipy.stats.sem(units)), len(units) - 1, level, units
@@ -234,8 +262,9 @@ def mean(values, level: float = 0.95) -> Estimate:
 
 def difference(a, b, level: float = 0.95) -> Estimate:
     """Mean of ``a`` minus mean of ``b`` with Welch's t interval (Welch 1947)."""
-    a = _unit_means(a)
-    b = _unit_means(b)
+    _check_settings(level)
+    a = _unit_means("a", a)
+    b = _unit_means("b", b)
     n = _two_units(len(a), len(b))
     squares = np.array([scipy.stats.sem(a) ** 2, scipy.stats.sem(b) ** 2])
     spread = squares**2 / (np.array([len(a), len(b)]) - 1)
@@ -261,10 +290,21 @@ def _student(value, error, freedom, level, units=()):
     return Estimate(value, float(low), float(high), len(units))
 
 
-def _unit_means(values):
+def _unit_means(name, values):
     """One number a unit: what lies behind the first axis is averaged before resampling."""
-    values = np.asarray(values)
+    values = _numbers(name, values)
     return values.reshape(len(values), -1).mean(1) if values.ndim > 1 else values
+
+
+def _numbers(name, values):
+    """Numbers [n, ...] from any iterable of them, a generator, too; NaN is a number here."""
+    plain = isinstance(values, Iterable) and not hasattr(values, "__array__")
+    given = np.asarray(list(values) if plain and not isinstance(values, str) else values)
+    if given.dtype.kind == "O" and all(isinstance(value, Real) for value in given.ravel()):
+        given = given.astype(float)
+    if not given.ndim or given.dtype.kind not in "iufb":
+        raise TypeError(f"{name} must be numbers, one a unit. Got {str(values)[:200]}.")
+    return given
 
 
 def cohens_d(a, b) -> Estimate:
@@ -307,6 +347,11 @@ def proportion(successes) -> Estimate:
     """Share of true values with Wilson's interval (Wilson 1927), which stays honest near 0 and
     1. A value that is neither true nor false (NaN, 2) is refused."""
     given = np.asarray(successes)
+    if given.ndim != 1:
+        raise ValueError(
+            f"successes must be true or false, one a unit, shape (n,). Got shape {given.shape}. "
+            "Select one value a unit first."
+        )
     if not len(given):
         raise ValueError("A proportion needs at least one observation.")
     odd = given[~np.isin(given, (0, 1))].tolist()
@@ -364,9 +409,11 @@ def between_within(
     Raises
     ------
     ValueError
-        Shapes that do not match, NaN, missing classes, fewer than two of them, a group with two
-        labels, a vector of length zero.
+        Shapes that do not match, NaN, missing classes, fewer than two of them, none with two
+        units, a group with two labels, a vector of length zero.
     """
+    _check_count("n_permutations", n_permutations, 1)
+    _check_settings(0.95, n_resamples, seed)
     X = np.asarray(X, float)
     label, classes = _numbered("y", y)
     length = _check_vectors(X, label)
@@ -377,6 +424,11 @@ def between_within(
             f"y needs at least two classes and one label a group. Got classes {list(classes[:5])}."
         )
     label = label[first]
+    if np.bincount(label).max() < 2:
+        raise ValueError(
+            f"Within classes there is no pair: each of {len(classes)} classes has one unit. "
+            "y must hold classes; put numbers into a few, high and low say."
+        )
     sums, counts = _pairs(X / length[:, None], unit, len(first))
 
     batch = max(1, AT_ONCE // (len(classes) * len(label)))
@@ -461,6 +513,9 @@ def _over_pairs(weight, matrix):
 def correct(p_values, method: str = "holm") -> np.ndarray:
     """p-values corrected for multiple comparisons ("holm", "fdr_bh", ... as in statsmodels'
     multipletests). NaN stays NaN and counts as a comparison."""
+    if method not in multitest_alias:
+        known = ", ".join(map(repr, multitest_alias))
+        raise ValueError(f"method must be one of {known}. Got {method!r}.")
     p_values = np.asarray(p_values, float)
     if ((p_values < 0) | (p_values > 1)).any():
         raise ValueError(f"p-values must lie between 0 and 1. Got {p_values.tolist()}.")

@@ -15,6 +15,7 @@ from lib.musicgen import activations, forward
 from lib.musicgen.activations import Edit
 from lib.musicgen.store import StoreError
 from lib.organism import captions, world
+from lib.prompts import concepts
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +233,9 @@ def test_pairs_are_checked_before_the_grid(organism, songs):
         ({"ranges": [(-3, 5)]}, ValueError, r"first position of ranges\[0\]"),
         ({"ranges": [(4, 4)]}, ValueError, r"end of ranges\[0\] must be .* from 5 to 28"),
         ({"ranges": [slice(5, 5)]}, ValueError, "neighbouring positions"),
+        ({"ranges": [slice(0, 0.5)]}, ValueError, "neighbouring positions"),
+        ({"ranges": [slice(0, 5, 0)]}, ValueError, "neighbouring positions"),
+        ({"ranges": slice(0, 5)}, TypeError, r"Write \[slice\(0, 5, None\)\] for one"),
         ({"pairs_each": -1}, ValueError, "pairs_each must be"),
         ({"direction": "back"}, ValueError, "direction must be one of"),
         ({"how": "fast"}, ValueError, "how must be one of"),
@@ -477,6 +481,9 @@ def test_locate_checks_first(organism, pairs):
     ):
         with pytest.raises(error, match=message):
             causal.locate(organism, pairs[0], "tempo", test=pairs[1], **settings)
+    for variable in ("mode", "register", "arousal", concepts.get("mode")):  # "low" is in "slow"
+        with pytest.raises(ValueError, match="These are no pairs of"):
+            causal.locate(organism, pairs[0], variable, test=pairs[1], method="random")
     with pytest.raises(ValueError, match="need the columns"):
         subspaces.sing(organism, pd.DataFrame({"base": ["a"]}))
 

@@ -34,6 +34,8 @@ def test_the_difference_of_means_is_one_in_any_order_and_precision(groups):
     assert half.dtype == np.float32
     np.testing.assert_allclose(half / 300, wanted, atol=2e-3)
     assert np.isfinite(directions.between((300 * rows).astype("f2"), high, unit=True)).all()
+    tensor = torch.tensor(rows, dtype=torch.bfloat16, requires_grad=True)
+    np.testing.assert_allclose(directions.between(tensor, torch.tensor(high)), wanted, atol=2e-2)
 
 
 def test_controls_hold_nothing_of_the_difference(groups):
@@ -73,6 +75,12 @@ def test_recursive_feature_machine_finds_what_matters():
         ({"rows": np.ones((40, 6)), "unit": True}, "zero or not finite"),
         ({"span": np.ones((2, 5))}, r"span must be .* shape \(size, 6\)"),
         ({"span": np.ones((2, 6))}, "independent of each other. Got 2 that span 1"),
+        ({"rows": np.ones((40, 6)), "method": "rfm"}, "Nothing tells the two groups apart"),
+        (
+            {"rows": np.tile(RNG.normal(size=(20, 6)), (2, 1)), "method": "rfm", "paired": True},
+            "apart",
+        ),
+        ({"seed": -1}, "seed must be"),
     ],
 )
 def test_what_makes_no_direction_is_refused(groups, changes, message):

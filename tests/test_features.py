@@ -373,3 +373,60 @@ def test_ask_gives_the_model_both_sides():
 
     assert features.ask(["a sad tune"], ["a happy tune"], complete) == "sadness"
     assert "+ a sad tune" in questions[0] and "- a happy tune" in questions[0]
+
+
+# -------------------------------------------------------------------------------------------- input
+TWO = np.array(["h", "s"] * 12)
+SOUND = np.random.default_rng(1).exponential(size=(24, 4))
+NUMBERS = pd.DataFrame({"tempo": np.arange(24.0), "mode": np.arange(24.0) % 3})
+BOTH = {"sae": SOUND, "noise": SOUND[:, ::-1]}
+EYES = {"sae": np.eye(4), "noise": np.eye(4)}
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda: features.auroc(SOUND, TWO), "positive must be one bool"),
+        (lambda: features.auroc(SOUND, np.r_[np.nan, np.zeros(23)]), "positive must be one bool"),
+        (lambda: features.auroc(SOUND, TWO[:9] == "h"), r"activity must be .* \(9, feature\)"),
+        (lambda: features.auroc(SOUND * np.nan, TWO == "h"), "activity holds NaN"),
+        (lambda: features.selectivity(SOUND, NUMBERS[:9]), r"\(9, feature\)"),
+        (lambda: features.selective(SOUND, ["h"] * 24), "two classes or more"),
+        (lambda: features.selective(SOUND, TWO, level=5), "level must be"),
+        (lambda: features.selective(SOUND[:, 0], TWO), r"\(clip, feature\)"),
+        (lambda: features.counts(BOTH, {"sae": np.eye(4)}, TWO), "'noise' has none"),
+        (lambda: features.distinct(SOUND * np.nan, np.eye(4)), "activity holds NaN"),
+        (lambda: features.matched(np.eye(4), np.eye(3)), r"b must be .* \(feature, 4\)"),
+        (lambda: features.recovery(BOTH, NUMBERS, []), "No question"),
+        (lambda: features.recovery(BOTH, NUMBERS, None), "No question"),
+        (lambda: features.recovery(BOTH, pd.DataFrame({"e": TWO}), TWO == "h"), "No question"),
+        (lambda: features.name(SOUND, NUMBERS, None), "No question"),
+        (lambda: features.category_or_axes(SOUND, NUMBERS), "Without .'valence', 'arousal', 'em"),
+        (lambda: features.one_thing(BOTH, NUMBERS * np.nan, EYES), "clips with all causes must"),
+        (lambda: features.one_thing(BOTH, NUMBERS / 0, EYES), "clips with all causes|infinite"),
+        (
+            lambda: features.one_thing(BOTH, pd.DataFrame({"e": TWO}), EYES),
+            r"causes\['e'\] must be",
+        ),
+        (
+            lambda: features.one_thing({"a": 0 * SOUND, **BOTH}, NUMBERS, EYES | {"a": np.eye(4)}),
+            "silent",
+        ),
+        (lambda: features.one_thing(BOTH, NUMBERS, {"sae": np.eye(3)}), "'noise' has none"),
+    ],
+)
+def test_questions_that_have_no_answer_are_refused(ask, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        ask()
+
+
+def test_lists_are_as_good_as_arrays():
+    found = features.selective(SOUND.tolist(), list(TWO), n_permutations=20)
+    pd.testing.assert_frame_equal(found, features.selective(SOUND, TWO, n_permutations=20))
+
+
+def test_a_question_that_nobody_can_judge_is_not_asked():
+    labels = pd.DataFrame({"fast": np.arange(24) < 6, "emotion": TWO})
+    train = np.arange(24) < 12
+    assert set(features.recovery(BOTH, labels, train)["target"]) == {"h", "s"}
+    assert not features.name(SOUND, labels, train)["label"].str.contains("fast").any()

@@ -119,6 +119,12 @@ def test_words_stand_beside_their_vectors(organism, world_clips):
     assert len(words) == len(vectors) and np.isfinite(vectors).all()
     first = clips.prompts[0].replace(",", "").split()
     assert set(first) <= set(words[: len(first) + 4])
+    with pytest.raises(TypeError, match="Give the site 'text'"):
+        harvest.words(organism, clips, acts["resid.0"])
+    with pytest.raises(ValueError, match="equally long"):
+        harvest.words(organism, clips[:5], acts["text"])
+    with pytest.raises(ValueError, match="text must be of these clips"):
+        harvest.words(organism, clips, acts["text"][:, :3])
 
 
 def test_bad_input(organism):

@@ -44,6 +44,13 @@ def test_a_tuned_lens_predicts_better_on_music_of_no_lesson_and_is_kept(organism
     assert again.maps.equal(tuned.maps)
 
 
+def test_a_kept_lens_is_of_the_numbers_it_was_learned_with(organism, songs, monkeypatch):
+    settings = {"steps": 1, "progress": False}
+    first = lenses.tuned(organism, songs[:2], **settings)
+    monkeypatch.setattr(lenses, "RIDGE", 1.0)
+    assert not lenses.tuned(organism, songs[:2], **settings).maps.equal(first.maps)
+
+
 def test_music_is_heard_block_by_block(organism, songs):
     few = songs[:2]
     found = lenses.read(organism, few)
@@ -54,6 +61,9 @@ def test_music_is_heard_block_by_block(organism, songs):
     drawn = lenses.tokens(found, 0.9, seed=3)
     assert (drawn == lenses.tokens(found, 0.9, seed=3)).all() and (drawn != likeliest).any()
     assert organism.decode(drawn[-1]).shape == (2, 16_000)
+    for ask in (lenses.tokens, lambda read, seed: lenses.tuned(organism, few, seed=seed)):
+        with pytest.raises(ValueError, match="seed must be an integer, 0 or more"):
+            ask(found, seed=-1)
 
 
 def test_what_a_word_changes_shows_from_where_it_comes_in(organism, songs):

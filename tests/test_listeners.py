@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from lib import cache
-from lib.hearing import acoustics, listeners, spectra
+from lib.hearing import acoustics, listeners, spectra, timbre
 from lib.organism import corpus, foreign, music, world
 from lib.stats import Estimate
 
@@ -74,6 +74,8 @@ def test_features_follow_from_all_that_makes_them(tmp_path, monkeypatch):
         ({"name": "cues", "n": 3}, "n must be"),
         ({"name": "cues", "n": 150.5}, "n must be"),
         ({"name": "clap", "source": 7}, "source must be"),
+        ({"name": np.ptp, "levels": ["no", "no"]}, "levels must be different from each other"),
+        ({"name": "tempo", "levels": "low"}, "levels must be a list of strings"),
     ],
 )
 def test_unknown_listeners_are_refused(wrong, message):
@@ -85,6 +87,38 @@ def test_unknown_listeners_are_refused(wrong, message):
 def test_reliability_is_asked_of_a_list(names, message):
     with pytest.raises((ValueError, TypeError), match=message):
         listeners.reliability(60, CLIPS, names)
+
+
+def test_a_listener_knows_the_error_of_the_table_that_was_asked_for_last():
+    ear = listeners.get("cues", CLIPS)
+    errors = []
+    for seconds in (2.0, 1.5, 2.0):
+        listeners.reliability(12, CLIPS, ["cues"], seconds=seconds)
+        errors.append(ear.error)
+    assert errors[0] == errors[2] != errors[1]
+
+
+def test_a_measure_takes_any_iterable_and_returns_the_same_for_every_clip():
+    clips = [np.full(16_000, level) for level in (0.1, 0.2)]
+    ear = listeners.Measure(lambda audio, rate: [audio.max(), 0.15], iter("ab"))
+    assert ear.levels == ("a", "b") and list(ear(clips)["level"]) == ["b", "a"]
+    fickle = listeners.Measure(lambda audio, rate: [1, 2] if audio.max() > 0.15 else 1, ["a", "b"])
+    with pytest.raises(ValueError, match="must return the same for every clip"):
+        fickle(clips)
+
+
+@pytest.mark.parametrize(
+    ("audios", "rate", "message"),
+    [
+        ([np.full(16_000, np.nan)], 16_000, r"audios\[0\] holds NaN"),
+        ([np.zeros(16_000)], 0, "sample_rate must be a number above 0"),
+        ([np.zeros(16_000, int)], 16_000, "float audio"),
+        ([], 16_000, "audios is empty"),
+    ],
+)
+def test_a_timbre_is_of_sound(audios, rate, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        timbre.describe(audios, rate)
 
 
 def test_a_listener_is_one_however_it_is_asked_for(monkeypatch):

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import xarray as xr
 from sklearn.metrics import balanced_accuracy_score
 
@@ -83,19 +84,39 @@ def test_arrays_datasets_and_sweeps():
             "resid.3": (("clip", "frame", "dim"), noise()[:, None]),
         }
     )
+    acts["head.1.2"] = acts["resid.3"]
     table = probes.sweep(acts, Y, GROUPS, n_permutations=0)
-    assert list(table["site"]) == ["text", "resid.3"] and list(table["layer"]) == [-1, 3]
+    assert list(table["site"]) == ["text", "resid.3", "head.1.2"]
+    assert list(table["kind"]) == ["text", "resid", "head"] and list(table["layer"]) == [-1, 3, 1]
     assert table["score"][0].value > 0.9 > 0.5 > table["score"][1].value
     labels = xr.DataArray(Y, dims="clip")
     for y in (list(Y), labels, pd.Series(Y, dtype="category")):
         same = probes.fit(xr.DataArray(X, dims=("clip", "dim")), y, GROUPS, n_permutations=0)
         assert same.score == table["score"][0]
+    learning = torch.tensor(X, requires_grad=True)
+    for tensor in (learning, learning.bfloat16()):
+        assert probes.fit(tensor, Y, GROUPS, n_permutations=0).score.value > 0.9
 
 
 def test_transfer():
     X = noise() + by(Y)
     assert probes.transfer(X, Y, noise(7) + by(Y) + 3, Y).value > 0.9
     assert probes.transfer(X, Y, noise(7), Y).holds(0.2)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"y_new": np.where(Y == "sad", "blue", Y)}, r"y_new must hold classes of y only.*'blue'"),
+        ({"y": Y == "sad", "y_new": (Y == "sad").astype(str)}, "classes of y only"),
+        ({"y_new": noise()[:, 0]}, "y holds classes and y_new numbers"),
+        ({"X_new": noise()[:, 1:]}, "as wide as X"),
+        ({"seed": -1}, "seed must be"),
+    ],
+)
+def test_what_was_not_learned_is_not_asked(given, message):
+    with pytest.raises(ValueError, match=message):
+        probes.transfer(**{"X": noise(), "y": Y, "X_new": noise(), "y_new": Y, **given})
 
 
 # ----------------------------------------------------------------- beyond what needs no block
@@ -177,6 +198,11 @@ def test_bad_spaces(given, message):
 def test_nothing_to_exceed():
     with pytest.raises(ValueError, match="number of spaces must be an integer, 2 or more"):
         probes.excess(pd.DataFrame({"blocks": [0.1, 0.2]}), 0.2)
+    for chance in (np.nan, 25):
+        with pytest.raises(ValueError, match="chance must be"):
+            probes.excess(pd.DataFrame({"blocks": [0.1, 0.2], "words": [0.1, 0.2]}), chance)
+    with pytest.raises(ValueError, match="prompts hold no word"):
+        probes.bag(["", " , "])
 
 
 @pytest.mark.parametrize("gap", [None, np.nan, pd.NA, ""])
@@ -206,6 +232,7 @@ def test_a_missing_label_is_no_class(gap):
         ({"groups": np.arange(7)}, "one row for each"),
         ({"n_splits": 1}, "n_splits must be an integer, 2 or more"),
         ({"n_permutations": -1}, "n_permutations must be an integer, 0 or more"),
+        ({"seed": -1}, "seed must be an integer, 0 or more"),
     ],
 )
 def test_bad_input(given, message):

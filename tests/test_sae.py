@@ -172,8 +172,36 @@ def test_bad_input_is_refused_before_training(acts):
     ):
         with pytest.raises(ValueError, match=message):
             sae.train(bad, width=16, k=2)
+    for wrong, message in (
+        ({"about": {"a": np.float32(1)}}, "about must be a dict of texts and numbers"),
+        ({"about": "resid.4"}, "about must be a dict"),
+        ({"device": "gpu"}, "device must be a device of this machine"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            sae.train(acts, width=32, k=3, **wrong)
+    with pytest.raises(TypeError, match="acts must be an array of real numbers"):
+        sae.train(acts.values + 1j, width=16, k=2)
     with pytest.raises(FileNotFoundError, match="no sparse autoencoder"):
         sae.load("nowhere")
+
+
+def test_clips_and_vectors_are_known_by_name_and_tensors_by_their_numbers(trained, acts):
+    content = batches.Rows(acts, 256, 0).content
+    turned = acts.transpose("dim", "clip", "frame")
+    assert batches.Rows(turned, 256, 0).content == content
+    whole, _ = sae.activity(trained, acts)
+    for some in (turned, acts.transpose("frame", "clip", "dim")):
+        assert np.allclose(sae.activity(trained, some)[0], whole)
+    labels = pd.DataFrame({"loud": whole[:, 0] > np.median(whole[:, 0])})
+    assert len(sae.features(trained, turned, labels)) == 64
+    tensor = torch.tensor(acts.values, requires_grad=True)
+    assert batches.Rows(tensor, 256, 0).content == content
+    rounded = batches.Rows(tensor.bfloat16(), 256, 0)
+    assert rounded.scale == pytest.approx(batches.Rows(acts, 256, 0).scale, rel=1e-2)
+    gaps = acts.copy(deep=True)
+    gaps[3, 2, 1] = np.nan
+    with pytest.raises(ValueError, match="rows that are not wholly missing"):
+        sae.activity(trained, gaps)
 
 
 def test_numpys_numbers_are_welcome():
@@ -368,6 +396,8 @@ def test_evaluate_splices_into_the_running_model(organism, sung):
     assert none["loss_recovered"].value < few["loss_recovered"].value < 1 and few["l0"] == 4
     with pytest.raises(ValueError, match="128 wide, but the SAE reads vectors of 160"):
         sae.evaluate(perfect, organism, "text", clips)
+    with pytest.raises(ValueError, match=r"site must be one site\. Got 'resid\.\*'"):
+        sae.evaluate(perfect, organism, "resid.*", clips)
     with pytest.raises(ValueError, match="k must be an integer, from 1 to 160"):
         sae.Basis(acts["resid.4"], "pca", 0)
 
@@ -440,11 +470,21 @@ def test_effects_are_in_the_order_in_which_they_are_asked(organism, sung, monkey
     clips, acts = sung
     basis = sae.Basis(acts["resid.4"], "pca", 8)
     activity, _ = sae.activity(basis, acts["resid.4"])
-    found = sae.effects(basis, organism, "resid.4", clips, activity, [5, -1], 2, 0.5)
+    found = sae.effects(basis, organism, "resid.4", clips, activity, [5, -1], 2, 1.0)
     assert list(found) == [5, 159]
     assert found[5]["up"] > 0 and found[5]["off"] > 0 and found[5]["cues"]["dynamics"].n == 2
     with pytest.raises(ValueError, match="which must be integers from -160 to 159"):
         sae.effects(basis, organism, "resid.4", clips, activity, [160])
+    monkeypatch.setattr(type(organism), "generate", lambda *_: pytest.fail("sung"))
+    for wrong, message in (
+        ({"site": "resid.44"}, "resid.44"),
+        ({"seconds": 0.5}, "seconds must be a number, 1 or more"),
+        ({"training": 3}, "training must be an integer, 30 or more"),
+        ({"activity": activity[:, :9]}, "activity must be an array"),
+    ):
+        asked = {"site": "resid.4", "clips": clips, "activity": activity, "which": [5], **wrong}
+        with pytest.raises(ValueError, match=message):
+            sae.effects(basis, organism, **asked)
 
 
 # ------------------------------------------------------------------------------------------ placing

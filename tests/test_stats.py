@@ -1,6 +1,7 @@
 """Intervals cover what they should, and stay sane where data are degenerate."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 
@@ -151,11 +152,45 @@ def test_bad_input():
             stats.proportion(odd)
     with pytest.raises(ValueError, match="two groups"):
         stats.bootstrap_groups(lambda rows: 0.0, ["a", "a"])
-    for gap in (None, np.nan):
+    for gap in (None, np.nan, "", "nan"):
         with pytest.raises(ValueError, match=r"groups must be known.*rows 1"):
             stats.bootstrap_groups(lambda rows: 0.0, ["a", gap, "b"])
         with pytest.raises(ValueError, match=r"y must be known.*rows 2"):
-            stats.between_within(np.eye(3), ["a", "b", gap])
+            stats.between_within(np.eye(3), np.array(["a", "b", gap], dtype=object))
+    with pytest.raises(ValueError, match=r"groups must hold one group for each row.*Got 6 groups"):
+        stats.bootstrap_groups(lambda rows: np.arange(4.0)[rows].mean(), [0, 0, 1, 1, 2, 2])
+    with pytest.raises(ValueError, match=r"shape \(n,\)"):
+        stats.proportion(np.ones((2, 3), bool))
+    with pytest.raises(ValueError, match="method must be one of"):
+        stats.correct([0.5], "hom")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"level": 95}, {"level": np.nan}, {"level": 0}, {"n_resamples": 0}, {"seed": -1}]
+)
+def test_an_interval_of_no_level_or_no_resample_is_refused(wrong):
+    (name,) = wrong
+    for estimate in (stats.bootstrap, stats.bootstrap_groups):
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            estimate(np.mean, [1, 2, 3], **wrong)
+    if name == "level":
+        with pytest.raises(ValueError, match="level must be"):
+            stats.mean([1, 2, 3], **wrong)
+
+
+def test_a_mean_is_of_any_numbers_and_of_nothing_else():
+    numbers = [1.0, 2.0, 3.0]
+    for same in (
+        (x for x in numbers),
+        dict(enumerate(numbers)).values(),
+        pd.Series(numbers, dtype=object),
+    ):
+        assert stats.mean(same) == stats.mean(numbers)
+    for wrong in ("123", list("ab"), None, [1.0, None], 3.0):
+        with pytest.raises(TypeError, match="values must be numbers"):
+            stats.mean(wrong)
+        with pytest.raises(TypeError, match="b must be numbers"):
+            stats.difference(numbers, wrong)
 
 
 # ----------------------------------------------------------------------- within and between classes
@@ -206,6 +241,9 @@ def test_between_within_is_the_mean_cosine():
         {"X": X * 0},
         {"y": np.array(["a"] * 6)},
         {"groups": np.array(list("ababcc"))},
+        {"y": np.arange(6.0)},
+        {"y": np.arange(3).repeat(2), "groups": np.arange(3).repeat(2)},
+        {"n_permutations": 0},
     ):
         with pytest.raises(ValueError):
             stats.between_within(**{"X": X, "y": y, **wrong})

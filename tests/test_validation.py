@@ -69,6 +69,13 @@ def test_perplexity_counts_what_is_used():
         validation.perplexity(even / 2)
 
 
+def test_a_command_that_makes_no_sense_ends_with_one_line_before_any_work(monkeypatch):
+    monkeypatch.setattr(listeners, "get", lambda *_: pytest.fail("learned"))
+    for n in ("0", "1"):
+        with pytest.raises(SystemExit, match=f"n must be an integer, 2 or more. Got {n}"):
+            validation.main(["-n", n])
+
+
 def test_findings_become_verdicts():
     recognised = stats.proportion([True] * 9 + [False])
     unknown = stats.Estimate(np.nan, np.nan, np.nan, 2)

@@ -23,7 +23,7 @@ import functools
 import importlib.metadata
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -337,9 +337,9 @@ class Measure(Listener):
     function : callable
         (audio float32 [sample], sample rate in Hz) -> a number; or one number a level, as a
         sequence in their order or a mapping: the level with the largest is the one that is heard.
-    levels : sequence of str
-        Of the concept. Where the function returns one number, from low to high: which of them is
-        heard is known once :meth:`calibrate` has said where they part.
+    levels : iterable of str
+        Of the concept, each once. Where the function returns one number, from low to high: which of
+        them is heard is known once :meth:`calibrate` has said where they part.
     name : str, optional
         The function's own, if left out.
 
@@ -349,9 +349,9 @@ class Measure(Listener):
         Where the levels of a number part, [level - 1].
     """
 
-    def __init__(self, function: Callable, levels: Sequence[str] = (), name: str | None = None):
+    def __init__(self, function: Callable, levels: Iterable[str] = (), name: str | None = None):
         self.function = function
-        self.levels = tuple(check.texts("levels", levels)) if len(levels) else ()
+        self.levels = _levels(levels)
         self.name = name or getattr(function, "__name__", type(function).__name__)
         self.cuts = None
 
@@ -374,6 +374,12 @@ class Measure(Listener):
 
     def named(self, values) -> pd.DataFrame:
         """Answers from numbers [clip] or [clip, level]."""
+        lengths = {np.shape(value) for value in values}
+        if len(lengths) > 1:
+            raise ValueError(
+                f"The measure {self.name!r} must return the same for every clip: one number, or one "
+                "a level. It returns a number for some clips and several for others."
+            )
         values = np.asarray(values, float)
         if values.ndim == 1:
             answers = pd.DataFrame({"value": values})
@@ -402,6 +408,18 @@ class Measure(Listener):
         return check.array(what, given, (len(self.levels),)).astype(float).tolist()
 
 
+def _levels(levels):
+    """The levels of a concept, each once, from any iterable; none if it is empty."""
+    if isinstance(levels, Iterable) and not isinstance(levels, str):
+        levels = list(levels)
+        if not levels:
+            return ()
+    found = tuple(check.texts("levels", levels))
+    if len(set(found)) < len(found):
+        check.refuse(ValueError, "levels", "different from each other", found)
+    return found
+
+
 class CueMeasure(Measure):
     """A measured cue, or an axis of emotion as "cues" hears it, as a measure of a concept.
 
@@ -415,7 +433,7 @@ class CueMeasure(Measure):
         As for :func:`get`.
     """
 
-    def __init__(self, what: str, levels: Sequence[str], n: int = TRAINING_CLIPS):
+    def __init__(self, what: str, levels: Iterable[str], n: int = TRAINING_CLIPS):
         super().__init__(self.hear, levels, what)
         self.n = n
 
@@ -592,7 +610,7 @@ def get(
     n: int = TRAINING_CLIPS,
     source: str | os.PathLike = Clap.SOURCE,
     codec=None,
-    levels: Sequence[str] = (),
+    levels: Iterable[str] = (),
 ) -> Listener:
     """A listener by name, the same one each time; or one from any function of a clip.
 
@@ -608,8 +626,8 @@ def get(
     codec : Model, optional
         Whose songs "spectra" and "instrument" will hear: they learn from music that this model's
         codec has played.
-    levels : sequence of str, optional
-        Of the concept that a measure is of.
+    levels : iterable of str, optional
+        Of the concept that a measure is of, each once.
 
     Raises
     ------
@@ -618,6 +636,7 @@ def get(
     """
     if isinstance(name, Listener):
         return name
+    levels = _levels(levels)
     if callable(name):
         return Measure(name, levels)
     check.choice("listener", name, (*LISTENERS, *MEASURES))
@@ -716,10 +735,13 @@ def reliability(
     known_by = n, training, *names, _content(codec), seconds
     if known_by not in _RELIABILITY:
         _RELIABILITY[known_by] = _measured_reliability(n, training, names, codec, seconds)
-    return _RELIABILITY[known_by].copy()
+    table, errors = _RELIABILITY[known_by]
+    for name, error in zip(names, errors, strict=True):
+        get(name, training, codec=codec).error = dict(error)
+    return table.copy()
 
 
-#: All that reliability follows from -> the table.
+#: All that reliability follows from -> the table, and the error of each listener.
 _RELIABILITY = {}
 
 
@@ -728,15 +750,16 @@ def _measured_reliability(n, training, names, codec, seconds):
     audio, table = corpus.sample(n, HELD_OUT_SEED)
     audio = audio[:, : round(seconds * music.SAMPLE_RATE)]
     rows = []
+    errors = []
     # measures of whole clips are on disk
     known = corpus_features(n, HELD_OUT_SEED)[0] if seconds == corpus.SECONDS else None
     for listener, answer in _answers(listeners, audio, music.SAMPLE_RATE, known):
         rows += _recovered(listener, "rendered", answer, table)
-        listener.error = {axis: _residual(answer[axis], table[axis]) for axis in AXES}
+        errors.append({axis: _residual(answer[axis], table[axis]) for axis in AXES})
     if codec is not None:
         for listener, answer in _answers(listeners, *played(audio, codec)):
             rows += _recovered(listener, "codec", answer, table)
-    return pd.DataFrame(rows, columns=["listener", "audio", "what", "estimate"])
+    return pd.DataFrame(rows, columns=["listener", "audio", "what", "estimate"]), errors
 
 
 def trusted(found: pd.DataFrame) -> dict[str, bool]:

@@ -10,7 +10,7 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from .. import stats
+from .. import check, stats
 
 #: Rendered clips that a recogniser of instruments learns from, at most.
 CLIPS = 300
@@ -37,12 +37,30 @@ def enough(instruments: Sequence[str]) -> np.ndarray:
 
 
 def describe(audios: Sequence[np.ndarray], sample_rate: float) -> np.ndarray:
-    """Mean and spread over time of MFCCs without loudness, [clip, 38]."""
+    """Mean and spread over time of MFCCs without loudness, [clip, 38].
+
+    Raises
+    ------
+    ValueError, TypeError
+        No clip, clips that are no mono float audio or not finite, a sample rate of 0.
+    """
+    sample_rate = check.number("sample_rate", sample_rate, 0, open_low=True)
     rows = []
-    for audio in audios:
+    for audio in _clips(audios):
         mfcc = librosa.feature.mfcc(y=audio, sr=sample_rate, n_mfcc=20, n_fft=1024, hop_length=512)
         rows.append(np.concatenate([mfcc[1:].mean(1), mfcc[1:].std(1)]))
     return np.stack(rows)
+
+
+def _clips(audios):
+    """Clips of finite floats, [sample] each."""
+    clips = [check.array(f"audios[{i}]", one, ("sample",)) for i, one in enumerate(audios)]
+    if not clips:
+        raise ValueError("audios is empty: give at least one clip.")
+    for i, clip in enumerate(clips):
+        if clip.dtype.kind != "f":
+            check.refuse(TypeError, f"audios[{i}]", "float audio, from -1 to 1", clip.dtype)
+    return clips
 
 
 class Recogniser:

@@ -23,7 +23,6 @@ a classifier sees it, and the shuffled control swaps partners instead of dealing
 """
 
 import numpy as np
-import torch
 from sklearn.linear_model import RidgeClassifierCV
 
 from .. import check
@@ -77,10 +76,13 @@ def between(
     ------
     ValueError
         Rows that are not finite, an empty group, groups of unequal size where rows are paired, an
-        unknown method, and with ``unit`` a direction that is zero.
+        unknown method, with ``unit`` a direction that is zero, and with "rfm" groups that nothing
+        tells apart.
     """
-    rows = _in_full_precision(check.array("rows", rows, ("row", "dim")))
-    high = _groups(high, len(rows), paired)
+    rows = _in_full_precision(check.array("rows", check.untensored(rows), ("row", "dim")))
+    high = _groups(check.untensored(high), len(rows), paired)
+    if not isinstance(seed, np.random.Generator):
+        seed = check.count("seed", seed, 0)
     rng = np.random.default_rng(seed)
     if span is not None:
         inside = basis("span", span, rows.shape[1])
@@ -133,9 +135,8 @@ def basis(name: str, directions, dim: int) -> np.ndarray:
         of which some are sums of others: an orthonormal basis of them would hold what nobody asked
         for.
     """
-    if isinstance(directions, torch.Tensor):
-        directions = directions.detach().float().cpu().numpy()
-    directions = np.atleast_2d(check.array(name, np.atleast_2d(directions), ("size", dim)))
+    directions = np.atleast_2d(check.untensored(directions))
+    directions = check.array(name, directions, ("size", dim))
     directions = directions.astype(float)
     spanned = np.linalg.matrix_rank(directions)
     if spanned < len(directions):
@@ -216,15 +217,28 @@ def recursive_feature_machine(rows: np.ndarray, high: np.ndarray) -> np.ndarray:
     ----------
     Radhakrishnan, Beaglehole, Pandit and Belkin 2024, Science 383; for music, Zhao et al. 2025.
     """
-    x = (rows - rows.mean(0)) / rows.std()
+    spread = rows.std()
+    if spread == 0:
+        _refuse_the_same()
+    x = (rows - rows.mean(0)) / spread
     y = np.where(high, 1.0, -1.0)
     dim = x.shape[1]
     metric = np.eye(dim)
     for _ in range(ROUNDS):
         gradient = _kernel_gradient(x, y, metric)
         metric = gradient.T @ gradient / len(x)
-        metric *= dim / np.trace(metric)
+        size = np.trace(metric)
+        if not np.isfinite(size) or size == 0:
+            _refuse_the_same()
+        metric *= dim / size
     return np.linalg.eigh(metric)[1][:, -1]
+
+
+def _refuse_the_same():
+    raise ValueError(
+        "Nothing tells the two groups apart: their rows are the same, or do not vary. Give groups "
+        "that differ."
+    )
 
 
 def _kernel_gradient(x, y, metric):

@@ -20,6 +20,7 @@ from scipy.stats import f, norm, rankdata
 from .. import check, stats
 from . import directions
 
+AXES = ["valence", "arousal"]
 #: AUROC from which a significant feature is called selective.
 SELECTIVE = 0.7
 #: Cosine with its partner in every other seed from which a feature may have a name.
@@ -108,9 +109,24 @@ def auroc(
     -------
     np.ndarray [shape=(feature,)]
         0.5 where all clips, or none, have the label.
+
+    Raises
+    ------
+    ValueError, TypeError
+        ``positive`` that is not one bool a clip; activity of other clips, or not finite.
     """
+    positive = np.asarray(positive)
+    if positive.ndim != 1 or positive.dtype.kind != "b":
+        check.refuse(
+            TypeError,
+            "positive",
+            "one bool for each clip",
+            f"{positive.dtype} of shape {positive.shape}",
+            "Compare labels with a class (labels == 'happy'), numbers with a threshold.",
+        )
+    activity = check.array("activity", activity, (len(positive), "feature"))
     counts = check.selector("counts", counts, len(positive))
-    yes = np.asarray(positive, bool)[counts]
+    yes = positive[counts]
     if yes.all() or not yes.any():
         return np.full(activity.shape[1], 0.5)
     ranks = rankdata(activity[counts], axis=0)
@@ -188,9 +204,12 @@ def selective(
     Raises
     ------
     ValueError
-        Missing classes or groups; a group of more than one class.
+        Missing classes or groups; one class only; a group of more than one class.
     """
     n_permutations = check.count("n_permutations", n_permutations)
+    level = check.number("level", level, 0, 1, open_low=True, open_high=True)
+    seed = check.count("seed", seed, 0)
+    activity = check.array("activity", activity, ("clip", "feature"))
     classes = check.labels("classes", classes, len(activity)).astype(str)
     groups = (
         np.arange(len(classes)) if groups is None else check.labels("groups", groups, len(activity))
@@ -199,6 +218,8 @@ def selective(
     if (classes[first][groups] != classes).any():
         raise ValueError("Every group must be of one class: the permutation moves whole groups.")
     names = np.unique(classes)
+    if len(names) < 2:
+        raise ValueError(f"classes must hold two classes or more. Got {names[0]!r} alone.")
     ranks = rankdata(activity, axis=0)
 
     rng = np.random.default_rng(seed)
@@ -250,6 +271,8 @@ def counts(
         One row a basis: basis, features (how many there are), selective, distinct (of these, see
         :func:`distinct`), classes (for how many there is one).
     """
+    activity = {name: _activity(name, x, len(classes)) for name, x in activity.items()}
+    directions = _directions_of(activity, directions)
     rows = []
     for name, x in activity.items():
         tests = selective(x, classes, groups, n_permutations)
@@ -318,8 +341,24 @@ def _check_bases(activity, n):
     """Activity of two or more bases on the same clips."""
     if len(activity) < 2:
         raise ValueError(f"There is nothing to compare with: got {list(activity)} alone.")
+    return {name: _activity(name, x, n) for name, x in activity.items()}
+
+
+def _activity(name, activity, n):
+    return check.array(f"activity[{name!r}]", activity, (n, "feature"))
+
+
+def _directions_of(activity, directions):
+    """The directions of every basis, [feature, dim] each: as many as there are features."""
+    without = [name for name in activity if name not in directions]
+    if without:
+        raise ValueError(
+            "directions must hold an array [feature, dim] for every basis. "
+            f"{without[0]!r} has none."
+        )
     return {
-        name: check.array(f"activity[{name!r}]", x, (n, "feature")) for name, x in activity.items()
+        name: check.array(f"directions[{name!r}]", directions[name], (x.shape[1], "dim"))
+        for name, x in activity.items()
     }
 
 
@@ -397,12 +436,24 @@ def one_thing(
         One row a basis: basis, features, answering (how many have a tenth of their variance or more
         explained by the causes), distinct (of these), causes (their mean number, with its interval
         over features; None if fewer than two answer).
+
+    Raises
+    ------
+    ValueError, TypeError
+        Causes that are no numbers or not known of one clip; a first basis that is silent; a basis
+        without directions; nothing to compare with; arrays that do not match.
     """
     activity = _check_bases(activity, len(causes))
-    known = ~np.any([check.missing(causes[name]) for name in causes], axis=0)
-    x = _standardised(causes[known].to_numpy(float))
+    directions = _directions_of(activity, directions)
+    x, known = _known_causes(causes)
+    x = _standardised(x)
     first = next(iter(activity))
     density = (activity[first][known] > 0).mean(0)
+    if not density.any():
+        raise ValueError(
+            f"activity[{first!r}] is silent on all clips: there is nothing that others could be as "
+            "sparse as. Name the sparse basis first."
+        )
     rng = np.random.default_rng(seed)
     rows = []
     for name, z in activity.items():
@@ -419,6 +470,20 @@ def one_thing(
             }
         )
     return pd.DataFrame(rows)
+
+
+def _known_causes(causes):
+    """Causes as numbers [clip, cause], of the clips of which all are known, and which these are."""
+    check.count("The number of columns of causes", causes.shape[1])
+    known = ~np.any([check.missing(causes[name]) for name in causes], axis=0)
+    check.count("The number of clips with all causes", int(known.sum()))
+    columns = [check.labels(f"causes[{name!r}]", causes[name][known]) for name in causes]
+    for name, column in zip(causes, columns, strict=True):
+        if column.dtype.kind not in "bif":
+            remedy = "Give a column a class, with pandas.get_dummies say."
+            check.refuse(TypeError, f"causes[{name!r}]", "numbers", column[0], remedy)
+    numbers = np.column_stack(columns).astype(float)
+    return check.array("causes", numbers, ("clip", "cause")), known
 
 
 def _as_sparse(activity, density, rng):
@@ -464,7 +529,11 @@ def distinct(activity: np.ndarray, directions: np.ndarray) -> np.ndarray:
     np.ndarray of int
         Numbers of features.
     """
-    check.same_length(activity=activity.T, directions=directions)
+    check.same_length(activity=np.transpose(activity), directions=directions)
+    if not len(directions):
+        return np.array([], int)
+    activity = check.array("activity", activity, ("clip", "feature"))
+    directions = check.array("directions", directions, ("feature", "dim"))
     curves = _unit((activity - activity.mean(0)).T)
     pointing = _unit(directions)
     same = np.abs(curves @ curves.T) > SAME_ACTIVITY
@@ -494,19 +563,40 @@ def recovery(
     Returns
     -------
     pd.DataFrame
-        One row a question: target, feature, then for each name its AUROC, and "beyond NAME", the
-        first's advantage, all with bootstrap intervals over held-out clips.
+        One row a question that has both answers among the training clips and among the others:
+        target, feature, then for each name its AUROC, and "beyond NAME", the first's advantage, all
+        with bootstrap intervals over held-out clips.
+
+    Raises
+    ------
+    ValueError
+        No question has both answers on both sides.
     """
-    train = check.selector("train", train, len(labels))
+    activity = {name: _activity(name, x, len(labels)) for name, x in activity.items()}
+    n_resamples = check.count("n_resamples", n_resamples)
     rows = []
+    for target, split in _judged(labels, train).items():
+        rows.append({"target": target, **_compared(activity, *split, n_resamples)})
+    return pd.DataFrame(rows)
+
+
+def _judged(labels, train):
+    """Questions that the training clips can teach and the others judge: name -> positive, learn and
+    judge, bool [clip] each."""
+    train = check.selector("train", train, len(labels))
+    found = {}
     for target, (positive, counts) in targets(labels).items():
         learn = counts & train
         judge = counts & ~train
-        yes = positive[judge]
-        if yes.any() and not yes.all() and positive[learn].any():
-            row = _compared(activity, positive, learn, judge, n_resamples)
-            rows.append({"target": target, **row})
-    return pd.DataFrame(rows)
+        if all(positive[part].any() and not positive[part].all() for part in (learn, judge)):
+            found[target] = (positive, learn, judge)
+    if not found:
+        raise ValueError(
+            "No question of labels has clips of both answers among the training clips and among "
+            f"the others. train holds {train.sum()} of {len(train)} clips: choose about half, of every "
+            "class."
+        )
+    return found
 
 
 def _compared(activity, positive, learn, judge, n_resamples):
@@ -551,12 +641,18 @@ def name(activity: np.ndarray, labels: pd.DataFrame, train: np.ndarray) -> pd.Da
     pd.DataFrame
         One row a feature: label (the question it tells best; "... low" or "not ..." where it falls
         silent), auroc on the training clips, held_out on the rest: a label that does not predict
-        activation on unseen clips is none.
+        activation on unseen clips is none. Questions without both answers on either side are not
+        asked.
+
+    Raises
+    ------
+    ValueError
+        No question has both answers on both sides.
     """
-    train = check.selector("train", train, len(labels))
-    questions = targets(labels)
-    inside = np.column_stack([auroc(activity, p, c & train) for p, c in questions.values()])
-    outside = np.column_stack([auroc(activity, p, c & ~train) for p, c in questions.values()])
+    activity = check.array("activity", activity, (len(labels), "feature"))
+    questions = _judged(labels, train)
+    inside = np.column_stack([auroc(activity, p, learn) for p, learn, _ in questions.values()])
+    outside = np.column_stack([auroc(activity, p, judge) for p, _, judge in questions.values()])
     rows = np.arange(activity.shape[1])
     best = np.abs(inside - 0.5).argmax(1)
     learned = inside[rows, best]
@@ -631,12 +727,29 @@ def category_or_axes(activity: np.ndarray, labels: pd.DataFrame) -> pd.DataFrame
         One row a feature: axes, category, both (shares of variance explained), gain (both - axes),
         q, and cues: of how many of the numeric labels but valence and arousal it tells high from
         low (AUROC of at least 0.85).
+
+    Raises
+    ------
+    ValueError
+        A column that is not there; one emotion only; too few clips of which all three are known.
     """
-    clear = ~np.any([check.missing(labels[c]) for c in ("emotion", "valence", "arousal")], axis=0)
+    without = [c for c in (*AXES, "emotion") if c not in labels]
+    if without:
+        raise ValueError(
+            f"labels must have the columns valence, arousal and emotion. Without {without}."
+        )
+    activity = check.array("activity", activity, (len(labels), "feature"))
+    clear = ~np.any([check.missing(labels[c]) for c in ("emotion", *AXES)], axis=0)
     known = labels[clear]
     y = activity[clear] - activity[clear].mean(0)
-    axes = known[["valence", "arousal"]].to_numpy(float)
+    axes = known[AXES].to_numpy(float)
     category = pd.get_dummies(known["emotion"]).to_numpy(float)[:, 1:]
+    free = len(y) - 1 - axes.shape[1] - category.shape[1]
+    if not category.shape[1] or free < 1:
+        raise ValueError(
+            "A category beyond the axes needs two emotions or more, and more clips than emotions "
+            f"and axes. Got {known['emotion'].nunique()} emotions of {len(y)} clips."
+        )
     total = np.maximum((y**2).sum(0), 1e-12)
 
     def explained(*columns):
@@ -647,9 +760,8 @@ def category_or_axes(activity: np.ndarray, labels: pd.DataFrame) -> pd.DataFrame
     alone = explained(axes)
     named = explained(category)
     both = explained(axes, category)
-    free = len(y) - 1 - axes.shape[1] - category.shape[1]
     ratio = ((both - alone) / category.shape[1]) / np.maximum((1 - both) / free, 1e-12)
-    cues = selectivity(activity, labels.drop(columns=["emotion", "valence", "arousal"]))
+    cues = selectivity(activity, labels.drop(columns=["emotion", *AXES]))
     return pd.DataFrame(
         {
             "axes": alone,
@@ -691,6 +803,8 @@ def matched(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     np.ndarray [shape=(feature,)]
         0 for those without partner.
     """
+    a = check.array("a", a, ("feature", "dim"))
+    b = check.array("b", b, ("feature", a.shape[1]))
     cosine = _unit(a) @ _unit(b).T
     rows, columns = linear_sum_assignment(-cosine)
     best = np.zeros(len(a))

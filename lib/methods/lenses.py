@@ -95,6 +95,7 @@ def tuned(m: Model, clips: Clips, steps: int = 60, seed: int = 0, progress: bool
     """
     m.check_clips(clips)
     steps = check.count("steps", steps)
+    seed = check.count("seed", seed, 0)
     net = forward.undisturbed(m)
 
     def learn():
@@ -104,8 +105,9 @@ def tuned(m: Model, clips: Clips, steps: int = 60, seed: int = 0, progress: bool
         "model": m.identity(),
         "clips": [clips.prompts, clips.tokens],
         "steps": steps,
-        "seed": check.count("seed", seed, 0),
-        "code": cache.code(forward, divergence, _learned, _mapped),
+        "seed": seed,
+        "code": cache.code(forward, divergence, runs, *LEARNING),
+        "constants": [POSITIONS, RATE, RIDGE, MOST, TOGETHER],
     }
     maps = cache.keep("lenses", what, learn)
     return Lens(m, torch.from_numpy(maps).to(m.device))
@@ -170,6 +172,10 @@ def _recorded(m, net, clips, batch):
     asked = [clips.prompts[i] for i in batch]
     recording = runs.record(net, m.sequence(clips.tokens[batch]), asked, sites)
     return [recording.sites[site] for site in sites]
+
+
+#: The code that kept maps follow from, beside what runs the model.
+LEARNING = (_learned, _least_squares, _streams, _recorded, _mapped)
 
 
 # ------------------------------------------------------------------------------------------ reading
@@ -292,6 +298,7 @@ def tokens(read_by_block: xr.DataArray, temperature: float = 0.0, seed: int = 0)
         ``Model.decode`` makes sound of each block's.
     """
     temperature = check.number("temperature", temperature, 0, 10)
+    seed = check.count("seed", seed, 0)
     log_p = read_by_block.values
     if temperature == 0:
         return log_p.argmax(-1)

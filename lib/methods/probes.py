@@ -100,6 +100,7 @@ def fit(
     """
     n_splits = check.count("n_splits", n_splits, 2)
     n_permutations = check.count("n_permutations", n_permutations, 0)
+    seed = check.count("seed", seed, 0)
     X, y, groups = _check(X, y, groups, n_splits)
     classes = _classes(y)
     rng = np.random.default_rng(seed)
@@ -131,16 +132,22 @@ def sweep(acts: xr.Dataset, y, groups=None, **settings) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        Columns site, kind ("resid"), layer (-1 for sites without), and the fields of
-        :class:`Result` but predictions.
+        Columns site, kind ("resid"), layer (a head's is its block; -1 for sites without), and the
+        fields of :class:`Result` but predictions.
     """
     rows = []
     for site in acts:
-        kind, _, layer = str(site).partition(".")
+        kind, layer = _placed(str(site))
         found = fit(_averaged(acts[site]), y, groups, **settings)._asdict()
         del found["predictions"]
-        rows.append({"site": site, "kind": kind, "layer": int(layer) if layer else -1, **found})
+        rows.append({"site": site, "kind": kind, "layer": layer, **found})
     return pd.DataFrame(rows)
+
+
+def _placed(site):
+    """A site's kind and block: head.1.2 is of block 1."""
+    kind, *numbers = site.split(".")
+    return kind, int(numbers[0]) if numbers and numbers[0].isdigit() else -1
 
 
 def transfer(X, y, X_new, y_new, groups_new=None, seed: int = 0) -> stats.Estimate:
@@ -148,15 +155,42 @@ def transfer(X, y, X_new, y_new, groups_new=None, seed: int = 0) -> stats.Estima
     groups) of the new set.
 
     Each set is standardised by itself: a difference of the sets' means is no failure to transfer.
+
+    Raises
+    ------
+    ValueError
+        As :func:`fit`, for either set; a new set of another width, or of classes that were not
+        learned.
     """
+    seed = check.count("seed", seed, 0)
     X, y, _ = _check(X, y, None, 2)
     X_new, y_new, groups = _check(X_new, y_new, groups_new, 2)
+    if X_new.shape[1] != X.shape[1]:
+        raise ValueError(
+            f"X_new must be as wide as X: {X.shape[1]}. Got {X_new.shape[1]}. Take the same site."
+        )
+    _check_learned(y, y_new)
     classes = _classes(y)
     both = np.concatenate([StandardScaler().fit_transform(part) for part in (X, X_new)])
     train = np.arange(len(y))
     test = np.arange(len(y), len(both))
     predicted = _predict(both, [np.concatenate([y, y_new])], classes, [(train, test)])[0][test]
     return stats.bootstrap_groups(_scorer(y_new, predicted, classes), groups[:, 0], seed=seed)
+
+
+def _check_learned(y, y_new):
+    """Refuse labels that a probe of others cannot name."""
+    kinds = ["numbers" if some.dtype.kind == "f" else "classes" for some in (y, y_new)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f"y holds {kinds[0]} and y_new {kinds[1]}: give both as floats, or both as classes."
+        )
+    unknown = sorted(set(y_new.tolist()) - set(y.tolist()), key=str)
+    if kinds[0] == "classes" and unknown:
+        raise ValueError(
+            f"y_new must hold classes of y only: {np.unique(y).tolist()[:10]}. Got {unknown[:10]}. "
+            "Drop these rows, or write both sets' labels alike."
+        )
 
 
 def _averaged(X):
@@ -170,6 +204,8 @@ def _averaged(X):
 def bag(prompts) -> np.ndarray:
     """Which words each prompt holds: 0 or 1, [prompt, word]."""
     prompts = check.texts("prompts", prompts)
+    if not any(prompt.replace(",", " ").strip() for prompt in prompts):
+        raise ValueError("prompts hold no word: there is nothing to count.")
     counter = CountVectorizer(token_pattern=r"[^\s,]+", binary=True)
     return counter.fit_transform(prompts).toarray().astype(float)
 
@@ -231,6 +267,7 @@ def families(
     ValueError
         As :func:`fit`; numbers for classes; no groups, no space, or one without blocks.
     """
+    seed = check.count("seed", seed, 0)
     spaces, y, groups, names = _check_spaces(spaces, y, groups, n_splits)
     rng = np.random.default_rng(seed)
     dealt = [_folds(y, groups, n_splits, rng)[1] for _ in range(check.count("repeats", repeats))]
@@ -261,6 +298,7 @@ def permuted_families(
         Shares, families in the same order.
     """
     n = check.count("n", n)
+    seed = check.count("seed", seed, 0)
     spaces, y, groups, names = _check_spaces({"space": space}, y, groups, n_splits)
     rng = np.random.default_rng(seed)
     right = []
@@ -290,6 +328,7 @@ def excess(shares: pd.DataFrame, chance: float) -> dict[str, np.ndarray]:
         "legible": beyond chance. "beyond_words": beyond the baseline with the best mean.
     """
     check.count("The number of spaces", shares.shape[1], 2)
+    chance = check.number("chance", chance, 0, 1)
     probe, *baselines = shares
     best = shares[baselines].mean().idxmax()
     return {
@@ -321,7 +360,7 @@ def _check_spaces(spaces, y, groups, n_splits):
 def _check(X, y, groups, n_splits):
     """X float64 [row, dim], y [row], and the number of each row's group in every column [row,
     column]."""
-    X = np.asarray(X)
+    X = np.asarray(check.untensored(X))
     X = check.array(
         "X",
         X.astype(float) if X.dtype.kind == "b" else X,

@@ -13,6 +13,7 @@ measured at all says :func:`cue_recovery`. Every bar was set before the models w
 """
 
 import argparse
+import sys
 
 import librosa
 import numpy as np
@@ -355,7 +356,13 @@ def evaluate(
     training : int
         Clips the listener learned from.
     progress : bool
+
+    Raises
+    ------
+    ValueError, TypeError
+        Fewer than two clips, or too few to learn from; before anything is sung.
     """
+    n = check.count("n", n, 2)
     listener = listeners.get("corpus", training)
     held_out = held_out_accuracy(listener)
     tables = [codec_round_trip(load("organism"))]
@@ -365,12 +372,21 @@ def evaluate(
     return pd.concat(tables, ignore_index=True)
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
+    """The command line; an input that is refused ends with its message instead of a traceback."""
     parser = argparse.ArgumentParser(prog="validation", description=__doc__.splitlines()[0])
     parser.add_argument(
         "-n", type=int, default=36, help="clips for each emotion and each end of a cue"
     )
-    table = evaluate(parser.parse_args(argv).n)
+    given = parser.parse_args(argv)
+    try:
+        _report(given.n)
+    except (ValueError, FileNotFoundError, MemoryError) as error:
+        sys.exit(f"{error}")
+
+
+def _report(n):
+    table = evaluate(n)
     table["estimate"] = table["estimate"].map(str)
     held_out = held_out_accuracy(listeners.get("corpus"))
     print("corpus listener on held-out corpus clips:", held_out)

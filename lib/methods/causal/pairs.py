@@ -100,6 +100,9 @@ def ranges(given: int | Iterable[Sequence[int] | slice], positions: int) -> list
         parts = check.count("ranges", given, 1, positions)
         edges = np.linspace(0, positions, parts + 1).round().astype(int).tolist()
         return list(itertools.pairwise(edges))
+    if isinstance(given, slice) or not isinstance(given, Iterable):
+        expected = "a number of equal parts, or a list of (first, past the last) or slices"
+        check.refuse(TypeError, "ranges", expected, given, f"Write [{given!r}] for one.")
     found = [_range(f"ranges[{k}]", one, positions) for k, one in enumerate(given)]
     if not found:
         raise ValueError("ranges is empty: give at least one, such as (0, 10).")
@@ -108,7 +111,10 @@ def ranges(given: int | Iterable[Sequence[int] | slice], positions: int) -> list
 
 def _range(name, given, positions):
     if isinstance(given, slice):
-        first, past, step = given.indices(positions)
+        try:
+            first, past, step = given.indices(positions)
+        except (TypeError, ValueError):  # of what are no whole numbers, or in steps of 0
+            first = past = step = 0
         if step != 1 or first >= past:
             raise ValueError(f"{name} must be a slice of neighbouring positions. Got {given}.")
         return first, past

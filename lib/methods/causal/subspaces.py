@@ -178,7 +178,8 @@ def locate(
     ------
     ValueError
         Unknown method, a site that is no residual stream, a subspace larger than the site,
-        directions of another width, an edit in force; before anything runs.
+        directions of another width, pairs of another variable, an edit in force; before anything
+        runs.
     """
     site = activations.at(model, DEPTH) if site is None else site
     width = _width(model, site)
@@ -194,7 +195,9 @@ def locate(
         "batch_size": check.count("batch_size", batch_size),
         "seed": check.count("seed", seed, 0),
     }
-    check.same_length(table=pairs.table, music=pairs.music)
+    for some in (pairs, test or pairs):
+        check.same_length(table=some.table, music=some.music)
+        _check_variable(some, variable)
     held = _behind(model, site) if hold else ()
     cut = _Cut(model, site, *held)
     if test is None:
@@ -213,6 +216,30 @@ def locate(
     basis = between_groups.basis("The subspace", found, width)
     accuracy = judge(model, test, (site, *held), basis, search["batch_size"])
     return Subspace(getattr(variable, "name", variable), site, method, basis, *accuracy, held)
+
+
+def _check_variable(pairs, variable):
+    """Refuse pairs of another variable: none of its words is exchanged in any of them."""
+    if isinstance(variable, prompts.Concept):
+        own = variable.table["word"].unique()
+    elif variable in prompts.POLES:
+        own = itertools.chain(*prompts.POLES[variable])
+    else:
+        return
+    own = [_words(word) for word in own]
+    for prompt, other in zip(pairs.table["base"], pairs.table["counterfactual"], strict=True):
+        if any((word <= _words(prompt)) != (word <= _words(other)) for word in own):
+            return
+    name = getattr(variable, "name", variable)
+    raise ValueError(
+        f"These are no pairs of {name!r}: between base and counterfactual none of its words "
+        f"changes ({pairs.table['base'].iloc[0]!r}, {pairs.table['counterfactual'].iloc[0]!r}). Make them "
+        "with prompts.interchanges of the same variable."
+    )
+
+
+def _words(text):
+    return set(text.replace(",", " ").split())
 
 
 def learn(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ... import cache
+from ... import cache, check
 
 #: Clips read together: the piece in which a store is written.
 BLOCK = 16
@@ -16,6 +16,27 @@ BLOCK = 16
 ROWS = 4096
 #: Bytes of activations shuffled together, and of what an SAE makes of rows at once.
 BUFFER = 256 * 2**20
+
+
+def vectors(acts):
+    """Activations with clips first and vectors last, whatever order a labelled array has them in;
+    tensors as arrays.
+
+    Raises
+    ------
+    TypeError
+        Anything but real numbers.
+    """
+    if not isinstance(acts, xr.DataArray):
+        acts = np.asarray(check.untensored(acts))
+    if acts.dtype.kind not in "iuf":
+        kind = f"{acts.dtype} of shape {acts.shape}"
+        check.refuse(TypeError, "acts", "an array of real numbers", kind)
+    last = [dim for dim in ("dim", "text_dim") if dim in getattr(acts, "dims", ())]
+    if not last:
+        return acts
+    first = ["clip"] if "clip" in acts.dims else []
+    return acts.transpose(*first, ..., *last)
 
 
 def together(acts, s) -> Iterator[np.ndarray]:
@@ -62,12 +83,13 @@ class Rows:
 
     Raises
     ------
-    ValueError
-        Neither two nor three axes; no row; infinite or partly missing rows; constant activations.
+    ValueError, TypeError
+        Neither two nor three axes; no row; infinite or partly missing rows; constant activations;
+        anything but real numbers.
     """
 
     def __init__(self, acts, batch_size: int, seed: int, parts: int = 1):
-        self.acts = acts if isinstance(acts, xr.DataArray) else np.asarray(acts)
+        self.acts = vectors(acts)
         if self.acts.ndim not in (2, 3):
             raise ValueError(
                 f"acts must be [clip, frame, dim] or [row, dim]. Got shape {self.acts.shape}."

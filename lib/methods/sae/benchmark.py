@@ -35,6 +35,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ... import check, stats
 from .. import features
+from .batches import vectors
 from .codes import Code, code, frames
 
 #: Sizes of k-sparse probes, and how many features are taken out.
@@ -396,6 +397,7 @@ def sources(s, acts: xr.DataArray, basis: np.ndarray, count: int) -> dict[str, f
         mcc (mean of :func:`correlation` over frames) and cosine (mean cosine of each axis with the
         direction of its feature, one to one, of either sign).
     """
+    acts = vectors(acts)
     rows = np.asarray(acts, np.float32).reshape(-1, acts.shape[-1])
     axes = principal_axes(rows, basis, count)
     directions = code(s, acts[:1]).directions

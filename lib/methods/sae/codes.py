@@ -14,7 +14,7 @@ import xarray as xr
 
 from ... import check
 from .bases import Basis
-from .batches import together
+from .batches import together, vectors
 from .placing import home
 
 
@@ -59,6 +59,7 @@ def frames(s, acts: xr.DataArray) -> np.ndarray:
 @torch.no_grad()
 def _pieces(s, acts):
     """Activations of some clips at a time, [clip, frame, feature]."""
+    acts = vectors(acts)
     if acts.ndim != 3 or acts.shape[-1] != s.W_dec.shape[1] or not len(acts):
         raise ValueError(f"acts must be [clip, frame, {s.W_dec.shape[1]}]. Got shape {acts.shape}.")
     for some in together(acts, s):

@@ -67,7 +67,7 @@ class Crosscoder:
 
     def joined(self, *acts: xr.DataArray) -> xr.DataArray:
         """Both models' activations [clip, frame, dim] of the same clips side by side, scaled."""
-        _check_pair(acts)
+        acts = _pair(acts)
         parts = [
             (np.asarray(some, np.float32) - mean) / np.float32(scale)
             for some, mean, scale in zip(acts, self.means, self.scales, strict=True)
@@ -117,7 +117,7 @@ def train(
     ValueError
         Other than two parts, other clips; what ``sae.train`` refuses.
     """
-    _check_pair(acts)
+    acts = _pair(acts)
     arrays = [np.asarray(some, np.float32) for some in acts]
     means = [some.mean((0, 1), dtype=float).astype(np.float32) for some in arrays]
     scales = [
@@ -135,14 +135,17 @@ def train(
     return Crosscoder(training.train(rows, folder=folder, progress=progress, **how), means, scales)
 
 
-def _check_pair(acts):
+def _pair(acts):
+    """Activations of two models, with clips first and vectors last."""
     if len(acts) != 2:
         raise ValueError(f"A crosscoder is of two models. Got activations of {len(acts)}.")
+    acts = [batches.vectors(some) for some in acts]
     shapes = [check.shape(some) for some in acts]
     if any(len(shape) != 3 for shape in shapes) or shapes[0][:2] != shapes[1][:2]:
         raise ValueError(
             f"acts must be two arrays [clip, frame, dim] of the same clips and frames. Got {shapes}."
         )
+    return acts
 
 
 def _parts(joined, means):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ... import cache, stats
+from ... import cache, check, stats
 from ...musicgen import Clips, Model, activations
 from .bases import Basis
 from .batches import together
@@ -64,14 +64,9 @@ def evaluate(s, model: Model, site: str, clips: Clips, stream: str = "cond") -> 
     Raises
     ------
     ValueError
-        A site of another width.
+        No site, several, or one of another width.
     """
-    width = activations.select(model, site)[0].width
-    if s.W_dec.shape[1] != width:
-        raise ValueError(
-            f"{site} of {model.name} is {width} wide, but the SAE reads vectors of "
-            f"{s.W_dec.shape[1]}."
-        )
+    site = own_site(s, model, site)
     reference = _reference(model, site, clips, stream)
     with activations.edit(model, activations.Edit(site, apply=s, stream=stream)):
         spliced = model.cross_entropy(clips, stream)
@@ -82,6 +77,26 @@ def evaluate(s, model: Model, site: str, clips: Clips, stream: str = "cond") -> 
         "loss_recovered": _recovered(reference.plain, spliced, reference.averaged),
         "loss_recovered_zero": _recovered(reference.plain, spliced, reference.zeroed),
     }
+
+
+def own_site(s, model: Model, site: str) -> str:
+    """The one site of a model at which an SAE is to stand.
+
+    Raises
+    ------
+    ValueError
+        No site, several, or one of another width.
+    """
+    found = activations.select(model, site)
+    if len(found) != 1:
+        names = [one.name for one in found]
+        check.refuse(ValueError, "site", "one site", site, f"It names {len(names)}: {names[:3]}.")
+    if s.W_dec.shape[1] != found[0].width:
+        raise ValueError(
+            f"{site} of {model.name} is {found[0].width} wide, but the SAE reads vectors of "
+            f"{s.W_dec.shape[1]}."
+        )
+    return found[0].name
 
 
 def _reconstruction(s, reference):
@@ -138,7 +153,7 @@ _last: dict[str, Reference] = {}
 def _reference(model, site, clips, stream):
     """The reference of a site, kept in memory under all that it follows from."""
     try:
-        edits = cache.digest(model.edits)
+        edits = cache.digest(model.interventions)
     except TypeError:  # an edit whose content cannot be told: nothing is kept under it
         return _measured(model, site, clips, stream)
     what = cache.digest(

@@ -102,7 +102,7 @@ def export(
         "decoder_weights_dist": [],
         "vector": [],
     }
-    folder = Path(folder)
+    folder = check.path("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
     _save(s, m, site, layer, name, folder)
     effects = _logits(s, m)

@@ -10,10 +10,13 @@ from ...hearing import listeners
 from ...musicgen import Clips, Model, activations
 from ...organism import world
 from ..divergence import kl
+from .evaluation import own_site
 from .placing import back, home
 
 #: Clips that excite a feature most, on which it is switched off.
 TOP = 4
+#: Seconds that cues are measured in, at least.
+SHORTEST = 1.0
 
 
 @torch.no_grad()
@@ -57,9 +60,19 @@ def effects(
         feature -> up, off (nats a token between predictions with and without: in the neutral clips,
         and in the four clips that excite it most) and cues, {cue: ``stats.Estimate``} in standard
         deviations of the corpus.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A site that there is not or of another width, activity of other clips or features; clips too
+        short to be heard, or too few to learn from; before a song is sung.
     """
     n = check.count("n", n, 2)
-    check.same_length(clips=clips, activity=activity)
+    seconds = check.number("seconds", seconds, SHORTEST)
+    seed = check.count("seed", seed, 0)
+    training = check.count("training", training, listeners.FEWEST_CLIPS)
+    site = own_site(s, m, site)
+    activity = check.array("activity", activity, (len(clips), len(s.W_dec)))
     check.selector("which", which, activity.shape[1])
     which = np.arange(activity.shape[1])[which].ravel()  # in the order and as often as asked
     if not len(which):

@@ -15,7 +15,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from ... import cache
+from ... import cache, check
 from .placing import anywhere
 
 FOLDER = cache.ROOT / "saes"
@@ -45,7 +45,8 @@ def load(folder):
     """
     import sae_lens
 
-    if not (Path(folder) / CONFIG).exists():
+    folder = check.path("folder", folder)
+    if not (folder / CONFIG).exists():
         raise FileNotFoundError(f"There is no sparse autoencoder in {folder}: it has no {CONFIG}.")
     return anywhere(sae_lens.SAE.load_from_disk(str(folder)))
 

@@ -6,7 +6,7 @@ import torch
 import xarray as xr
 
 from .. import features as selectivity
-from .batches import together
+from .batches import together, vectors
 from .placing import home
 
 
@@ -30,9 +30,10 @@ def activity(s, acts: xr.DataArray) -> tuple[np.ndarray, pd.DataFrame]:
 
     Raises
     ------
-    ValueError
-        Activations of another shape.
+    ValueError, TypeError
+        Activations of another shape; infinite or partly missing rows; anything but real numbers.
     """
+    acts = vectors(acts)
     if acts.ndim != 3 or acts.shape[-1] != s.W_dec.shape[1] or not len(acts):
         raise ValueError(
             f"acts must be [clip, frame or token, {s.W_dec.shape[1]}]. Got shape {acts.shape}."
@@ -45,6 +46,10 @@ def activity(s, acts: xr.DataArray) -> tuple[np.ndarray, pd.DataFrame]:
     for some in together(acts, s):
         x = torch.from_numpy(some)
         there = ~x.isnan().all(-1)
+        if not x[there].isfinite().all():
+            raise ValueError(
+                "acts holds NaN or infinite values in rows that are not wholly missing."
+            )
         mask = there.to(s.W_dec.device)
         z = s.encode(home(s, x.nan_to_num())).float() * mask[..., None]
         means.append((z.sum(1) / mask.sum(1)[:, None]).cpu().numpy())
@@ -83,13 +88,14 @@ def features(s, acts: xr.DataArray, labels: pd.DataFrame | None = None) -> pd.Da
     ValueError
         Labels that are not one row a clip.
     """
-    means, table = activity(s, acts)
-    if labels is None:
-        return table
-    if len(labels) != len(acts):
+    acts = vectors(acts)
+    if labels is not None and len(labels) != len(acts):
         raise ValueError(
             f"labels must hold one row for each of {len(acts)} clips. Got {len(labels)}."
         )
+    means, table = activity(s, acts)
+    if labels is None:
+        return table
     area = selectivity.selectivity(means, labels)
     distance = (area - 0.5).abs()
     table["best"] = area.columns[distance.to_numpy().argmax(1)]

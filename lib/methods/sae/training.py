@@ -6,6 +6,7 @@ CPU.
 """
 
 import importlib.metadata
+import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -120,13 +121,42 @@ def train(
     ------
     ValueError, TypeError
         Unknown architecture, width or k that make no sense, too few, constant or infinite
-        activations, a folder that holds something else; before training starts.
+        activations, a folder that holds something else, a device that there is not, an ``about``
+        that JSON cannot hold; before training starts.
     """
     check.choice("architecture", architecture, ARCHITECTURES)
+    device = _device(device)
+    about = _about(about)
     recipe = Recipe(architecture, width, k, l1, lr, passes, batch_size, seed).checked()
     rows = Rows(acts, recipe.batch_size, recipe.seed)
-    folder = None if folder is None else Path(folder)
-    return _train(rows, recipe, folder, about or {}, device, progress)
+    folder = None if folder is None else check.path("folder", folder)
+    return _train(rows, recipe, folder, about, device, progress)
+
+
+def _device(device):
+    """A device that there is: the one asked for, CUDA, or the CPU."""
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError):  # no device's name, or none that is here
+        expected = "a device of this machine, such as 'cpu' or 'cuda'"
+        check.refuse(ValueError, "device", expected, device)
+    return str(device)
+
+
+def _about(about):
+    """What is kept as JSON, checked before anything is trained."""
+    if about is None:
+        return {}
+    expected = "a dict of texts and numbers, as JSON holds them"
+    if not isinstance(about, dict):
+        check.refuse(TypeError, "about", expected, about)
+    try:
+        json.dumps(about)
+    except (TypeError, ValueError) as error:
+        check.refuse(TypeError, "about", expected, about, f"{error}.")
+    return about
 
 
 def trained(
@@ -147,6 +177,7 @@ def trained(
     Its folder is named by the activations' content, the recipe and the version of the code, so that
     it is found again wherever the model lies, and never for other activations.
     """
+    device = _device(device)
     recipe = Recipe(width=width, k=k, passes=passes, seed=seed, **recipe).checked()
     parts = 2 if recipe.architecture == TRANSCODER else 1
     rows = Rows(acts, recipe.batch_size, recipe.seed, parts)
@@ -238,7 +269,6 @@ def _trainer(rows, recipe, steps, device):
     from sae_lens.config import SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(recipe.seed)
     model = _untrained(recipe, rows.dim // rows.parts, steps).to(device)
     config = SAETrainerConfig(

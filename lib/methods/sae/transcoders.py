@@ -24,6 +24,7 @@ import xarray as xr
 from ... import check
 from ...musicgen import Clips, Model, forward
 from ...musicgen.run import keeping
+from .batches import vectors
 from .placing import decode, encode
 
 #: Clips run together.
@@ -201,5 +202,5 @@ def peaks(
 
 def _halves(acts):
     """What is read and what is written, [row, dim] each."""
-    rows = torch.from_numpy(np.asarray(acts, np.float32)).flatten(0, 1)
+    rows = torch.from_numpy(np.asarray(vectors(acts), np.float32)).flatten(0, 1)
     return rows.chunk(2, -1)

@@ -171,7 +171,7 @@ def direction(
     if directions is None:
         check.choice("method", method, METHODS)
     else:
-        directions = check.array("directions", directions, ("k", model.lm.dim))
+        directions = check.array("directions", directions, ("size", model.lm.dim))
         if len(sites) > 1 or not directions.any():
             raise ValueError(
                 f"directions belong to one site, and one of them at least is not zero. Got "
