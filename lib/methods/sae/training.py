@@ -9,7 +9,6 @@ import importlib.metadata
 import json
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
