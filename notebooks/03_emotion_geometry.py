@@ -30,7 +30,7 @@
 
 # %% tags=["parameters"]
 model = "organism"
-seconds = 4.0
+seconds = 3.0
 n = 24  # prompts for each emotion
 audios = 4  # clips that are replayed under every prompt
 clips_mapped = 60

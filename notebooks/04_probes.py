@@ -33,7 +33,7 @@
 
 # %% tags=["parameters"]
 model = "organism"
-seconds = 4.0
+seconds = 3.0
 n = 48  # prompts for each emotion
 permutations = 200
 beside = ["organism-habit", "organism-shuffled"]

@@ -71,7 +71,7 @@ plan = dictionary.recipe
 # ## Data
 #
 # Clips of the model's world, each under its own caption, give the residual stream of three blocks
-# at every frame. The SAE learns from the first half and is judged on the second.
+# at every frame. The SAE learns from the first three quarters and is judged on the rest.
 
 # %%
 clips = dictionary.clips

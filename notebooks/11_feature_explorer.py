@@ -21,7 +21,7 @@
 # are easy to make up, so they must be tested.
 #
 # **How labels are made.** Each feature is labelled by the cue (an audible property such as tempo)
-# or emotion that it tells best on half of the clips. On the other half the label is scored by its
+# or emotion that it tells best on the clips that the SAE learned from. On others it is scored by its
 # *AUROC*: the chance that the feature is more active in a clip that the label fits than in another
 # (0.5 is guessing, 1 perfect). **Null.** Labels given to random directions in the same way. A
 # feature has no label if it scores below 0.7, or if an SAE from another seed (random start) does

@@ -44,7 +44,7 @@ n_edges = 6  # pairs for the edges of circuits
 n_verify = 32  # pairs to verify the planting by
 least = 0.9  # accuracy below which a variable is not where it should be
 seconds = 2.0
-recipe = {"clips": 300, "seconds": 2.0, "width": 512, "seeds": 1}  # of the SAEs
+recipe = {"clips": 200, "seconds": 2.0, "width": 512, "seeds": 1}  # of the SAEs
 aligning = {
     "n": [48, 8]
 }  # of alignment search (lib.methods.causal.subspaces.learn)

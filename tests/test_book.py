@@ -35,12 +35,12 @@ SMALL = {
     "00_meet_the_model": {"takes": 1, "seconds": 2.0},
     "01_known_answers": {
         "clips_measured": 24,
-        "clips_each": 6,
+        "clips_each": 4,
         "clips_codec": 6,
         "samples": 10,
         "clips_training": 50,
         "clips_held_out": 20,
-        "seconds": 3.0,
+        "seconds": 2.0,
     },
     "02_activations": {"clips_each": 4, "seconds": 2.0},
     "03_emotion_geometry": {

@@ -89,7 +89,7 @@ class Recipe:
     Attributes
     ----------
     clips : int
-        Pieces of music: half to learn from, half to judge by.
+        Pieces of music: three quarters to learn from, the others to judge by.
     seconds : float
         Of each.
     width, k : int, int
@@ -100,7 +100,7 @@ class Recipe:
         How many are trained; the one whose single features tell the causes best is chosen.
     """
 
-    clips: int = 3000
+    clips: int = 2000
     seconds: float = 4.0
     width: int = 1024
     k: int = 30
@@ -157,7 +157,7 @@ class Dictionary:
     @property
     def cut(self) -> int:
         """How many clips, the first, are learned from; the others are for judging."""
-        return self.recipe.clips // 2
+        return self.recipe.clips * 3 // 4
 
     @property
     def train(self) -> np.ndarray:
