@@ -46,7 +46,7 @@ def test_the_chosen_seed_tells_the_causes_best(dictionary):
     ordered = sae.best_first(dictionary.saes[::-1], dictionary.learned, dictionary.labels[:cut])
     assert ordered[0] is dictionary.sae
     assert len(dictionary.saes) == 3 and dictionary.others == dictionary.saes[1:]
-    assert dictionary.train.sum() == cut == len(dictionary.learned) == 20
+    assert dictionary.train.sum() == cut == len(dictionary.learned) == 30
     assert len(dictionary.clips) == len(dictionary.labels) == 40
 
 
