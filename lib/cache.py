@@ -27,7 +27,7 @@ import types
 import uuid
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -44,14 +44,19 @@ def _root():
     """Where what is made is kept: ``BOOK_ARTIFACTS``, the checkout's folder, or the user's cache
     where the package is
     installed (never beside its code)."""
-    if "BOOK_ARTIFACTS" in os.environ:
-        return Path(os.environ["BOOK_ARTIFACTS"]).absolute()
+    if os.environ.get("BOOK_ARTIFACTS"):
+        place = Path(os.environ["BOOK_ARTIFACTS"]).expanduser().absolute()
+        # processes that this one starts may have another working directory
+        os.environ["BOOK_ARTIFACTS"] = str(place)
+        return place
     if (PACKAGE.parent / "pyproject.toml").exists():
         return PACKAGE.parent / "artifacts"
     return Path(platformdirs.user_cache_dir("musicgen-emotion"))
 
 
 ROOT = _root()
+#: How often a folder is moved where other processes move theirs.
+ATTEMPTS = 100
 
 
 # -----------------------------------------------------------------------------------------------
@@ -543,16 +548,28 @@ def replace_folder(folder):
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = _beside(folder)
-    old = _beside(folder)
     new.mkdir()
     try:
         yield new
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(new, folder)
+        _move(new, folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+
+
+def _move(new, folder):
+    """Put a folder in the place of another. Of processes that do so at once, the last one stays."""
+    for attempt in range(ATTEMPTS):
+        old = _beside(folder)
+        with suppress(FileNotFoundError):
+            os.replace(folder, old)
+        try:
+            os.replace(new, folder)
+            return
+        except OSError:  # another process was quicker
+            if attempt == ATTEMPTS - 1:
+                raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _beside(path):

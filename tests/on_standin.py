@@ -31,6 +31,7 @@ from lib.methods.causal import (  # noqa: E402
     tracing,
 )
 from lib.methods.sae import transcoders  # noqa: E402
+from lib.methods.steering import distilling, rank_one, sliders  # noqa: E402
 from lib.musicgen import (  # noqa: E402
     Clips,
     Model,
@@ -331,6 +332,21 @@ def steer(s, tmp_path):
 
 
 @call
+def learn_to_steer(s):
+    """What is trained on a lesson: vectors, weights and one direction."""
+    n = len(s.happy)
+    lesson = (s.model, s.happy, ["music"] * n, list(s.happy.prompts), ["calm music"] * n)
+    how = {"steps": 2, "batch_size": 2}
+    vectors = distilling.train(*lesson, {s.site: 1.0}, **how)
+    slider = sliders.train(*lesson, **how)
+    with slider.applied(s.model, 1.0):
+        losses = s.model.cross_entropy(s.happy)
+    songs = (s.model, s.happy, s.happy, ["music"] * n)
+    direction = rank_one.train(*songs, s.site, 1.0, "reft", **how)
+    return [vectors, slider.up, losses, direction]
+
+
+@call
 def judge_and_pad(s):
     judge = steering.Judge(s.model, ["cues"], n=24, seconds=s.seconds)
     vectors = [
@@ -371,6 +387,8 @@ def quick(monkeypatch):
     monkeypatch.setattr("lib.hearing.listeners.get", lambda *_, **__: Ear())
     monkeypatch.setattr("lib.hearing.listeners.features", _measured)
     monkeypatch.setattr(mediation, "hear", _heard)
+    monkeypatch.setattr("lib.methods.sae.influence.SHORTEST", 0.0)
+    monkeypatch.setattr("lib.hearing.listeners.FEWEST_CLIPS", 1)
     monkeypatch.setattr("lib.pages.explorer.map_directions", lambda directions: [])
 
 

@@ -2,8 +2,10 @@
 
 import functools
 import importlib
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -205,6 +207,28 @@ def test_content_that_cannot_be_told():
         cache.named("other", scaled(1))
     )
     assert cache.named("mine", scaled(2))(3) == 6
+
+
+def test_a_folder_is_replaced_by_many_at_once(tmp_path):
+    def write(number):
+        for _ in range(20):
+            with cache.replace_folder(tmp_path / "shared") as new:
+                (new / "file").write_text(str(number))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert (tmp_path / "shared" / "file").read_text() in "0123"
+    assert [file.name for file in tmp_path.iterdir()] == ["shared"]
+
+
+@pytest.mark.parametrize("place", ["art", "~/art", ""])
+def test_the_place_of_what_is_kept_means_the_same_everywhere(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("BOOK_ARTIFACTS", place)
+    found = cache._root()
+    assert found == (tmp_path / "art" if place else cache.PACKAGE.parent / "artifacts")
+    assert os.environ["BOOK_ARTIFACTS"] == (str(found) if place else "")
 
 
 def test_comments_are_no_code(tmp_path, monkeypatch):

@@ -156,6 +156,15 @@ def test_outputs_follow_from_text_parameters_weights_and_lock(runs, tmp_path, mo
     (execute.NOTEBOOKS / "00_first.py").write_text(TEXT + "\n# a comment that is shown\n")
     changed = execute.key("00_first", {"model": "organism"}, "weights")
     assert changed != first
+    answers = tmp_path / "answers"
+    answers.mkdir()
+    named = {"model": "organism", "answers": str(answers), "beside": ["organism-habit"]}
+    empty = execute.key("00_first", named, "weights")
+    (answers / "1.json").write_text("{}")
+    assert execute.key("00_first", named, "weights") != empty
+    with monkeypatch.context() as patch:
+        patch.setenv("BOOK_LISTENER_CLIPS", "77")
+        assert execute.key("00_first", {"model": "organism"}, "weights") != changed
     monkeypatch.setattr(execute, "ROOT", tmp_path)
     (tmp_path / "requirements.txt").write_text("numpy==0.1\n")
     assert execute.key("00_first", {"model": "organism"}, "weights") != changed

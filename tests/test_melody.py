@@ -8,7 +8,10 @@ import torch
 import transformers
 from omegaconf import OmegaConf
 
-from lib import activations, causal, model, sizing
+from lib import activations, causal, harvest, model, sizing, steering
+from lib.methods import lenses
+from lib.methods.sae import transcoders
+from lib.methods.steering import distilling, rank_one
 from lib.musicgen import melody
 from lib.musicgen.compat import audiocraft
 
@@ -221,6 +224,35 @@ def test_patching(m):
         causal.patch_grid(m, follows, corrupted, "resid.1", progress=False)
     with pytest.raises(ValueError, match="follow a melody, and cannot be sung again"):
         causal.sing_cells(m, follows, [pair[1]], ["resid.1"], 1, progress=False)
+
+
+def test_what_reads_music_alone_says_so(m, sung):
+    neutral = ["music"] * 2
+    for call in (
+        lambda: lenses.cross_entropy(m, sung),
+        lambda: next(iter(transcoders.recorded(m, sung))),
+        lambda: distilling.train(m, sung, neutral, neutral, neutral, {"resid.1": 1.0}),
+        lambda: rank_one.train(m, sung, sung, neutral, "resid.1", 1.0, "reft"),
+    ):
+        with pytest.raises(ValueError, match="follow a melody, and this reads prompts and music"):
+            call()
+    plain = m.clips(sung.tokens, sung.prompts)
+    np.testing.assert_allclose(
+        lenses.cross_entropy(m, plain)[-1], m.cross_entropy(plain), atol=1e-4
+    )
+    stores = [harvest.acts(m, some, "resid.1")["resid.1"].values for some in (sung, plain)]
+    assert np.abs(stores[0] - stores[1]).max() > 0.01
+
+
+def test_each_prompt_is_pushed_with_its_own_melody(m, sung):
+    direction = steering.direction(m, ["happy music"], ["calm music"], "resid.1", seconds=0.4)
+    melodies = np.stack([tones(60, 64), tones(67, 69)])
+    how = {**SHORT, "melody": melodies}
+    pushed = steering.generate(m, PROMPTS[:2], direction, [0.0, 0.3], **how)
+    np.testing.assert_array_equal(pushed[0.0].tokens, sung.tokens)
+    np.testing.assert_array_equal(pushed[0.3].chroma, sung.chroma)
+    with pytest.raises(ValueError, match="several takes"):
+        steering.generate(m, PROMPTS[:2], direction, [0.3], takes=2, **SHORT)
 
 
 def test_sites(m):

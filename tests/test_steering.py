@@ -295,6 +295,20 @@ def test_a_vector_is_written_whole_or_not_at_all(vector, tmp_path, monkeypatch):
     assert file.read_bytes() == before and list(tmp_path.iterdir()) == [file]
 
 
+def test_random_directions_are_the_same_after_loading(organism, vector, tmp_path):
+    sites = ["resid.3", "resid.1", "resid.2"]
+    several = {
+        name: dict.fromkeys(sites, getattr(vector, name)[SITE])
+        for name in ("units", "norms", "gaps", "middles")
+    }
+    several = dataclasses.replace(vector, **several)
+    several.save(tmp_path / "a")
+    again = steering.load(tmp_path / "a", organism)
+    assert list(again.units) == sites
+    for one, other in zip(steering.anywhere(several, 2), steering.anywhere(again, 2), strict=True):
+        assert all(np.array_equal(one.units[site], other.units[site]) for site in sites)
+
+
 def test_vectors_lie_in_the_home_folder(organism, vector, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     vector.save("~/a")

@@ -47,6 +47,14 @@ def test_both_channels_are_kept(stereo, clips, tmp_path):
     np.testing.assert_array_equal(song.tokens[..., :60], read)
 
 
+def test_two_channels_are_not_taken_for_two_clips(stereo, clips):
+    one = clips.audio[0]
+    with pytest.raises(ValueError, match=r"Write audio\[None\] for one clip in stereo"):
+        stereo.generate(["a", "b"], 1.5, prompt_audio=one[:, :16_000], progress=False)
+    assert stereo.encode(one[None], 32_000).shape == (1, 8, 60)
+    assert stereo.encode(one[:, None], 32_000).shape == (2, 8, 60)
+
+
 def test_both_channels_are_heard(clips):
     measured = acoustics.measure_all(clips.audio, clips.sample_rate)
     assert measured.equals(acoustics.measure_all(clips.mono, clips.sample_rate))

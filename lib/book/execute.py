@@ -117,6 +117,8 @@ def key(name: str, values: Mapping, identity: str = "") -> str:
         "identity": identity,
         "lock": (ROOT / "requirements.txt").read_text(),
         "code": provenance.library(),
+        "files": _files(values),
+        "listeners": os.environ.get("BOOK_LISTENER_CLIPS", ""),
     }
     if name == "index":
         # of every model: the index shows all of them beside each other
@@ -125,11 +127,30 @@ def key(name: str, values: Mapping, identity: str = "") -> str:
     return cache.digest(parts)[:16]
 
 
+def _files(values):
+    """Size and time of change of all files that parameters name, or that are in a folder they name
+    (answers, rated songs, a concept's words).
+    """
+    given = [value for key, value in values.items() if key != "model"]
+    texts = [text for value in given for text in (value if isinstance(value, list) else [value])]
+    found = {}
+    for text in texts:
+        place = NOTEBOOKS / Path(text).expanduser() if isinstance(text, str) and text else None
+        if place is None or world.of(text) or not place.exists():
+            continue
+        for file in [place, *sorted(place.rglob("*"))]:
+            if file.is_file():
+                state = file.stat()
+                found[str(file)] = [state.st_size, state.st_mtime_ns]
+    return found
+
+
 def resolve(model: str) -> str:
     """A model's name, or the whole path of its folder: kernels run in a folder of their own."""
-    if world.of(model) or not Path(model).is_dir():
+    folder = Path(model).expanduser()
+    if world.of(model) or not folder.is_dir():
         return model
-    return str(Path(model).resolve())
+    return str(folder.resolve())
 
 
 def identify(model: str) -> str:

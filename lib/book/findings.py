@@ -154,7 +154,7 @@ def title(model: str) -> str:
     Its name; of one given by path, the folder's name and a hash of where it lies, because two
     folders may have the same name.
     """
-    folder = Path(model)
+    folder = Path(model).expanduser()
     is_path = folder.is_dir() or folder.is_absolute() or str(model).startswith(".")
     if world.of(model) or not is_path:
         return str(model)

@@ -158,7 +158,7 @@ def acts(
         "model": m.identity(),
         "code": cache.code(*capture.SOURCES),
         "edits": m.interventions,
-        "clips": [these.prompts, these.seeds, these.tokens, these.frame_rate],
+        "clips": [these.prompts, these.seeds, these.tokens, these.frame_rate, these.chroma],
         "sites": sites,
         "stream": stream,
     }

@@ -38,7 +38,7 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from .. import cache, check
-from ..musicgen import Model, activations, forward
+from ..musicgen import Model, activations, forward, sizing
 from ..musicgen.model import Clips
 from . import divergence
 from .causal import runs
@@ -93,7 +93,7 @@ def tuned(m: Model, clips: Clips, steps: int = 60, seed: int = 0, progress: bool
     ValueError
         Clips of another model, an edit in force, a hook on the model.
     """
-    m.check_clips(clips)
+    m.check_clips(clips, melody=False)
     steps = check.count("steps", steps)
     seed = check.count("seed", seed, 0)
     net = forward.undisturbed(m)
@@ -156,7 +156,7 @@ def _streams(m, net, clips, rng):
     list of [position, dim].
     """
     parts = [[] for _ in net.blocks]
-    for batch in m.batches(list(clips.prompts), TOGETHER):
+    for batch in m.batches(list(clips.prompts), _together(m, clips)):
         streams = _recorded(m, net, clips, batch)
         rows = streams[0].shape[:2].numel()
         fair = max(1, MOST * len(batch) // len(clips))
@@ -164,6 +164,15 @@ def _streams(m, net, clips, rng):
         for part, stream in zip(parts, streams, strict=True):
             part.append(stream.flatten(0, 1)[kept])
     return [torch.cat(part) for part in parts]
+
+
+def _together(m, clips):
+    """How many clips are read at once: streams behind all blocks, and two predictions of each."""
+    frames = clips.tokens.shape[-1]
+    streams = 2 * 4 * len(m.lm.transformer.layers) * frames * m.lm.dim
+    predictions = 2 * 3 * 4 * m.lm.n_q * frames * m.lm.card
+    each = m.bytes_of_a_pass(frames) + streams + predictions
+    return sizing.fits(each, m.device, TOGETHER)
 
 
 def _recorded(m, net, clips, batch):
@@ -195,7 +204,7 @@ def read(m: Model, clips: Clips, lens: Lens | None = None) -> xr.DataArray:
     xr.DataArray [dims=(block, clip, codebook, frame, token)], float32
         The last block's are the model's own.
     """
-    m.check_clips(clips)
+    m.check_clips(clips, melody=False)
     found = None
     for batch, block, log_p in _read(m, clips, _of(m, lens)):
         if found is None:
@@ -210,7 +219,7 @@ def _read(m, clips, lens) -> Iterator[tuple[list[int], int, torch.Tensor]]:
     """Batch, block and log-probabilities [row, codebook, frame, card]."""
     net = forward.undisturbed(m)
     frames = clips.tokens.shape[-1]
-    for batch in m.batches(list(clips.prompts), TOGETHER):
+    for batch in m.batches(list(clips.prompts), _together(m, clips)):
         for block, stream in enumerate(_recorded(m, net, clips, batch)):
             stream = lens.through(stream, block)
             yield batch, block, runs.log_probabilities(net, stream, frames)
@@ -223,7 +232,7 @@ def cross_entropy(m: Model, clips: Clips, lens: Lens | None = None) -> np.ndarra
     ----------
     As for :func:`read`.
     """
-    m.check_clips(clips)
+    m.check_clips(clips, melody=False)
     tokens = torch.as_tensor(clips.tokens, device=m.device)
     found = np.zeros((len(m.lm.transformer.layers), len(clips)))
     for batch, block, log_p in _read(m, clips, _of(m, lens)):
@@ -251,14 +260,14 @@ def heard_difference(m: Model, one: Clips, other: Clips, lens: Lens | None = Non
         Clips that are not of the same music, a lens of another model.
     """
     for some in (one, other):
-        m.check_clips(some)
+        m.check_clips(some, melody=False)
     if not np.array_equal(one.tokens, other.tokens):
         raise ValueError("Both clips must be of the same music: use clips.under(prompts).")
     lens = _of(m, lens)
     net = forward.undisturbed(m)
     found = np.zeros((len(net.blocks), len(one)))
     frames = one.tokens.shape[-1]
-    for batch in m.batches(list(one.prompts), TOGETHER):
+    for batch in m.batches(list(one.prompts), _together(m, one)):
         both = [_recorded(m, net, some, batch) for some in (one, other)]
         for block, streams in enumerate(zip(*both, strict=True)):
             first, second = (

@@ -42,6 +42,7 @@ from ..organism import planting
 from . import directions as between_groups
 from . import divergence, features, probes
 from .causal import patching, runs, subspaces
+from .sae.placing import encode
 
 #: What heads, axes and blocks are scored by.
 HEAD_METHODS = ("patching", "attribution", "change", "attention", "random")
@@ -273,10 +274,10 @@ def axes(m: Model, variable: str, sung: Sung, sae=None, seed: int = 0, **alignin
 
 def _feature_directions(sae, rows, high, count=planting.SIZE):
     """Decoders of the features that tell both ends apart best, each as long as it tells."""
-    activity = sae.encode(torch.as_tensor(rows, dtype=torch.float32)).detach().numpy()
+    activity = encode(sae, torch.as_tensor(rows, dtype=torch.float32)).detach().cpu().numpy()
     chosen = features.distinguishing(activity, high, count)
     told = np.abs(activity[high][:, chosen].mean(0) - activity[~high][:, chosen].mean(0))
-    return sae.W_dec.detach().numpy()[chosen] * told[:, None]
+    return sae.W_dec.detach().cpu().numpy()[chosen] * told[:, None]
 
 
 def blocks(m: Model, variable: str, sung: Sung, seed: int = 0) -> pd.DataFrame:

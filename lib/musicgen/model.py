@@ -479,10 +479,11 @@ class Model:
         visitors = Visitors(functions)
         return visitors if readers is None else visitors + readers
 
-    def check_clips(self, clips: Clips) -> None:
+    def check_clips(self, clips: Clips, melody: bool = True) -> None:
         """Refuse clips of another model, and those that no one pass of it can read.
 
-        The melody is part of them: one that this model does not read is refused, too.
+        The melody is part of them: one that this model does not read is refused, too, and any where
+        ``melody`` is false.
 
         Raises
         ------
@@ -509,6 +510,11 @@ class Model:
             raise ValueError(
                 f"The clips follow a melody, a chromagram of shape {clips.chroma.shape}, and "
                 f"{self.name} reads {'none' if read is None else read}: are they of another model?"
+            )
+        if clips.chroma is not None and not melody:
+            raise ValueError(
+                "These clips follow a melody, and this reads prompts and music alone: "
+                "model.clips(clips.tokens, clips.prompts) is the same music without it."
             )
         most = self.frames(self.max_seconds) + 1
         if tokens.shape[-1] > most:
@@ -541,6 +547,8 @@ class Model:
             Integers, samples before channels, NaN, nothing, or more than the model's longest clip.
         """
         audio = check.audio("audio", audio, channels=self.codec.channels)
+        if self.codec.channels > 1:
+            _check_channels("audio", audio)
         sample_rate = check.count("sample_rate", sample_rate, 1, 10**6)
         seconds = audio.shape[-1] / sample_rate
         if seconds > self.max_seconds + 1 / self.frame_rate:
@@ -761,6 +769,14 @@ class Model:
     @property
     def _tokenizer(self):
         return self.lm.condition_provider.conditioners["description"].t5_tokenizer
+
+
+def _check_channels(name, audio):
+    """Refuse what may be two clips, or the two channels of one."""
+    if audio.ndim == 2 and len(audio) == 2:
+        remedy = f"Write {name}[None] for one clip in stereo, {name}[:, None] for two clips."
+        expected = "of shape (clip, channel, sample), where (2, sample) may mean two things"
+        check.refuse(ValueError, name, expected, audio.shape, remedy)
 
 
 def _listed(streams):

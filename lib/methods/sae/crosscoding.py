@@ -81,7 +81,7 @@ class Crosscoder:
     @property
     def directions(self) -> list[np.ndarray]:
         """The features' directions in each model, [feature, dim] each, scaled."""
-        return _parts(self.s.W_dec.detach().numpy(), self.means)
+        return _parts(self.s.W_dec.detach().cpu().numpy(), self.means)
 
     @property
     def relative(self) -> np.ndarray:
@@ -238,8 +238,8 @@ class _Sums:
         x = joined.reshape(-1, joined.shape[-1])
         z = frames(c.s, xr.DataArray(joined)).reshape(len(x), -1)
         self.active = (z > 0).sum(0)
-        weights = c.s.W_dec.detach().numpy()
-        again = z @ weights + c.s.b_dec.detach().numpy()
+        weights = c.s.W_dec.detach().cpu().numpy()
+        again = z @ weights + c.s.b_dec.detach().cpu().numpy()
         centred = z - z.mean(0)
         power = np.maximum((centred**2).sum(0), 1e-12)[:, None]
         of_error = weights + centred.T @ (x - again) / power

@@ -167,7 +167,7 @@ def _empty():
 @torch.no_grad()
 def _logits(s, m):
     """What a unit of every feature adds to the logits, [feature, codebook x token], float32."""
-    directions = s.W_dec.detach().float()
+    directions = s.W_dec.detach().float().cpu()
     norm = m.lm.out_norm
     if norm is not None:
         directions = (directions - directions.mean(1, keepdim=True)) * norm.weight.float().cpu()

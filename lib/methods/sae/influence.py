@@ -119,9 +119,10 @@ def _without(s, feature) -> Callable:
 
 def _changed(m, clips, edit):
     """How far an edit moves the predictions, nats a token."""
-    plain = list(m.predictions(clips))
     parts = []
-    with activations.edit(m, edit):
-        for (_, before), (_, after) in zip(plain, m.predictions(clips), strict=True):
-            parts.append(kl(before, after))
+    for batch, before in m.predictions(clips):
+        # batch by batch: the predictions of all clips may fill the memory
+        with activations.edit(m, edit):
+            after = torch.cat([log_p for _, log_p in m.predictions(clips[batch])])
+        parts.append(kl(before, after))
     return float(torch.cat(parts).mean())

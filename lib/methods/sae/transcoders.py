@@ -53,7 +53,7 @@ def recorded(m: Model, clips: Clips) -> Iterator[xr.DataArray]:
     ValueError
         Clips of another model, an edit in force, hooks of one's own on the model.
     """
-    m.check_clips(clips)
+    m.check_clips(clips, melody=False)
     net = forward.undisturbed(m)
     positions = clips.tokens.shape[-1] + max(net.delays)
     each = 4 * 2 * m.lm.dim * len(clips) * positions
@@ -155,15 +155,19 @@ def quality(transcoder, acts: xr.DataArray) -> dict[str, float]:
         features, l0 (active on average), explained_variance, dead (share of features never active).
     """
     read, written = _halves(acts)
-    active = encode(transcoder, read)
-    error = (written - decode(transcoder, active)).square().sum()
     spread = (written - written.mean(0)).square().sum()
-    on = active > 0
+    error = 0.0
+    uses = 0
+    size = _at_once(transcoder)
+    for some, wanted in zip(read.split(size), written.split(size), strict=True):
+        active = encode(transcoder, some)
+        error += (wanted - decode(transcoder, active)).square().sum()
+        uses += (active > 0).sum(0)
     return {
-        "features": on.shape[1],
-        "l0": float(on.sum(1).float().mean()),
+        "features": len(uses),
+        "l0": float(uses.sum() / len(read)),
         "explained_variance": float(1 - error / spread),
-        "dead": float((~on.any(0)).float().mean()),
+        "dead": float((uses == 0).float().mean()),
     }
 
 
@@ -187,7 +191,8 @@ def peaks(
     last = transcoder.W_dec.shape[0] - 1
     features = [check.count("feature", feature, 0, last) for feature in features]
     read, _ = _halves(acts)
-    active = encode(transcoder, read)[:, features].unflatten(0, acts.shape[:2])
+    parts = [encode(transcoder, some)[:, features] for some in read.split(_at_once(transcoder))]
+    active = torch.cat(parts).unflatten(0, acts.shape[:2])
     highest, where = active.max(1)
     found = {}
     for column, feature in enumerate(features):
@@ -198,6 +203,11 @@ def peaks(
             if highest[clip, column] > 0
         ]
     return found
+
+
+def _at_once(transcoder):
+    """Rows whose features are held at once, and what is made of them."""
+    return max(1, BYTES // (4 * 4 * len(transcoder.W_dec)))
 
 
 def _halves(acts):

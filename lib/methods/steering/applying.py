@@ -162,7 +162,7 @@ def push(
     stream, keep_norm, monitored
         See :func:`edits`.
     **settings
-        Of ``model.generate``.
+        Of ``model.generate``: what there is one of a prompt (melody, prompt_audio, beside), too.
 
     Returns
     -------
@@ -172,8 +172,10 @@ def push(
     Raises
     ------
     ValueError
-        No push, and as in :func:`edits`.
+        No push, several takes, and as in :func:`edits`.
     """
+    if "takes" in settings:
+        raise ValueError("Songs are not pushed in several takes: give the prompts several times.")
     prompts = check.texts("prompts", prompts)
     pushes = [(vector, check.number("strength", strength)) for vector, strength in pushes]
     if not pushes:
@@ -186,6 +188,7 @@ def push(
     strengths = np.repeat([strength for _, strength in pushes], n)
     steering = edits(model, vectors, strengths, **how)
     seeds = check.seeds(seed, n) * len(pushes)
+    settings = {name: _each_push(value, n, len(pushes)) for name, value in settings.items()}
     with activations.edit(model, *steering):
         songs = model.generate(prompts * len(pushes), seconds, seeds, progress=progress, **settings)
     return [songs[k * n : (k + 1) * n] for k in range(len(pushes))]
@@ -201,6 +204,15 @@ def _one_each(name, vector, n, each):
             f"{len(vector)} of them."
         )
     return list(vector)
+
+
+def _each_push(value, n, times):
+    """A setting of all clips, from what may be one of each prompt: audio or texts."""
+    if isinstance(value, np.ndarray) and value.ndim > 1 and len(value) == n:
+        return np.concatenate([value] * times)
+    if isinstance(value, list | tuple) and len(value) == n:
+        return list(value) * times
+    return value
 
 
 def _by_vector(vectors):

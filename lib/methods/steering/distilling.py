@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ... import check
-from ...musicgen import activations
+from ...musicgen import activations, sizing
 from ...musicgen.model import Clips, Model
 from ...musicgen.run import Visitors
 from .. import divergence
@@ -103,7 +103,7 @@ def check_lesson(model: Model, music: Clips, neutral: list, high: list, low: lis
     ValueError, TypeError
         Not one prompt of each kind a clip; an edit in force.
     """
-    model.check_clips(music)
+    model.check_clips(music, melody=False)
     given = {"neutral": neutral, "high": high, "low": low}
     prompts = [check.texts(name, some, len(music)) for name, some in given.items()]
     if model.edits:
@@ -166,8 +166,11 @@ def wanted(model: Model, music: Clips, prompts: tuple, sign: int) -> torch.Tenso
         Neutral, high and low ones.
     """
     found = []
-    for start in range(0, len(music), AT_ONCE):
-        rows = slice(start, start + AT_ONCE)
+    frames = music.tokens.shape[-1]
+    predictions = 6 * 4 * model.lm.n_q * frames * model.lm.card
+    size = sizing.fits(model.bytes_of_a_pass(frames) + predictions, model.device, AT_ONCE)
+    for start in range(0, len(music), size):
+        rows = slice(start, start + size)
         neutral, high, low = (predicted(model, music.tokens[rows], some[rows]) for some in prompts)
         found.append((neutral + sign * CONTRAST * (high - low)).log_softmax(-1))
     return torch.cat(found)

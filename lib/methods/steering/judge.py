@@ -234,7 +234,8 @@ class Judge:
     def _names(self, clips):
         """What each clip is known again by."""
         shared = cache.digest(self.model.identity(audio=True), clips.sample_rate)
-        each = zip(clips.prompts, clips.tokens, clips.audio, strict=True)
+        followed = [None] * len(clips) if clips.chroma is None else clips.chroma
+        each = zip(clips.prompts, clips.tokens, clips.audio, followed, strict=True)
         return [cache.digest(shared, *content) for content in each]
 
     def _hear(self, clips):

@@ -88,6 +88,8 @@ def train(
     """
     check.choice("method", method, METHODS)
     n = check.same_length(high=high, low=low, neutral=neutral)
+    for songs in (high, low):
+        model.check_clips(songs, melody=False)
     length = check.number("length", length, 0, open_low=True)
     net = forward.undisturbed(model)
     start = runs.behind(net, site)

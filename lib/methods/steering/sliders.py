@@ -129,7 +129,7 @@ class _Added(torch.nn.Module):
         self.sign = 1.0
 
     def forward(self, weight):
-        return weight + self.sign * self.up @ self.down
+        return weight + (self.sign * self.up @ self.down).to(weight.dtype)
 
 
 @contextmanager
@@ -188,6 +188,8 @@ def train(
     ValueError
         Not one prompt of each kind a clip; an edit in force.
     """
+    if model in _beneath:
+        raise ValueError("A slider is applied to the model: leave its context, and train then.")
     neutral, high, low = distilling.check_lesson(model, music, neutral, high, low)
     distilling.check_descent(steps, lr, batch_size, seed)
     modules = dict(model.lm.named_modules())

@@ -122,6 +122,8 @@ def load(file: str | Path, model: Model) -> Vector:
             raise KeyError("norms, gaps and middles of every site")
     except (OSError, SafetensorError, KeyError, pydantic.ValidationError) as error:
         raise ValueError(f"{file} holds no steering vector: Vector.save writes them.") from error
+    # in the order in which it was saved, which random directions are drawn in
+    units = {site: units[site] for site in told.norms}
     vector = Vector(units=units, **told.model_dump())
     check_vector(model, vector)
     return vector
