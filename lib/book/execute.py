@@ -118,7 +118,7 @@ def key(name: str, values: Mapping, identity: str = "") -> str:
         "lock": (ROOT / "requirements.txt").read_text(),
         "code": provenance.library(),
         "files": _files(values),
-        "listeners": os.environ.get("BOOK_LISTENER_CLIPS", ""),
+        "settings": {name: os.environ.get(name, "") for name in provenance.SETTINGS},
     }
     if name == "index":
         # of every model: the index shows all of them beside each other

@@ -8,6 +8,7 @@ rules, with which libraries, and when.
 """
 
 import functools
+import os
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,8 @@ from . import criteria
 APART = ("factory", "_vendor")
 #: What of ``lib`` shows results and makes none.
 SHOWN = ("pages",)
+#: Settings from outside that results follow from.
+SETTINGS = ("BOOK_LISTENER_CLIPS",)
 
 
 class Provenance(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -131,8 +134,11 @@ def _versions():
 
 # --------------------------------------------------------------------------------- the version of lib
 def code() -> str:
-    """A hash of what results follow from in ``lib``: code as it runs, data as it is."""
+    """A hash of what results follow from in ``lib``: code as it runs, data as it is; and how much
+    listeners learn from, where that was set.
+    """
     parts = {name: found for name, found in library().items() if Path(name).parts[0] not in SHOWN}
+    parts |= {name: os.environ[name] for name in SETTINGS if os.environ.get(name)}
     return cache.digest(parts)[:16]
 
 
