@@ -8,9 +8,11 @@ beside the checkpoints as Hugging Face folders, under the names that the checkpo
 """
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import peft
+import safetensors.torch
 import torch
 import transformers
 from omegaconf import OmegaConf
@@ -315,6 +317,22 @@ def copied(folder: Path, to: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
     return to
+
+
+def reweigh(folder: Path, change: Callable) -> None:
+    """Change the weights in a Hugging Face folder: ``change`` maps a dict of them to another."""
+    file = folder / "model.safetensors"
+    weights = change(safetensors.torch.load_file(file))
+    safetensors.torch.save_file(weights, file, {"format": "pt"})
+
+
+def reconfigure(folder: Path, **settings) -> None:
+    """Change a checkpoint's ``xp.cfg``: settings by dotted names, with __ for a dot."""
+    package = torch.load(folder / "state_dict.bin", weights_only=True)
+    cfg = OmegaConf.create(package["xp.cfg"])
+    for name, value in settings.items():
+        OmegaConf.update(cfg, name.replace("__", "."), value, merge=False)
+    torch.save({**package, "xp.cfg": OmegaConf.to_yaml(cfg)}, folder / "state_dict.bin")
 
 
 def write_adapter(folder: Path, base: Path) -> peft.PeftModel:

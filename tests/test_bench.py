@@ -2,11 +2,13 @@
 
 import dataclasses
 import itertools
+import json
 import types
 
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.numpy
 import torch
 
 from lib import cache, model, stats
@@ -21,6 +23,9 @@ from lib.methods.steering import (
     scores,
     sliders,
     tasks,
+)
+from lib.methods.steering import (
+    levers as kinds,
 )
 from lib.musicgen import activations
 from lib.musicgen.activations import Edit
@@ -158,6 +163,105 @@ def test_other_files_are_no_levers(organism, tmp_path):
         keeping.save("a lever", file)
     with pytest.raises(ValueError, match="file must be the path of a file or a folder"):
         keeping.load("s3://bucket/lever", organism)
+
+
+#: Sites and modules that are not in the alphabet's order.
+BLOCKS = (3, 1)
+
+
+def slider(organism):
+    rng = np.random.default_rng(0)
+    names = [f"transformer.layers.{i}.self_attn.out_proj" for i in BLOCKS]
+    width = organism.lm.dim
+    down, up = (
+        {name: rng.normal(size=shape) for name in names} for shape in ((2, width), (width, 2))
+    )
+    return sliders.Slider(down, up, organism.fingerprint)
+
+
+def push(organism):
+    rng = np.random.default_rng(0)
+    sites = [f"resid.{i}" for i in BLOCKS]
+    units, centre = (
+        {site: rng.normal(size=organism.lm.dim) for site in sites} for _ in ("unit", "centre")
+    )
+    known = [dict.fromkeys(sites, 1.0) for _ in ("norms", "gaps", "middles")]
+    made = (organism.name, organism.fingerprint, "data", ["happy"], ["sad"])
+    vector = steering.Vector(units, *known, "songs", *made)
+    return kinds.Push(vector, monitored=True, centre=centre)
+
+
+def test_what_is_kept_has_the_same_controls(organism, tmp_path):
+    file = tmp_path / "lever.safetensors"
+    own = slider(organism)
+    keeping.save(own, file)
+    one, other = own.anywhere(2), keeping.load(file, organism).anywhere(2)
+    assert list(own.down) == list(other.down) == list(other.up)
+    for name in own.down:
+        np.testing.assert_allclose(one.up[name], other.up[name], rtol=1e-5)
+        np.testing.assert_allclose(one.down[name], other.down[name], rtol=1e-5)
+    own = push(organism)
+    keeping.save(own, file)
+    one, other = (some.anywhere(2).vector for some in (own, keeping.load(file, organism)))
+    assert list(one.units) == list(other.units)
+    for site in one.units:
+        np.testing.assert_allclose(one.units[site], other.units[site], rtol=1e-5)
+
+
+def lose(start, also=None):
+    """Take a tensor out of a file; with ``also``, what it says of its tensors, too."""
+
+    def change(tensors, told):
+        del tensors[next(name for name in tensors if name.startswith(start))]
+        if also:
+            del told[also]
+
+    return change
+
+
+def turn(start, into):
+    """Put another tensor in the place of one."""
+
+    def change(tensors, told):
+        name = next(name for name in tensors if name.startswith(start))
+        tensors[name] = into(tensors[name])
+
+    return change
+
+
+def elsewhere(tensors, told):
+    for name in list(tensors):
+        tensors[name.replace("self_attn", "another")] = tensors.pop(name)
+    told[keeping.ORDER] = list(tensors)
+
+
+@pytest.mark.parametrize(
+    ("make", "change", "message"),
+    [
+        (slider, lose("down:"), "it lacks, or has left over"),
+        (slider, lose("up:", keeping.ORDER), "one part of two"),
+        (slider, turn("up:", lambda some: some * np.nan), "up of .* holds NaN"),
+        (slider, turn("up:", lambda some: some[:, :1]), "up of .* must be an array"),
+        (slider, turn("down:", lambda some: some[:, :5]), "down of .* must be an array"),
+        (slider, elsewhere, "a module of the slider must be one of organism"),
+        (push, lose("unit:"), "it lacks, or has left over"),
+        (push, lose("unit:", keeping.ORDER), "one part of two"),
+        (push, turn("unit:", lambda some: some * np.nan), "zero or not finite"),
+        (push, turn("unit:", lambda some: some[:5]), "has no resid"),
+        (push, turn("centre:", lambda some: some * np.inf), "centre of .* holds NaN"),
+        (push, turn("centre:", lambda some: some[:5]), "centre of .* must be an array"),
+    ],
+)
+def test_a_damaged_lever_is_refused_before_it_sings(make, change, message, organism, tmp_path):
+    file = tmp_path / "lever.safetensors"
+    keeping.save(make(organism), file)
+    with safetensors.safe_open(file, "np") as opened:
+        told = json.loads(opened.metadata()[keeping.KEY])
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}
+    change(tensors, told)
+    safetensors.numpy.save_file(tensors, file, {keeping.KEY: json.dumps(told)})
+    with pytest.raises(ValueError, match=message):
+        keeping.load(file, organism)
 
 
 @pytest.mark.parametrize("method", finding.METHODS)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -28,6 +29,11 @@ def saved(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def mono(tmp_path_factory):
     return released.write_transformers(tmp_path_factory.mktemp("mono"))
+
+
+@pytest.fixture(scope="module")
+def melodic(tmp_path_factory):
+    return released.write_transformers(tmp_path_factory.mktemp("melodic"), melody=True)
 
 
 def test_logits_are_those_of_transformers(saved):
@@ -109,9 +115,27 @@ def foreign(folder):
     torch.save({}, folder / "pytorch_model.bin")
 
 
+def turn_decoder(**settings):
+    return lambda folder: damaged(folder, "config.json", lambda c: c["decoder"].update(settings))
+
+
+def guide(scale):
+    how = {"guidance_scale": scale}
+    return lambda folder: damaged(folder, "generation_config.json", lambda c: c.update(how))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
+        (turn_decoder(audio_channels=0), "got 0 channels"),
+        (turn_decoder(audio_channels=4), "got 4 channels"),
+        (turn_decoder(num_codebooks=0), "num_codebooks of the decoder must be an integer, 1"),
+        (turn_decoder(vocab_size=None), "Field 'vocab_size' expected int"),
+        (turn_decoder(activation_function="silu"), "activation_function .* Got 'silu'"),
+        (turn_decoder(activation_function="gelu_new"), "activation_function .* Got 'gelu_new'"),
+        (turn(decoder=[]), r"lacks \['decoder'\]"),
+        (guide([3]), r"guidance_scale in .* must be a number in \[0, 100\]. Got \[3\]"),
+        (guide(-1), r"guidance_scale in .* must be a number in \[0, 100\]. Got -1"),
         (lose("tokenizer.json"), "holds no tokenizer"),
         (lose("model.safetensors"), "holds no weights"),
         (foreign, "can run code and are not read"),
@@ -139,6 +163,14 @@ def test_what_is_wrong_is_said(mono, tmp_path, damage, message):
         model.load(str(folder), "cpu")
 
 
+@pytest.mark.parametrize("told", [{"n_fft": None}, {"n_fft": 0}, {"hop_length": 4.5}])
+def test_settings_of_a_melody_that_are_no_numbers(melodic, tmp_path, told):
+    folder = released.copied(melodic, tmp_path / "copy")
+    (folder / "preprocessor_config.json").write_text(json.dumps(told))
+    with pytest.raises(model.ModelError, match=f"{next(iter(told))} in .* must be an integer"):
+        model.load(str(folder), "cpu")
+
+
 def test_a_missing_shard_is_named(tmp_path):
     folder = released.write_transformers(tmp_path, max_shard_size="60KB")
     gone = sorted(folder.glob("model-*.safetensors"))[1]
@@ -153,6 +185,46 @@ def test_a_bare_name_suggests_the_whole_one():
 
 
 # ----------------------------------------------------------------------------------------- adapters
+def named(base):
+    return {"base_model_name_or_path": base}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(named(["a"])), r"base_model_name_or_path in .* Got \['a'\]"),
+        (lambda c: c.clear(), "names no peft_type: it is no adapter's configuration"),
+        (lambda c: c.update(r="a"), r"does not fit this model, but that .*\(/.*: '<=' not"),
+        (lambda c: c.update(named(None), r=0), "does not fit this model: `r` should be"),
+    ],
+)
+def test_configurations_of_no_adapter(mono, adapter, tmp_path, change, message):
+    folder = released.copied(adapter[0], tmp_path / "copy")
+    damaged(folder, "adapter_config.json", change)
+    with pytest.raises(model.ModelError, match=message):
+        model.load(str(mono), "cpu", adapter=folder)
+
+
+def test_a_damaged_adapter(mono, adapter, tmp_path):
+    folder = released.copied(adapter[0], tmp_path / "copy")
+    file = folder / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:3000])
+    with pytest.raises(model.ModelError, match=r"adapter_model.safetensors is damaged \(.*header"):
+        model.load(str(mono), "cpu", adapter=folder)
+
+
+def test_an_adapter_on_another_model_than_its_own(mono, adapter, tmp_path):
+    folder = released.copied(adapter[0], tmp_path / "copy")
+    stereo = released.write_transformers(tmp_path / "stereo", channels=2)
+    with pytest.warns(UserWarning, match=f"was trained on {mono}, not on {stereo}"):
+        model.load(str(stereo), "cpu", adapter=folder)
+    for same in (f"{mono}/", f"/gone/{mono.name}", None):  # it may have been moved here
+        damaged(folder, "adapter_config.json", lambda c: c.update(named(same)))  # noqa: B023
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*was trained on")
+            model.load(str(mono), "cpu", adapter=folder)
+
+
 @pytest.fixture(scope="module")
 def adapter(mono, tmp_path_factory):
     """A LoRA adapter with random weights, and the model with it, by PEFT."""

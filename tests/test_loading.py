@@ -1,5 +1,6 @@
 """Loading: the released format, and every way in which it can be wrong."""
 
+import json
 import os
 import pickle
 import time
@@ -7,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import released
+import safetensors.torch
 import torch
 import transformers
 from omegaconf import OmegaConf
@@ -187,6 +189,167 @@ def test_a_codec_that_does_not_belong_to_the_model(folder, tmp_path):
         model.ModelError, match=r"4 codebooks of 1024 tokens, its language model 4 of 2048"
     ):
         model.load(str(copy))
+
+
+T5, CODEC = "t5-base", "facebook/encodec_32khz"
+
+
+def without(part):
+    return lambda weights: {name: w for name, w in weights.items() if part not in name}
+
+
+@pytest.mark.parametrize(
+    ("part", "lost"),
+    [
+        (T5, "block.1"),
+        (T5, "shared"),
+        (CODEC, "encoder"),
+        (CODEC, "quantizer"),
+        (CODEC, "lstm"),
+        (CODEC, "codebook.embed"),
+    ],
+)
+def test_weights_that_a_part_lacks_are_named(folder, tmp_path, part, lost):
+    copy = copied(folder, tmp_path)
+    released.reweigh(copy / part, without(lost))
+    with pytest.raises(model.ModelError, match=rf"{part} .*missing_keys.*{lost}"):
+        model.load(str(copy), "cpu")
+
+
+@pytest.mark.parametrize(("layers", "told"), [(3, r"missing_keys.*block\.2"), (1, "unexpected")])
+def test_a_text_encoder_of_another_depth(folder, tmp_path, layers, told):
+    copy = copied(folder, tmp_path)
+    file = copy / T5 / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"num_layers": layers}))
+    with pytest.raises(model.ModelError, match=f"t5-base are not those .*{told}"):
+        model.load(str(copy), "cpu")
+
+
+def test_parts_as_they_lie_on_the_hub(folder, tmp_path):
+    """A whole T5, whose table has a second name, and a codec with the older names of weights."""
+    copy = copied(folder, tmp_path)
+
+    def whole(weights):
+        weights["encoder.embed_tokens.weight"] = weights["shared.weight"].clone()
+        others = ("decoder.block.0.layer.0.SelfAttention.q.weight", "lm_head.weight")
+        return weights | {name: torch.zeros(2, 2) for name in others}
+
+    def older(weights):
+        for new, old in (("original0", "weight_g"), ("original1", "weight_v")):
+            new = f"parametrizations.weight.{new}"
+            weights = {name.replace(new, old): w for name, w in weights.items()}
+        return weights
+
+    released.reweigh(copy / T5, whole)
+    released.reweigh(copy / CODEC, older)
+    own = model.load(str(folder), "cpu").identity(audio=True)
+    assert model.load(str(copy), "cpu").identity(audio=True) == own
+    for part in (T5, CODEC):
+        file = copy / part / "model.safetensors"
+        torch.save(safetensors.torch.load_file(file), file.with_name("pytorch_model.bin"))
+        file.unlink()
+    assert model.load(str(copy), "cpu").identity(audio=True) == own
+
+
+@pytest.mark.parametrize("part", [T5, CODEC])
+def test_damaged_parts(folder, tmp_path, part):
+    copy = copied(folder, tmp_path)
+    file = copy / part / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:3000])
+    with pytest.raises(model.ModelError, match=f"{part} cannot be read: .*header"):
+        model.load(str(copy), "cpu")
+    (copy / part / "config.json").write_text("[]")
+    with pytest.raises(model.ModelError, match=rf"{part} is no"):
+        model.load(str(copy), "cpu")
+
+
+def test_a_codec_of_another_rate_or_other_channels(folder, tmp_path):
+    slow = released.write_audiogen(tmp_path / "audiogen")
+    codec = (slow / "compression_state_dict.bin").read_bytes()
+    torch.save({"pretrained": CODEC}, slow / "compression_state_dict.bin")
+    with pytest.raises(model.ModelError, match=r"sample_rate 32000, .* 16000: they do not belong"):
+        model.load(str(slow), "cpu")
+    copy = copied(folder, tmp_path / "copy")
+    released.reconfigure(copy, channels=2)
+    with pytest.raises(model.ModelError, match=r"channels 1, .* 2: they do not belong"):
+        model.load(str(copy), "cpu")
+    released.reconfigure(copy, channels=1)
+    (copy / "compression_state_dict.bin").write_bytes(codec)
+    with pytest.raises(model.ModelError, match=r"sample_rate 16000, .* 32000: they do not belong"):
+        model.load(str(copy), "cpu")
+
+
+def test_stereo_in_audiocrafts_format(folder, tmp_path):
+    """A codec of one channel reads both, one after the other."""
+    copy = copied(folder, tmp_path)
+    stereo = {"use": True, "per_timestep": False}
+    delays = [0, 0, 1, 1, 2, 2, 3, 3]
+    released.reconfigure(
+        copy,
+        channels=2,
+        interleave_stereo_codebooks=stereo,
+        transformer_lm__n_q=8,
+        codebooks_pattern__delay__delays=delays,
+    )
+    package = torch.load(copy / "state_dict.bin", weights_only=True)
+    state = package["best_state"]
+    for name in list(state):
+        kind, _, rest = name.partition(".")
+        if kind in ("emb", "linears"):
+            number, _, what = rest.partition(".")
+            state[f"{kind}.{int(number) + 4}.{what}"] = state[name]
+    torch.save(package, copy / "state_dict.bin")
+    stereo = model.load(str(copy), "cpu")
+    assert stereo.codec.channels == 2 and stereo.lm.n_q == 8
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"codebooks_pattern__delay__delays": [0, 1, 2]}, "delays .* must be 4 integers"),
+        ({"codebooks_pattern__delay__delays": [0, 2, 1, 3]}, "delays .* must be 4 integers"),
+        ({"codebooks_pattern__delay__delays": [0, 1, 2, "a"]}, "each of .*delays .* an integer"),
+        ({"codebooks_pattern__delay__flatten_first": 2}, "flatten_first .* must be one of 0"),
+        ({"codebooks_pattern__modeling": "unroll"}, "modeling .* 'parallel'. Got 'unroll'"),
+        ({"transformer_lm__n_q": 8}, "delays .* must be 8 integers"),
+        ({"transformer_lm__num_heads": 5}, "num_heads .* a divisor of the width, 32. Got 5"),
+        ({"transformer_lm": None}, "transformer_lm.dim .* must be an integer"),
+        ({"dataset__segment_duration": None}, "segment_duration .* must be a number above 0"),
+        ({"dataset__segment_duration": "${nowhere}"}, "state_dict.bin is damaged: Interpolation"),
+        ({"conditioners__description": {"model": "t5"}}, "name of a text encoder. Got None"),
+        ({"conditioners__description__t5": {}}, "name of a text encoder. Got None"),
+        ({"conditioners__description__t5__name": 3}, "name of a text encoder. Got 3"),
+        ({"conditioners": [1]}, "conditioners in .* must be what the model is conditioned on"),
+    ],
+)
+def test_configurations_that_no_model_has(folder, tmp_path, settings, message):
+    copy = copied(folder, tmp_path)
+    released.reconfigure(copy, **settings)
+    with pytest.raises(model.ModelError, match=message):
+        model.load(str(copy), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        (loading.FILES[0], {"xp.cfg": 3}, "xp.cfg in .* must be a configuration by names. Got 3"),
+        (loading.FILES[0], {"xp.cfg": None}, "must be a configuration by names"),
+        (loading.FILES[0], {"xp.cfg": [1]}, "must be a configuration by names"),
+        (loading.FILES[0], {"best_state": [1]}, "best_state in .* must be weights by their names"),
+        (loading.FILES[1], {"xp.cfg": 3, "best_state": {}}, "compression.* by names. Got 3"),
+        (loading.FILES[1], {"xp.cfg": [1], "best_state": {}}, "compression.* by names"),
+        (loading.FILES[1], {"pretrained": None}, "must be the name of a codec. Got None"),
+        (loading.FILES[1], {"pretrained": 3}, "must be the name of a codec. Got 3"),
+    ],
+)
+def test_packages_that_hold_something_else(folder, tmp_path, file, change, message):
+    copy = copied(folder, tmp_path)
+    package = torch.load(copy / file, weights_only=True)
+    if "pretrained" not in change:
+        package.pop("pretrained", None)
+    torch.save({**package, **change}, copy / file)
+    with pytest.raises(model.ModelError, match=message):
+        model.load(str(copy), "cpu")
 
 
 def test_a_text_encoder_without_its_tokenizer(folder, tmp_path):

@@ -100,6 +100,7 @@ def test_results_that_are_here_are_replaced_only_on_demand(pack):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (lambda c: c.update(format="2"), "its format must be an integer. Got '2'"),
         (lambda c: c.update(format=2), "format 2, and this book reads format 1"),
         (lambda c: c.update(kind="a letter"), "is no results pack"),
         (lambda c: c.update(model="../../elsewhere"), "model: String should match"),
@@ -153,6 +154,14 @@ def test_what_cannot_be_sent_is_said(elsewhere, tmp_path):
     cache.write(file, json.dumps(json.loads(file.read_text())["findings"]), about={})
     with pytest.raises(SystemExit, match=r"Nobody knows .*\['20_patching'\]"):
         command.main(["export", "--model", SMALL, str(tmp_path / "x.json")])
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(SystemExit, match=r"cannot be read: .*20_patching\.json"):
+        command.main(["export", "--model", SMALL, str(tmp_path / "x.json")])
+    hidden = tmp_path / ".hid"
+    hidden.mkdir()
+    record(str(hidden))
+    with pytest.raises(SystemExit, match=r"begins with no dot.*rename the model's folder"):
+        command.main(["export", "--model", str(hidden), str(tmp_path / "x.json")])
     for wrong in (["export"], ["run", "x.json"], ["import", "--model", SMALL, "x.json"]):
         with pytest.raises(SystemExit):
             command.main(wrong)

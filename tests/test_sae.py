@@ -4,6 +4,7 @@ made."""
 import copy
 import importlib
 import json
+import os
 import warnings
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import huggingface_hub
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.torch
 import torch
 import xarray as xr
+from released import copied
 
 from lib.methods import features, sae
 from lib.methods.sae import batches, influence, keeping, training
@@ -357,6 +360,99 @@ def test_a_damaged_sae_is_made_again(acts, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="is a file"):
         sae.train(acts, "topk", folder=tmp_path / "file", **QUICK)
+
+
+@pytest.fixture(scope="module")
+def kept(acts, tmp_path_factory):
+    """A folder in which an SAE was trained."""
+    folder = tmp_path_factory.mktemp("kept") / "s"
+    sae.train(acts, "topk", folder=folder, **QUICK)
+    return folder
+
+
+def unlike(name, content):
+    return lambda folder: (folder / name).write_text(content)
+
+
+def without_notes(change):
+    """Change a folder that has no checksums, as one that sae_lens has written."""
+
+    def both(folder):
+        for note in folder.glob("*.note"):
+            note.unlink()
+        change(folder)
+
+    return both
+
+
+def turned(folder):
+    file = folder / keeping.WEIGHTS
+    weights = safetensors.torch.load_file(file)
+    safetensors.torch.save_file(weights | {"W_dec": -weights["W_dec"]}, file)
+
+
+def cut(folder):
+    file = folder / keeping.WEIGHTS
+    file.write_bytes(file.read_bytes()[:200])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (turned, "sae_weights.safetensors is not what was written"),
+        (unlike("cfg.json", "{}"), "cfg.json is not what was written"),
+        (lambda folder: (folder / keeping.STATISTICS).unlink(), "statistics.* is not what was"),
+        (without_notes(cut), "no sparse autoencoder that can be read"),
+        (without_notes(unlike("cfg.json", "{}")), "no sparse autoencoder that can be read"),
+        (without_notes(unlike("cfg.json", "[]")), "no sparse autoencoder that can be read"),
+        (without_notes(unlike("cfg.json", "x")), "no sparse autoencoder that can be read"),
+    ],
+)
+def test_a_damaged_folder_is_refused(kept, tmp_path, change, message):
+    folder = copied(kept, tmp_path / "s")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sae.load(folder)
+        change(folder)
+        with pytest.raises(ValueError, match=message):
+            sae.load(folder)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "x", '{"metadata": []}'])
+def test_a_damaged_configuration_is_no_other_training(kept, tmp_path, content):
+    folder = copied(kept, tmp_path / "s")
+    plan = json.loads((folder / "cfg.json").read_text())["metadata"]["training"]
+    assert keeping.finished(folder, plan) is not None
+    (folder / "cfg.json").write_text(content)
+    if "metadata" in content:  # somebody else's
+        with pytest.raises(ValueError, match="holds another training"):
+            keeping.finished(folder, plan)
+        return
+    with pytest.warns(UserWarning, match="is damaged: it is made again"):
+        assert keeping.finished(folder, plan) is None
+
+
+@pytest.mark.parametrize("note", [[], {}, {"plan": {"width": 32}}, {"plan": 3, "checksums": {}}])
+def test_a_damaged_note_of_a_checkpoint(tmp_path, note):
+    place = tmp_path / keeping.CHECKPOINT
+    place.mkdir()
+    (place / keeping.PLAN).write_text(json.dumps(note))
+    with pytest.warns(UserWarning, match="damaged: the training begins anew"):
+        assert keeping.resume(tmp_path, None, {"width": 32}) == 0
+
+
+def test_what_another_process_is_writing_stays(acts, tmp_path):
+    drafts = [
+        tmp_path / f"{kind}.{age}.new"
+        for kind in (keeping.DRAFT.rstrip("."), f".{keeping.CHECKPOINT}")
+        for age in ("new", "old")
+    ]
+    for draft in drafts:
+        draft.mkdir()
+        if ".old." in draft.name:
+            os.utime(draft, (0, 0))
+    sae.train(acts, "topk", folder=tmp_path, **QUICK)
+    assert [draft.exists() for draft in drafts] == [True, False] * 2
 
 
 def test_what_chapters_share_is_named_by_content(organism, acts, monkeypatch):

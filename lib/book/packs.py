@@ -80,11 +80,18 @@ def export(model: str, file: Path) -> Path:
     FileNotFoundError
         The model has no results here.
     ValueError
-        Some were recorded before it was kept where they come from.
+        Some cannot be read, were recorded before it was kept where they come from, or have names
+        that a pack cannot hold.
     """
     file = check.path("file", file)
     title = results.title(model)
     kept = results.records(title)
+    there = sorted(results.place(title).glob("*.json"))
+    if damaged := [str(record) for record in there if record.stem not in kept]:
+        raise ValueError(
+            f"Some results about {title} cannot be read: {', '.join(damaged)}. A pack holds all or "
+            f"none. Run 'python -m lib.book run --model {title}' again, or delete them."
+        )
     if not kept:
         raise FileNotFoundError(
             f"There are no results about {title} here. There are some about "
@@ -98,7 +105,15 @@ def export(model: str, file: Path) -> Path:
     records = {
         chapter: dataclasses.replace(record, imported=None) for chapter, record in kept.items()
     }
-    content = json.loads(Pack(model=title, records=records).model_dump_json())
+    try:
+        pack = Pack(model=title, records=records)
+    except pydantic.ValidationError as error:
+        raise ValueError(
+            f"The results about {title} cannot be sent: {_first(error)}. In a pack a model's name "
+            "begins with no dot, and a chapter's is letters, digits and underscores: rename the "
+            "model's folder or the chapter, and run it again."
+        ) from error
+    content = json.loads(pack.model_dump_json())
     content["checksum"] = cache.digest(content["records"])
     return cache.write(file, json.dumps(content, indent=1) + "\n")
 
@@ -126,7 +141,11 @@ def load(file: Path) -> Pack:
             f"{file} is no results pack. 'python -m lib.book export results.json' writes one."
         )
     made_as = content.get("format")
-    if isinstance(made_as, int) and made_as > FORMAT:
+    if type(made_as) is not int:
+        raise ValueError(
+            f"{file} is damaged: its format must be an integer. Got {made_as!r}. Export it again."
+        )
+    if made_as > FORMAT:
         raise ValueError(
             f"{file} is of format {made_as}, and this book reads format {FORMAT}: it was made by a "
             "newer one. Update this one."

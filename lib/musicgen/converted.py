@@ -19,11 +19,13 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
+import huggingface_hub
 import safetensors
 import torch
 import transformers
 from omegaconf import OmegaConf
 
+from .. import check as checks
 from . import forward, melody, miniature
 from .compat import audiocraft
 
@@ -59,6 +61,21 @@ KINDS = {
 #: Settings of a melody's chromagram, and the file that may hold others.
 EXTRACTOR = "preprocessor_config.json"
 CHROMA = {"n_fft": 16384, "hop_length": 4096}
+#: What audiocraft's blocks compute in their middle.
+ACTIVATIONS = ("gelu", "relu")
+#: What ``transformers`` and PEFT raise where a file is damaged or says what cannot be.
+BROKEN = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    safetensors.SafetensorError,
+    huggingface_hub.errors.StrictDataclassError,
+)
 #: The projections of an attention that audiocraft holds in one matrix, in its order.
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 
@@ -102,9 +119,13 @@ def check(folder: Path) -> None:
             f"{folder / 'config.json'} is of model_type {kind!r}. Expected one of {list(KINDS)}: a "
             f"folder that save_pretrained of {' or '.join(KINDS.values())} has written."
         )
-    missing = [part for part in ("text_encoder", "audio_encoder", "decoder") if part not in config]
+    parts = ("text_encoder", "audio_encoder", "decoder")
+    missing = [part for part in parts if not isinstance(config.get(part), dict)]
     if missing:
-        raise ValueError(f"{folder / 'config.json'} lacks {missing}: it is no whole MusicGen.")
+        raise ValueError(
+            f"{folder / 'config.json'} lacks {missing}, each a JSON object: it is no whole "
+            "MusicGen."
+        )
     _check_files(folder)
 
 
@@ -135,7 +156,8 @@ def _weights(folder):
     if not index.is_file():
         return [whole]
     shards = _json(index).get("weight_map")
-    if not isinstance(shards, dict) or not shards:
+    named = isinstance(shards, dict) and all(isinstance(name, str) for name in shards.values())
+    if not named or not shards:
         raise ValueError(f"{index} is damaged: it names no shards. Copy or download it again.")
     return [folder / shard for shard in sorted(set(shards.values()))]
 
@@ -182,8 +204,9 @@ def read(folder: Path, device: str, dtype: str, adapter: Path | None = None) -> 
 
     Raises
     ------
-    ValueError
-        Weights that are damaged, missing or of another shape; an adapter of another model.
+    TypeError, ValueError
+        Weights that are damaged, missing or of another shape; settings that audiocraft does not
+        have; an adapter of another model.
     """
     model = _model(folder)
     if adapter is not None:
@@ -205,18 +228,51 @@ def read(folder: Path, device: str, dtype: str, adapter: Path | None = None) -> 
 def _model(folder):
     """The whole model, by ``transformers``."""
     kind = KINDS[_json(folder / "config.json")["model_type"]]
+    how = {"dtype": torch.float32, "use_safetensors": True}
+    return whole(getattr(transformers, kind), folder, **how).eval()
+
+
+def whole(kind: type, folder: Path, besides: tuple[str, ...] = (), **how) -> torch.nn.Module:
+    """A model or a part of one, by ``transformers``, which itself would leave random what the files
+    lack.
+
+    Parameters
+    ----------
+    kind : type
+        A class of ``transformers``.
+    folder : Path
+    besides : tuple of str
+        How names of weights begin that may be there and are not read.
+    **how
+        Settings of ``from_pretrained``.
+
+    Raises
+    ------
+    ValueError
+        Weights that are damaged, missing, left over or of another shape.
+    """
     try:
-        model, told = getattr(transformers, kind).from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, RuntimeError, ValueError, safetensors.SafetensorError) as error:
-        raise ValueError(f"{folder} cannot be read: {str(error).splitlines()[0]}") from error
-    wrong = {key: sorted(map(str, told[key]))[:3] for key in told if told[key]}
+        model, told = kind.from_pretrained(folder, output_loading_info=True, **how)
+    except BROKEN as error:
+        raise ValueError(
+            f"{folder} cannot be read: {_cause(error)} Copy or download it again."
+        ) from error
+    found = {key: sorted(map(str, names)) for key, names in told.items()}
+    left = found.get("unexpected_keys", [])
+    found["unexpected_keys"] = [name for name in left if not name.startswith(besides)]
+    wrong = {key: names[:3] for key, names in found.items() if names}
     if wrong:
         raise ValueError(
-            f"The weights of {folder} are not those that its config.json describes: {wrong}."
+            f"The weights of {folder} are not those that its config.json describes: {wrong}. Copy "
+            "or download it again."
         )
-    return model.eval()
+    return model
+
+
+def _cause(error):
+    """What went wrong, in one sentence: some say it in their second line."""
+    lines = (str(error) or repr(error)).splitlines()[:2]
+    return f"{' '.join(' '.join(lines).split()).rstrip('.')}."
 
 
 def _tokenizer(folder):
@@ -231,15 +287,28 @@ def _tokenizer(folder):
 
 
 def base(folder: Path) -> str | None:
-    """The model that an adapter says it was trained on."""
-    return _json(folder / ADAPTER[0]).get("base_model_name_or_path")
+    """The model that an adapter says it was trained on.
+
+    Raises
+    ------
+    ValueError
+        What it says is no name.
+    """
+    file = folder / ADAPTER[0]
+    named = _json(file).get("base_model_name_or_path")
+    if named is not None and not isinstance(named, str):
+        expected = "the name or the folder of a model, or null"
+        checks.refuse(ValueError, f"base_model_name_or_path in {file}", expected, named)
+    return named or None
 
 
 def _melody(folder, config, device):
     """The melody's conditioner, whose projection is yet to be read."""
     file = folder / EXTRACTOR
     told = {**CHROMA, **(_json(file) if file.is_file() else {})}
-    exponent = int(told["n_fft"]).bit_length() - 1
+    for key in CHROMA:
+        checks.count(f"{key} in {file}", told[key])
+    exponent = told["n_fft"].bit_length() - 1
     if told["n_fft"] != 2**exponent or told["hop_length"] != told["n_fft"] // 4:
         raise ValueError(
             f"{file} asks for chromagrams of {told['n_fft']} samples every {told['hop_length']}. "
@@ -257,11 +326,16 @@ def check_adapter(folder: Path) -> None:
     Raises
     ------
     ValueError
-        A file that is missing, or PEFT itself.
+        A file that is missing or no configuration of an adapter, or no PEFT.
     """
     for name in ADAPTER:
         if not (folder / name).is_file():
             raise ValueError(f"{folder} lacks {name}. An adapter, as PEFT saves it, holds both.")
+    if "peft_type" not in _json(folder / ADAPTER[0]):
+        raise ValueError(
+            f"{folder / ADAPTER[0]} names no peft_type: it is no adapter's configuration, as PEFT "
+            "saves it. Save the adapter again."
+        )
     if importlib.util.find_spec("peft") is None:
         raise ValueError("Adapters need PEFT: pip install peft.")
 
@@ -275,11 +349,15 @@ def _adapted(model, folder):
             warnings.filterwarnings("error", message=".*missing adapter keys")
             adapted = peft.PeftModel.from_pretrained(model, folder)
         _check_places(adapted, folder)
-    except (ValueError, RuntimeError, KeyError, TypeError, OSError, UserWarning) as error:
-        cause = " ".join(" ".join(str(error).splitlines()[:2]).split())
+    except safetensors.SafetensorError as error:
         raise ValueError(
-            f"The adapter in {folder} does not fit this model, but that which its "
-            f"base_model_name_or_path names: {cause}"
+            f"{folder / ADAPTER[1]} is damaged ({error}). Copy or download it again."
+        ) from error
+    except (*BROKEN, UserWarning) as error:
+        named = base(folder)
+        trained = f", but that which it was trained on ({named})" if named else ""
+        raise ValueError(
+            f"The adapter in {folder} does not fit this model{trained}: {_cause(error)}"
         ) from error
     return adapted.merge_and_unload()
 
@@ -303,9 +381,20 @@ def _check_places(adapted, folder):
 
 
 def configuration(config, device: str, dtype: str):
-    """The keys of a released checkpoint's ``xp.cfg``, from a configuration of ``transformers``."""
+    """The keys of a released checkpoint's ``xp.cfg``, from a configuration of ``transformers``.
+
+    Raises
+    ------
+    ValueError
+        No codebooks or blocks, neither one channel nor two, or an activation that audiocraft does
+        not have.
+    """
     decoder = config.decoder
-    channels = decoder.audio_channels
+    for key in ("num_codebooks", "num_hidden_layers"):
+        checks.count(f"{key} of the decoder", getattr(decoder, key))
+    channels = checks.choice("audio_channels of the decoder", decoder.audio_channels, (1, 2))
+    computed = decoder.activation_function
+    checks.choice("activation_function of the decoder", computed, ACTIVATIONS)
     delays = [k // channels for k in range(decoder.num_codebooks)]
     own = {
         "solver": "musicgen",
@@ -322,7 +411,7 @@ def configuration(config, device: str, dtype: str):
             "hidden_scale": decoder.ffn_dim / decoder.hidden_size,
             "n_q": decoder.num_codebooks,
             "card": decoder.vocab_size,
-            "activation": decoder.activation_function,
+            "activation": computed,
         },
         "classifier_free_guidance": {"training_dropout": 0.3, "inference_coef": 3.0},
         "attribute_dropout": {},
@@ -369,4 +458,6 @@ def _name(name):
 def _guidance(folder):
     file = folder / "generation_config.json"
     told = _json(file).get("guidance_scale") if file.is_file() else None
-    return 3.0 if told is None else float(told)
+    if told is None:
+        return 3.0
+    return float(checks.number(f"guidance_scale in {file}", told, 0, 100))

@@ -13,11 +13,13 @@ import json
 import os
 import re
 import typing
+import warnings
 from pathlib import Path
 
 import huggingface_hub
 import omegaconf
 import torch
+import transformers
 import yaml
 from omegaconf import OmegaConf
 
@@ -47,6 +49,12 @@ STYLE = (
 )
 #: What a melody checkpoint of audiocraft holds besides: a window that follows from its length.
 WINDOW = f"condition_provider.conditioners.{melody.MELODY}.chroma.spec.window"
+#: What may stand in the files of a whole T5 besides its encoder.
+NO_ENCODER = ("decoder.", "lm_head.")
+#: How codebooks may follow each other: all at once, or one behind the other.
+PATTERNS = ("delay", "parallel")
+#: What audiocraft raises where a configuration or weights are wrong.
+WRONG = (*converted.BROKEN, omegaconf.errors.OmegaConfBaseException)
 #: What an omegaconf configuration consists of where it was saved as an object: plain data, which
 #: may be read.
 CONFIGURATION = (
@@ -201,9 +209,26 @@ def _load_adapted(name, device, dtype, adapter):
             f"{folder} is not in the format of transformers, to which adapters belong: it needs "
             f"config.json and {converted.WEIGHTS[0]}."
         )
+    if base is not None and not _is_same(base, str(name)):
+        warnings.warn(
+            f"The adapter in {adapter} says that it was trained on {base}, not on {name}: on other "
+            "weights it does something else. Load the model that it names.",
+            stacklevel=3,
+        )
     model = _load_converted(f"{name} + {adapter}", folder, device, dtype, adapter)
     model.adapted = (str(name), os.path.abspath(adapter))
     return model
+
+
+def _is_same(base, name):
+    """Whether an adapter's base is the model that is loaded, as far as names tell: what is not on
+    this machine may lie in a folder of the same name here.
+    """
+    if base == name or not Path(name).is_dir():
+        return base == name
+    if Path(base).is_dir():
+        return os.path.samefile(base, name)
+    return Path(base).name == Path(name).resolve().name
 
 
 def _load_converted(name, folder, device, dtype, adapter=None):
@@ -215,10 +240,10 @@ def _load_converted(name, folder, device, dtype, adapter=None):
         sizing.check(name, weights * sizing.BYTES[dtype], device, reading)
         parts = converted.read(folder, device, dtype, adapter)
         forward.check(parts.lm)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ModelError(f"{name}: {error}") from error
     lm = _uniform(parts.lm, getattr(torch, dtype))
-    _check_parts(name, lm, parts.codec)
+    _check_parts(name, lm, parts.codec, parts.cfg)
     defaults = {**DEFAULTS, "cfg": parts.guidance}
     seconds = parts.cfg.dataset.segment_duration
     return _examined(Model(name, lm, parts.codec, device, seconds, defaults))
@@ -315,13 +340,13 @@ def _load_training(name, folder, device, dtype):
         codec = _read(files[FILES[1]], ())
     else:
         files[FILES[1]] = file
-        codec = {"pretrained": _trained_on(file, state["xp.cfg"])}
+        codec = {"pretrained": _trained_on(file, state)}
     return _assembled(name, files, state, codec, folder.absolute(), device, dtype)
 
 
-def _trained_on(file, configuration):
+def _trained_on(file, state):
     """The codec whose tokens a model was trained on, by its name on the hub."""
-    reference = str(OmegaConf.create(configuration).get("compression_model_checkpoint"))
+    reference = str(_settings(file, state).get("compression_model_checkpoint"))
     if not reference.startswith(PRETRAINED):
         raise ModelError(
             f"{file} was trained on the codec {reference}, which is not on the hub. Put it beside "
@@ -332,21 +357,52 @@ def _trained_on(file, configuration):
 
 def _assembled(name, files, state, package, folder, device, dtype):
     """A model from the contents of a checkpoint's two files."""
-    cfg = _configuration(name, state, folder, device, dtype)
-    lm = _language_model(name, files["state_dict.bin"], state, cfg)
+    file = files["state_dict.bin"]
+    try:
+        cfg = _configuration(name, file, state, folder, device, dtype)
+    except omegaconf.errors.OmegaConfBaseException as error:
+        raise ModelError(f"The configuration in {file} is damaged: {_first(error)}") from error
+    lm = _language_model(name, file, state, cfg)
     codec = _codec(package, files["compression_state_dict.bin"], folder, device)
-    codec = builders.get_wrapped_compression_model(codec, cfg).to(device)
-    _check_parts(name, lm, codec)
+    codec = _wrapped(name, codec, cfg).to(device)
+    _check_parts(name, lm, codec, cfg)
     return _examined(Model(name, lm, codec, device, cfg.dataset.segment_duration))
 
 
-def _configuration(name, state, folder, device, dtype):
-    """The checkpoint's own configuration, for this device and with its text encoder found."""
-    cfg = OmegaConf.create(state["xp.cfg"])
+def _settings(file, package):
+    """A file's configuration, which may be text or an object."""
+    given = package["xp.cfg"]
+    try:
+        cfg = OmegaConf.create(given)
+    except (yaml.YAMLError, omegaconf.errors.OmegaConfBaseException):
+        cfg = None
+    if not OmegaConf.is_dict(cfg) or not cfg:
+        what = f"xp.cfg in {file}"
+        remedy = "audiocraft.utils.export writes one."
+        _checked(check.refuse, ValueError, what, "a configuration by names", given, remedy)
     OmegaConf.set_struct(cfg, False)
+    return cfg
+
+
+def _checked(judge, *arguments):
+    """What a check of input says of a file, as this module says it."""
+    try:
+        return judge(*arguments)
+    except omegaconf.errors.OmegaConfBaseException:  # some are ValueErrors, and name no file
+        raise
+    except (TypeError, ValueError) as error:
+        raise ModelError(str(error)) from error
+
+
+def _configuration(name, file, state, folder, device, dtype):
+    """The checkpoint's own configuration, for this device and with its text encoder found."""
+    cfg = _settings(file, state)
     cfg.device = device
     cfg.dtype = dtype
     conditioners = cfg.get("conditioners") or {}
+    if not isinstance(conditioners, collections.abc.Mapping):
+        expected = "what the model is conditioned on, by names"
+        _checked(check.refuse, TypeError, f"conditioners in {file}", expected, conditioners)
     for key in (
         "cache_path",
         "merge_text_conditions_p",
@@ -355,7 +411,7 @@ def _configuration(name, state, folder, device, dtype):
         for part in (conditioners.get("args"), conditioners):
             if part is not None:
                 part.pop(key, None)
-    read = {key: part.get("model") for key, part in conditioners.items() if key != "args"}
+    read = {key: _kind(part) for key, part in conditioners.items() if key != "args"}
     if "style" in read.values():
         raise ModelError(f"{name} cannot be read. {STYLE}")
     if read not in ({melody.TEXT: "t5"}, {melody.TEXT: "t5", melody.MELODY: "chroma_stem"}):
@@ -363,26 +419,86 @@ def _configuration(name, state, folder, device, dtype):
             f"{name} is conditioned on {read or 'nothing'}. This book reads models of text "
             f"({melody.TEXT}: t5), with or without a melody ({melody.MELODY}: chroma_stem)."
         )
+    _checked(_check_settings, file, cfg)
     text = conditioners[melody.TEXT].t5
     text.name = _register_t5(_text_encoder(text.name, folder))
     return cfg
 
 
+def _kind(part):
+    """What a conditioner is."""
+    return part.get("model") if OmegaConf.is_dict(part) else str(part)
+
+
+def _check_settings(file, cfg):
+    """Refuse what audiocraft itself would only assert, or meet while it sings."""
+
+    def told(key):
+        found = OmegaConf.select(cfg, key)
+        return OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
+
+    def called(key):
+        return f"{key} in {file}"
+
+    key = f"conditioners.{melody.TEXT}.t5.name"
+    _check_name(called(key), told(key), "the name of a text encoder")
+    key = "dataset.segment_duration"
+    check.number(called(key), told(key), 0, open_low=True)
+    width = check.count(called("transformer_lm.dim"), told("transformer_lm.dim"))
+    key = "transformer_lm.num_heads"
+    heads = check.count(called(key), told(key))
+    if width % heads:
+        check.refuse(ValueError, called(key), f"a divisor of the width, {width}", heads)
+    key = "codebooks_pattern.modeling"
+    kind = told(key)
+    if kind is None:
+        # the older place, which takes the delays as they come
+        check.choice(called(key), told("transformer_lm.q_modeling"), PATTERNS)
+    elif check.choice(called(key), kind, PATTERNS) == "delay":
+        codebooks = check.count(called("transformer_lm.n_q"), told("transformer_lm.n_q"))
+        _check_delays(called, told, codebooks)
+
+
+def _check_name(what, name, expected):
+    if not isinstance(name, str) or not name.strip():
+        check.refuse(ValueError, what, expected, name)
+
+
+def _check_delays(called, told, codebooks):
+    for name in ("flatten_first", "empty_initial"):
+        key = f"codebooks_pattern.delay.{name}"
+        check.choice(called(key), told(key) or 0, (0,))
+    key = "codebooks_pattern.delay.delays"
+    delays = told(key)
+    if delays is None:
+        return
+    expected = f"{codebooks} integers, one a codebook, none smaller than that before it"
+    if not isinstance(delays, list) or len(delays) != codebooks:
+        check.refuse(ValueError, called(key), expected, delays)
+    numbers = [check.count(f"each of {called(key)}", delay, 0) for delay in delays]
+    if numbers != sorted(numbers):
+        check.refuse(ValueError, called(key), expected, delays)
+
+
 def _language_model(name, file, state, cfg):
-    weights = {key: value for key, value in state["best_state"].items() if key != WINDOW}
+    weights = state["best_state"]
+    if not isinstance(weights, dict):
+        what = f"best_state in {file}"
+        remedy = "audiocraft.utils.export writes them."
+        _checked(check.refuse, TypeError, what, "weights by their names", weights, remedy)
+    weights = {key: value for key, value in weights.items() if key != WINDOW}
+    try:
+        encoder = Path(cfg.conditioners[melody.TEXT].t5.name)
+        # audiocraft reads it, too, and would leave random what its files lack
+        converted.whole(transformers.T5EncoderModel, encoder, NO_ENCODER)
+    except ValueError as error:
+        raise ModelError(f"The text encoder of {name} cannot be read: {error}") from error
     try:
         lm = _built(cfg)
         lm.load_state_dict(weights)
     except OSError as error:
         raise ModelError(f"The text encoder of {name} cannot be read: {_first(error)}") from error
-    except (
-        RuntimeError,
-        KeyError,
-        AttributeError,
-        TypeError,
-        ValueError,
-        omegaconf.errors.OmegaConfBaseException,
-    ) as error:
+    except WRONG as error:
         raise ModelError(
             f"{file} does not fit its own configuration: {_first(error, 400)}"
         ) from error
@@ -421,7 +537,17 @@ def _uniform(lm, dtype):
     return lm
 
 
-def _check_parts(name, lm, codec):
+def _wrapped(name, codec, cfg):
+    """The codec with what the configuration puts around it, as for two channels."""
+    try:
+        return builders.get_wrapped_compression_model(codec, cfg)
+    except WRONG as error:
+        raise ModelError(
+            f"The codec of {name} does not fit the language model's configuration: {_first(error)}"
+        ) from error
+
+
+def _check_parts(name, lm, codec, cfg):
     """Refuse a codec that does not speak the language model's tokens, and a text encoder that
     cannot read.
     """
@@ -431,6 +557,13 @@ def _check_parts(name, lm, codec):
             "tokens, its language model "
             f"{lm.n_q} of {lm.card}: they do not belong together. Take both files from one export."
         )
+    for key in ("sample_rate", "channels"):
+        told, there = cfg.get(key), getattr(codec, key)
+        if told is not None and told != there:
+            raise ModelError(
+                f"The codec of {name} has {key} {there}, its language model's configuration "
+                f"{told}: they do not belong together. Take both files from one export."
+            )
     conditioner = lm.condition_provider.conditioners["description"]
     ids = conditioner.t5_tokenizer("a happy melody", add_special_tokens=False)["input_ids"]
     unknown = ids.count(conditioner.t5_tokenizer.unk_token_id)
@@ -454,12 +587,14 @@ def _check_parts(name, lm, codec):
 def _codec(package, file, folder, device):
     """The compression model that a file holds or refers to."""
     if "pretrained" in package:
-        source = _referred(package["pretrained"], folder, CODEC_FILES)
+        reference = package["pretrained"]
+        _checked(_check_name, f"'pretrained' in {file}", reference, "the name of a codec")
+        source = _referred(reference, folder, CODEC_FILES)
+        encodec = audiocraft.models.encodec
         try:
-            return audiocraft.models.encodec.HFEncodecCompressionModel(
-                audiocraft.models.encodec.HFEncodecModel.from_pretrained(source)
-            )
-        except (OSError, ValueError, RuntimeError, AttributeError, AssertionError) as error:
+            network = converted.whole(encodec.HFEncodecModel, Path(source))
+            return encodec.HFEncodecCompressionModel(network)
+        except WRONG as error:
             raise ModelError(
                 f"{source} is no EnCodec folder that can be read: {_first(error)}"
             ) from error
@@ -471,8 +606,7 @@ def _codec(package, file, folder, device):
         raise ModelError(
             f"{file} is no compression checkpoint. {wanted}. Got {sorted(map(str, package))[:5]}."
         )
-    cfg = OmegaConf.create(package["xp.cfg"])
-    OmegaConf.set_struct(cfg, False)
+    cfg = _settings(file, package)
     cfg.device = device
     if "compression_model" not in cfg:
         raise ModelError(
@@ -482,13 +616,7 @@ def _codec(package, file, folder, device):
     try:
         codec = builders.get_compression_model(cfg)
         codec.load_state_dict(package["best_state"])
-    except (
-        RuntimeError,
-        KeyError,
-        AttributeError,
-        TypeError,
-        omegaconf.errors.OmegaConfBaseException,
-    ) as error:
+    except WRONG as error:
         raise ModelError(
             f"{file} does not fit its own configuration: {_first(error, 400)}"
         ) from error
@@ -518,8 +646,8 @@ def _text_encoder(name, folder):
 def _register_t5(folder):
     """Make audiocraft's T5 conditioner accept a folder: its list of names is its registry."""
     try:
-        width = json.loads((folder / "config.json").read_text())["d_model"]
-    except (OSError, ValueError, KeyError) as error:
+        width = check.count("d_model", json.loads((folder / "config.json").read_text())["d_model"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{folder} is not a T5 folder: config.json with 'd_model' expected ({error})."
         ) from error

@@ -5,13 +5,16 @@ never mixed in. Files are written whole, with checksums, and ``cfg.json`` last, 
 SAE is complete; a checkpoint appears whole or not at all.
 """
 
+import contextlib
 import json
 import shutil
 import tempfile
+import time
 import warnings
 from pathlib import Path
 
 import numpy as np
+import safetensors
 import safetensors.torch
 import torch
 
@@ -28,9 +31,22 @@ CHECKPOINT = "checkpoint"
 PLAN = "plan.json"
 #: Where a finished SAE is put together; a killed run may leave one behind.
 DRAFT = ".draft."
+#: Seconds since the last file came into a draft, after which nobody writes it any more.
+OLD = 3600.0
 #: Rows that the threshold is set on, drawn from some blocks of about so many.
 THRESHOLD_ROWS = 8192
 THRESHOLD_POOL = 32_768
+#: What sae_lens raises where a file is damaged.
+DAMAGE = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    safetensors.SafetensorError,
+)
 
 
 def load(folder):
@@ -42,13 +58,41 @@ def load(folder):
     ------
     FileNotFoundError
         No SAE in this folder.
+    ValueError
+        A file is damaged, or no longer what was written with a checksum.
     """
-    import sae_lens
-
     folder = check.path("folder", folder)
     if not (folder / CONFIG).exists():
         raise FileNotFoundError(f"There is no sparse autoencoder in {folder}: it has no {CONFIG}.")
-    return anywhere(sae_lens.SAE.load_from_disk(str(folder)))
+    changed = [name for name in FILES if _is_changed(folder / name)]
+    if changed:
+        raise ValueError(
+            f"The sparse autoencoder in {folder} is damaged: {' and '.join(changed)} is not what "
+            "was written. Train it anew in this folder, or copy it again."
+        )
+    return _opened(folder)
+
+
+def _is_changed(file):
+    """Whether a file is not what its checksum was taken of; what has none cannot be told."""
+    if not file.with_name(f"{file.name}.note").exists():
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says that what is damaged is made again
+        return cache.read(file) is None
+
+
+def _opened(folder):
+    """The SAE in a folder whose files are what was written."""
+    import sae_lens
+
+    try:
+        return anywhere(sae_lens.SAE.load_from_disk(str(folder)))
+    except DAMAGE as error:
+        raise ValueError(
+            f"{folder} holds no sparse autoencoder that can be read ({type(error).__name__}: "
+            f"{error}): {CONFIG} and {WEIGHTS} are expected, as sae_lens saves them. Copy it again."
+        ) from error
 
 
 def finished(folder: Path, plan: dict):
@@ -65,22 +109,28 @@ def finished(folder: Path, plan: dict):
         return None
     there = _read_json(folder / CONFIG)
     if there is not None:
-        _refuse_another(folder, there.get("metadata", {}).get("training"), plan)
+        metadata = there.get("metadata")
+        _refuse_another(folder, metadata.get("training") if _is_told(metadata) else None, plan)
     if any(cache.read(folder / name) is None for name in FILES):
         return None
-    return load(folder)
+    return _opened(folder)
 
 
 def _read_json(file):
-    """What a file holds; None if it is damaged."""
+    """What a file tells by names; None if it is damaged."""
     try:
-        return json.loads(file.read_text())
+        found = json.loads(file.read_text())
     except ValueError:
         return None
+    return found if _is_told(found) else None
+
+
+def _is_told(found):
+    return isinstance(found, dict) and bool(found)
 
 
 def _refuse_another(folder, there, plan):
-    there = there or {}
+    there = there if _is_told(there) else {}
     if there == plan:
         return
     changed = [
@@ -115,10 +165,10 @@ def resume(folder: Path, trainer, plan: dict) -> int:
     kept = folder / CHECKPOINT
     if not (kept / PLAN).exists():
         return 0
-    note = _read_json(kept / PLAN)
-    if note is not None:
-        _refuse_another(folder, note.get("plan"), plan)
-    if note is None or note["checksums"] != _checksums(kept):
+    note = _read_json(kept / PLAN) or {}
+    if _is_told(note.get("plan")):
+        _refuse_another(folder, note["plan"], plan)
+    if note.get("plan") != plan or note.get("checksums") != _checksums(kept):
         warnings.warn(f"{kept} is damaged: the training begins anew.", stacklevel=3)
         return 0
     trainer.sae.load_weights_from_checkpoint(kept)
@@ -141,7 +191,7 @@ def finish(trainer, rows, plan: dict, about: dict, folder: Path | None):
     trainer.set_final_sae_metadata()
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        _remove(folder.glob(f"{DRAFT}*"))
+        _remove(_abandoned(folder, f"{DRAFT}*"))
     with tempfile.TemporaryDirectory(dir=folder, prefix=DRAFT) as place:
         place = Path(place)
         trainer.sae.save_inference_model(place)
@@ -159,8 +209,18 @@ def finish(trainer, rows, plan: dict, about: dict, folder: Path | None):
         if folder is not None:
             for name in FILES:
                 cache.write(folder / name, (place / name).read_bytes(), about=about)
-            _remove([folder / CHECKPOINT, *folder.glob(f".{CHECKPOINT}.*")])
-        return load(place)
+            _remove([folder / CHECKPOINT, *_abandoned(folder, f".{CHECKPOINT}.*")])
+        return _opened(place)
+
+
+def _abandoned(folder, pattern):
+    """Drafts that killed runs have left: another process may be writing a newer one."""
+    found = []
+    for draft in folder.glob(pattern):
+        with contextlib.suppress(FileNotFoundError):  # its writer has just moved it
+            if time.time() - draft.stat().st_mtime > OLD:
+                found.append(draft)
+    return found
 
 
 def _remove(folders):
