@@ -35,7 +35,7 @@
 # %% tags=["parameters"]
 model = "organism"
 clips_measured = 320  # rendered clips to measure the cues on
-clips_each = 16  # generated clips for each emotion and each end of a cue
+clips_each = 24  # generated clips for each emotion and each end of a cue
 clips_codec = 80
 samples = 400  # simulated intervals
 clips_training = 900  # rendered clips the corpus listener learns from
