@@ -239,7 +239,8 @@ def settings(network: torch.nn.Module) -> str:
     for name, module in network.named_modules():
         kind = type(module)
         _mark(state, name, f"{kind.__module__}.{kind.__qualname__}")
-        if not _of_library(kind) and not _of_python(sys.modules[kind.__module__]):
+        own = kind.__module__.partition(".")[0] not in NETWORKS
+        if own and not _of_library(kind) and not _of_python(sys.modules[kind.__module__]):
             _feed_class(state, kind, set())
         for key, value in sorted(vars(module).items()):
             if not key.startswith("_") and key not in _NO_SETTINGS and _is_setting(value):
@@ -254,12 +255,19 @@ def _feed_setting(state, value):
         _mark(state, "sequence", str(len(value)))
         for item in value:
             _feed_setting(state, item)
-    elif inspect.isbuiltin(value) or (inspect.isroutine(value) and _of_library(value)):
+    elif inspect.isbuiltin(value) or (inspect.isroutine(value) and _is_known(value)):
         _mark(state, "function", f"{value.__module__}.{value.__qualname__}")
     else:
         _feed(state, value, set())
 
 
+def _is_known(function):
+    """Whether a function is a library's."""
+    return _of_library(function) or str(function.__module__).partition(".")[0] in NETWORKS
+
+
+#: Packages whose modules models are made of, wherever they are installed.
+NETWORKS = ("torch", "transformers", "audiocraft", "peft")
 #: Attributes of modules that change nothing of what they compute.
 _NO_SETTINGS = {
     *("training", "name", "name_or_path", "device", "checkpointing", "gradient_checkpointing"),

@@ -16,7 +16,7 @@ from lib.book import build, execute
 from lib.pages import embed, runtime
 
 #: Chapter 10's sparse autoencoder, for all chapters that read it.
-RECIPE = {"clips": 80, "seconds": 2.0, "width": 128, "k": 12, "passes": 2, "seeds": 2}
+RECIPE = {"clips": 160, "seconds": 2.0, "width": 128, "k": 12, "passes": 2, "seeds": 2}
 #: What is asked of words (``understanding.Design``).
 WORDS = {
     "each": 2,

@@ -268,8 +268,8 @@ def intruder(
     pd.DataFrame
         One row a feature: easy (any silent clip is the intruder) and hard (one whose level of the
         labelled cue is nearest to the others', or that has the same class): shares of trials in
-        which it is found. NaN where too few clips excite it, or none of the silent ones has its
-        label.
+        which it is found. NaN where too few clips excite it, none of the silent ones has its
+        label, or no clip at all answers its question.
     """
     check.same_length(activity=activity, labels=labels, measures=measures)
     size = check.count("size", size, 2)
@@ -287,12 +287,13 @@ def intruder(
     for i in range(activity.shape[1]):
         rng = np.random.default_rng([seed, i])
         row = found.loc[i]
-        known = _Known(labels[asked[row["question"]]], *questions[row["question"]])
         few = min(active[:, i].sum(), silent[:, i].sum()) < LEAST
+        if few or row["question"] not in questions:
+            rows.append((np.nan, np.nan))
+            continue
+        known = _Known(labels[asked[row["question"]]], *questions[row["question"]])
         rows.append(
-            (np.nan, np.nan)
-            if few
-            else _played(active[:, i], silent[:, i], known, row["rises"], seen, size, trials, rng)
+            _played(active[:, i], silent[:, i], known, row["rises"], seen, size, trials, rng)
         )
     return pd.DataFrame(rows, columns=["easy", "hard"]).rename_axis("feature")
 
