@@ -21,6 +21,7 @@ import inspect
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import types
@@ -55,6 +56,8 @@ def _root():
 
 
 ROOT = _root()
+#: Where packages are installed, whatever the folder is called.
+PACKAGES = Path(torch.__file__).parents[1]
 #: How often a folder is moved where other processes move theirs.
 ATTEMPTS = 100
 
@@ -239,8 +242,7 @@ def settings(network: torch.nn.Module) -> str:
     for name, module in network.named_modules():
         kind = type(module)
         _mark(state, name, f"{kind.__module__}.{kind.__qualname__}")
-        own = kind.__module__.partition(".")[0] not in NETWORKS
-        if own and not _of_library(kind) and not _of_python(sys.modules[kind.__module__]):
+        if not _of_library(kind) and not _of_python(sys.modules[kind.__module__]):
             _feed_class(state, kind, set())
         for key, value in sorted(vars(module).items()):
             if not key.startswith("_") and key not in _NO_SETTINGS and _is_setting(value):
@@ -255,19 +257,12 @@ def _feed_setting(state, value):
         _mark(state, "sequence", str(len(value)))
         for item in value:
             _feed_setting(state, item)
-    elif inspect.isbuiltin(value) or (inspect.isroutine(value) and _is_known(value)):
+    elif inspect.isbuiltin(value) or (inspect.isroutine(value) and _of_library(value)):
         _mark(state, "function", f"{value.__module__}.{value.__qualname__}")
     else:
         _feed(state, value, set())
 
 
-def _is_known(function):
-    """Whether a function is a library's."""
-    return _of_library(function) or str(function.__module__).partition(".")[0] in NETWORKS
-
-
-#: Packages whose modules models are made of, wherever they are installed.
-NETWORKS = ("torch", "transformers", "audiocraft", "peft")
 #: Attributes of modules that change nothing of what they compute.
 _NO_SETTINGS = {
     *("training", "name", "name_or_path", "device", "checkpointing", "gradient_checkpointing"),
@@ -417,8 +412,9 @@ def _of_library(value):
     """
     name = value.__name__ if isinstance(value, types.ModuleType) else value.__module__
     file = getattr(sys.modules.get(name), "__file__", None) if name != "__main__" else None
-    return bool(file) and any(
-        part in ("site-packages", "dist-packages") for part in Path(file).parts
+    return bool(file) and (
+        Path(file).is_relative_to(PACKAGES)
+        or any(part in ("site-packages", "dist-packages") for part in Path(file).parts)
     )
 
 
@@ -455,6 +451,7 @@ _FEEDS = (
         (bool, int, float, complex, str, bytes, type(None), np.generic, type(...), range),
         _feed_plain,
     ),
+    (re.Pattern, lambda state, value, seen: _mark(state, "pattern", repr(value))),
     (slice, lambda state, value, seen: _mark(state, "slice", repr(value))),
     (torch.dtype, lambda state, value, seen: _mark(state, "dtype", str(value))),
     (torch.device, lambda state, value, seen: _mark(state, "device", str(value))),
