@@ -310,17 +310,21 @@ def _feed_class(state, value, seen):
         functions = _functions(item)
         if functions:
             _mark(state, name)
+            for function in functions:
+                _feed_member(state, function, seen)
         elif not name.startswith("__") and name not in _OF_EVERY_CLASS:
             _mark(state, name)
             if not isinstance(item, types.MemberDescriptorType | types.GetSetDescriptorType):
                 _feed(state, item, seen)
-        for function in functions:
-            # of this package the code alone: what it needs of the rest, callers name by cache.code
-            own = function.__module__.partition(".")[0] == __name__.partition(".")[0]
-            if own:
-                _feed_code(state, function.__code__, seen)
-            else:
-                _feed_function(state, function, seen)
+
+
+def _feed_member(state, function, seen):
+    """A function of a class; of this package's the code alone: what it needs of the rest, callers
+    name by :func:`code`.
+    """
+    if _is_ours(function.__module__):
+        return _feed_code(state, function.__code__, seen)
+    _feed_function(state, function, seen)
 
 
 def _functions(item):
@@ -412,16 +416,26 @@ def _of_library(value):
     """
     name = value.__name__ if isinstance(value, types.ModuleType) else value.__module__
     file = getattr(sys.modules.get(name), "__file__", None) if name != "__main__" else None
-    return bool(file) and (
-        Path(file).is_relative_to(PACKAGES)
-        or any(part in ("site-packages", "dist-packages") for part in Path(file).parts)
+    return bool(file) and _is_installed(file)
+
+
+@functools.cache
+def _is_installed(file):
+    """Whether a file lies where packages are installed."""
+    place = Path(file)
+    return place.is_relative_to(PACKAGES) or bool(
+        {"site-packages", "dist-packages"} & set(place.parts)
     )
 
 
 def _of_python(module):
     """Whether a module is Python's own, or this package's."""
-    first = module.__name__.partition(".")[0]
-    return first in sys.stdlib_module_names or first == __name__.partition(".")[0]
+    return module.__name__.partition(".")[0] in sys.stdlib_module_names or _is_ours(module.__name__)
+
+
+def _is_ours(module):
+    """Whether a module, by name, is this package's."""
+    return module.partition(".")[0] == __name__.partition(".")[0]
 
 
 def _version(module):

@@ -237,6 +237,7 @@ def _identity(model, clips, plan, coords):
     )
     if clips.chroma is not None:
         made = (*made, clips.chroma)
+    interventions = model.interventions
     return {
         "model": cache.digest(model.identity()),
         "clips": f"{len(clips)}, {cache.digest(made)}",
@@ -247,7 +248,7 @@ def _identity(model, clips, plan, coords):
         "reduce": plan.asked if plan.asked in (None, "mean") else cache.digest(plan.asked),
         "dtype": plan.dtype,
         "delay": plan.delay,
-        "edits": cache.digest(model.interventions) if model.interventions else "none",
+        "edits": cache.digest(interventions) if interventions else "none",
         "code": cache.code(*SOURCES),
     }
 

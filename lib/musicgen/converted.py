@@ -63,7 +63,7 @@ EXTRACTOR = "preprocessor_config.json"
 CHROMA = {"n_fft": 16384, "hop_length": 4096}
 #: What audiocraft's blocks compute in their middle.
 ACTIVATIONS = ("gelu", "relu")
-#: What ``transformers`` and PEFT raise where a file is damaged or says what cannot be.
+#: What ``transformers``, PEFT and sae_lens raise where a file is damaged or says what cannot be.
 BROKEN = (
     OSError,
     RuntimeError,

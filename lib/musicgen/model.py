@@ -343,6 +343,7 @@ class Model:
 
     def follows_from(self, prompts, seeds, settings, beside, part: Part) -> dict:
         """All that generated tokens follow from."""
+        interventions = self.interventions
         return {
             "model": self.identity(),
             "code": cache.code(*SOURCES),
@@ -350,7 +351,7 @@ class Model:
             "seeds": seeds,
             "settings": settings,
             "beside": beside,
-            "edits": [self.interventions, part] if self.interventions else None,
+            "edits": [interventions, part] if interventions else None,
         }
 
     def sing(
@@ -548,7 +549,7 @@ class Model:
         """
         audio = check.audio("audio", audio, channels=self.codec.channels)
         if self.codec.channels > 1:
-            _check_channels("audio", audio)
+            _check_channels(audio)
         sample_rate = check.count("sample_rate", sample_rate, 1, 10**6)
         seconds = audio.shape[-1] / sample_rate
         if seconds > self.max_seconds + 1 / self.frame_rate:
@@ -771,12 +772,12 @@ class Model:
         return self.lm.condition_provider.conditioners["description"].t5_tokenizer
 
 
-def _check_channels(name, audio):
+def _check_channels(audio):
     """Refuse what may be two clips, or the two channels of one."""
     if audio.ndim == 2 and len(audio) == 2:
-        remedy = f"Write {name}[None] for one clip in stereo, {name}[:, None] for two clips."
+        remedy = "Write audio[None] for one clip in stereo, audio[:, None] for two clips."
         expected = "of shape (clip, channel, sample), where (2, sample) may mean two things"
-        check.refuse(ValueError, name, expected, audio.shape, remedy)
+        check.refuse(ValueError, "audio", expected, audio.shape, remedy)
 
 
 def _listed(streams):

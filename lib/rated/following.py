@@ -122,7 +122,7 @@ def direction(
         {site: (means[~high], means[high])},
         {site: vectors.norm(frames[site].values)},
         method=method,
-        data=cache.digest(names, excerpts.clips.tokens, model.edits),
+        data=cache.digest(names, excerpts.clips.tokens, model.interventions),
         positive=names[0],
         negative=names[1],
     )

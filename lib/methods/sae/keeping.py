@@ -14,11 +14,11 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import safetensors
 import safetensors.torch
 import torch
 
 from ... import cache, check
+from ...musicgen.converted import BROKEN
 from .placing import anywhere
 
 FOLDER = cache.ROOT / "saes"
@@ -36,17 +36,6 @@ OLD = 3600.0
 #: Rows that the threshold is set on, drawn from some blocks of about so many.
 THRESHOLD_ROWS = 8192
 THRESHOLD_POOL = 32_768
-#: What sae_lens raises where a file is damaged.
-DAMAGE = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    AssertionError,
-    RuntimeError,
-    safetensors.SafetensorError,
-)
 
 
 def load(folder):
@@ -88,7 +77,7 @@ def _opened(folder):
 
     try:
         return anywhere(sae_lens.SAE.load_from_disk(str(folder)))
-    except DAMAGE as error:
+    except BROKEN as error:
         raise ValueError(
             f"{folder} holds no sparse autoencoder that can be read ({type(error).__name__}: "
             f"{error}): {CONFIG} and {WEIGHTS} are expected, as sae_lens saves them. Copy it again."
