@@ -407,8 +407,10 @@ show.table(rules.trust(numbers(model), null))
 # ## What it means
 #
 # Where steering is clearly ahead of random directions, the direction does something in the model
-# that others of its length do not. This does not show that the model uses it when nobody pushes.
-# What it does may be habit, one cue moved from inside; chapter 35 asks about that.
+# that directions drawn evenly from all do not. Few of these lie where songs differ, so the control
+# is weak, and `organism-shuffled` shows how weak: if its own direction is ahead, too, being ahead is
+# no sign of emotion. Nor does it show that the model uses the direction when nobody pushes. What it
+# does may be habit, one cue moved from inside; chapter 35 asks about that.
 #
 # **Doubts.** A push may fool a measure instead of moving the music, so both judges must agree. A
 # "yes" may rest on one pair, as loud and fast can be changed note by note, and major and minor only
