@@ -556,7 +556,7 @@ def _load_clap(source):
             return _read_clap(source, local_files_only=True)
         return _read_cached_or_fetch_clap(source)
     except Exception as error:  # transformers and the hub raise many kinds for what is not right
-        cause = (str(error) or repr(error)).splitlines()[0][:200]
+        cause = (str(error) or repr(error)).splitlines()[0][:1000]
         if Path(source).is_dir():
             raise ValueError(
                 f"The folder {str(source)!r} holds no CLAP that can be read: {cause} It must hold "

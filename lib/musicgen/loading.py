@@ -499,9 +499,7 @@ def _language_model(name, file, state, cfg):
     except OSError as error:
         raise ModelError(f"The text encoder of {name} cannot be read: {_first(error)}") from error
     except WRONG as error:
-        raise ModelError(
-            f"{file} does not fit its own configuration: {_first(error, 400)}"
-        ) from error
+        raise ModelError(f"{file} does not fit its own configuration: {_first(error)}") from error
     lm.cfg = cfg
     try:
         forward.check(lm)
@@ -617,9 +615,7 @@ def _codec(package, file, folder, device):
         codec = builders.get_compression_model(cfg)
         codec.load_state_dict(package["best_state"])
     except WRONG as error:
-        raise ModelError(
-            f"{file} does not fit its own configuration: {_first(error, 400)}"
-        ) from error
+        raise ModelError(f"{file} does not fit its own configuration: {_first(error)}") from error
     return codec
 
 
@@ -801,6 +797,6 @@ def _plain_classes():
     ]
 
 
-def _first(error, length=200):
-    """The first line of what went wrong."""
-    return (str(error) or repr(error)).splitlines()[0][:length]
+def _first(error):
+    """The first line of what went wrong: whole paths stand in it, so it is cut late."""
+    return (str(error) or repr(error)).splitlines()[0][:1000]

@@ -542,7 +542,7 @@ def _refusals():
 
 
 def _why_unreachable(url, error):
-    said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    said = f"{type(error).__name__}: {error}".splitlines()[0][:1000]
     todo = "Check the network, and the permission to list, read, write and delete there"
     if _protocol(url) in BUCKETS:
         todo = (
