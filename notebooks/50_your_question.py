@@ -290,10 +290,11 @@ def attempt(name, way):
     low, high = way
     each = max(1, (n if name == model else n_beside) // len(WAYS))
     some = asked[name].asked(low, each, "test", seed)
-    push = (vectors[name, way], strength, draws)
-    return steering.attempt(
-        models[name], some, high, *push, seed=seed + 10_000, **how
-    )
+    vector = vectors[name, way]
+    drawn = steering.anywhere(vector, draws * len(some), seed)
+    push = (vector, strength, [drawn[k::draws] for k in range(draws)])
+    settings = {"seed": seed + 10_000, **how}
+    return steering.attempt(models[name], some, high, *push, **settings)
 
 
 trials = {(name, way): attempt(name, way) for name in models for way in WAYS}
@@ -322,7 +323,7 @@ players = {}
 for low, high in WAYS[:3]:
     trial = trials[model, (low, high)]
     kinds = {"no push": trial.doses[0], "half": trial.doses[1]}
-    kinds |= {"chosen": trial.doses[2], "a random direction": trial.drawn[0]}
+    kinds |= {"chosen": trial.doses[2], "a random direction": trial.controls[0]}
     players[f"{low} → {high}"] = {
         kind: some.audio[0] for kind, some in kinds.items()
     }

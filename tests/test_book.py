@@ -162,8 +162,8 @@ SMALL = {
         "shown": 12,
     },
     "30_steering": {
-        "n": 3,
-        "n_beside": 3,
+        "n": 1,
+        "words_from": 1,
         "n_choosing": 2,
         "learned_from": 2,
         "strengths": [0.0, 0.16],

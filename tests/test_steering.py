@@ -512,8 +512,8 @@ def made_up(success, by_chance, surprise, anyhow, n=400, draws=10, seed=0):
     """What a judge would say where the truth is known: chances of success and mean surprise."""
     rng = np.random.default_rng(seed)
     return steering.Heard(
-        rng.random((n, 3)) < success,
-        rng.random((n, draws)) < by_chance,
+        (rng.random((n, 3)) < success).astype(float),
+        (rng.random((n, draws)) < by_chance).astype(float),
         rng.normal(surprise, 0.2, n),
         rng.normal(anyhow, 0.2, (n, draws)),
     )
@@ -552,23 +552,55 @@ def test_a_dealt_subject_has_no_effect():
 def test_a_trial_compares_like_with_like(organism, vector, judge):
     prompts = asked("sad", 2)
     how = {"seconds": 1.0, "seed": 5, "negative": "sad music", "progress": False}
-    trial = steering.attempt(organism, prompts, "happy", vector, 0.2, 3, **how)
+    ways = steering.anywhere(vector, 3 * 2, 5)
+    controls = [ways[k : k + 2] for k in (0, 2, 4)]
+    trial = steering.attempt(organism, prompts, "happy", vector, 0.2, controls, **how)
     plain = organism.generate(prompts, **how)
     assert (trial.doses[0].tokens == plain.tokens).all(), "no push, and all else as it is"
-    assert len(trial.doses) == len(steering.DOSES) and len(trial.drawn) == 3
-    for songs in (*trial.doses, *trial.drawn):
+    assert len(trial.doses) == len(steering.DOSES) and len(trial.controls) == 3
+    for songs in (*trial.doses, *trial.controls):
         assert songs.prompts == prompts and songs.seeds == plain.seeds
         assert songs.settings == plain.settings
-    ways = steering.anywhere(vector, 3 * 2, 5)
     (first,) = steering.push(organism, prompts, [(ways[2:4], 0.2)], **how)
-    assert (trial.drawn[1].tokens == first.tokens).all(), "each prompt has directions of its own"
+    assert (trial.controls[1].tokens == first.tokens).all(), "each prompt may have its own"
     heard = steering.listen(judge, trial)
     assert heard.success.shape == (2, 3) and heard.by_chance.shape == (2, 3)
     assert heard.surprise[0] == judge.hear(trial.doses[-1])["surprise"][0]
     both = steering.together([heard, heard])
     assert both.anyhow.shape == (4, 3) and steering.numbers(both)["steered"].shape == (4,)
     table = steering.compare(judge, trial, {"asked": plain}).set_index("songs")
-    assert list(table.index) == ["no push", "half", "chosen", "random", "asked"]
+    assert list(table.index) == ["no push", "half", "chosen", "control", "asked"]
     assert table.loc["asked", "surprise"].value == table.loc["no push", "surprise"].value == 0
     assert table.loc["chosen", "success"] == table.loc["chosen", "by corpus"]
     assert abs(table.loc["chosen", "arousal"].value) > 0
+    with pytest.raises(ValueError, match="controls is empty"):
+        steering.attempt(organism, prompts, "happy", vector, 0.2, [], **how)
+
+
+def test_prompts_of_one_direction_count_as_one_unit(organism, vector, judge):
+    prompts = asked("sad", 4)
+    how = {"seconds": 1.0, "seed": 5, "progress": False}
+    trial = steering.attempt(organism, prompts, "happy", vector, 0.2, [vector], **how)
+    each = steering.listen(judge, trial)
+    units = steering.listen(judge, trial, ["b", "a", "b", "a"])
+    for name, values in each._asdict().items():
+        expected = [values[[0, 2]].mean(0), values[[1, 3]].mean(0)]
+        np.testing.assert_allclose(getattr(units, name), expected, err_msg=name)
+    np.testing.assert_array_equal(units.by_chance[:, 0], units.success[:, 2])
+    with pytest.raises(ValueError, match="prompts and units"):
+        steering.listen(judge, trial, ["a", "b"])
+
+
+def test_word_pairs_share_no_word():
+    words = {"sad": ["s1", "s2", "s3"], "happy": ["h1", "h2"], "calm": ["c1"]}
+    pairs = steering.word_pairs(words, "sad", "happy", 40, seed=1)
+    assert [(pair.low, pair.high) for pair in pairs] == [("s1", "h1"), ("s2", "h2")]
+    controls = [control for pair in pairs for control in pair.controls]
+    assert len(controls) == 80 and pairs == steering.word_pairs(words, "sad", "happy", 40, seed=1)
+    for one, other in controls:
+        assert one != other and one[0] == other[0], "another word of the same emotion"
+    assert {one[0] for one, _ in controls} == {"s", "h"}, "where there are two"
+    with pytest.raises(ValueError, match="low must be one of"):
+        steering.word_pairs(words, "gloomy", "happy")
+    with pytest.raises(ValueError, match="two words of one emotion"):
+        steering.word_pairs({"sad": ["s1"], "happy": ["h1", "h1"]}, "sad", "happy")

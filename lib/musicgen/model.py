@@ -793,11 +793,11 @@ def _repeated(texts, times):
 
 
 def _vocabulary(tokenizer):
-    """All that a tokenizer's answers follow from."""
+    """All that a tokenizer's answers follow from, as one text: that is hashed at once."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        return sorted(tokenizer.get_vocab().items())
+        return json.dumps(sorted(tokenizer.get_vocab().items()))
     parts = json.loads(backend.to_str())
     for state in ("padding", "truncation"):  # of the last call
         parts.pop(state, None)
-    return parts
+    return json.dumps(parts, sort_keys=True)

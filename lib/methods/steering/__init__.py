@@ -7,8 +7,8 @@
   (:func:`generate`) or in several directions (:func:`push`; the edits alone: :func:`edits`).
 - ``judge``: who hears the songs (:class:`Judge`; the model itself: :class:`Itself`).
 - ``effects``: what steering did, beside what the prompt would have done (:func:`evaluate`).
-- ``trials``: one way of steering against random directions (:func:`attempt`, :func:`listen`,
-  :func:`together`, :func:`numbers`, :func:`dealt`, :func:`compare`).
+- ``trials``: one way of steering against other directions (:func:`word_pairs`, :func:`attempt`,
+  :func:`listen`, :func:`together`, :func:`numbers`, :func:`dealt`, :func:`compare`).
 - ``plane``: two directions at once, as a plane of valence and arousal (:func:`calibrate`,
   :func:`sing`, :func:`landing`). ``surface``: the same, curved as the model's activations lie.
   ``leading``: songs that are led from place to place (:func:`lead`).
@@ -30,7 +30,18 @@ from .judge import Itself, Judge
 from .leading import lead
 from .plane import Plane, calibrate, landing, sing
 from .schedules import SCHEDULES, schedule
-from .trials import DOSES, Heard, Trial, attempt, compare, dealt, listen, numbers, together
+from .trials import (
+    DOSES,
+    Heard,
+    Trial,
+    attempt,
+    compare,
+    dealt,
+    listen,
+    numbers,
+    together,
+    word_pairs,
+)
 from .vectors import METHODS, Vector, anywhere, combine, direction, load
 
 __all__ = [
@@ -64,4 +75,5 @@ __all__ = [
     "schedule",
     "sing",
     "together",
+    "word_pairs",
 ]

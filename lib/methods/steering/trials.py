@@ -1,12 +1,13 @@
 """A trial of one way of steering: songs with all of it, half of it and none, beside songs that
-were pushed anywhere with everything else equal.
+were pushed along other directions with everything else equal.
 
+:func:`word_pairs` says which words each direction is learned from and which words its controls are,
 :func:`attempt` sings, :func:`listen` asks the judge, :func:`together` joins trials,
 :func:`numbers` gives what the rules of the book decide by (``steered``, ``dosed`` and
 ``harmless``), and :func:`compare` a table to read.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,12 +17,29 @@ from ... import check, stats
 from ...musicgen.model import Clips, Model
 from .applying import push
 from .judge import Judge
-from .vectors import Vector, anywhere
+from .vectors import Vector
 
 #: Shares of the strength that are sung.
 DOSES = (0.0, 0.5, 1.0)
-#: How much less probable than songs pushed anywhere a steered song may be, nats a token.
+#: How much less probable than songs of the control a steered song may be, nats a token.
 ALLOWED = 0.1
+
+
+class WordPair(NamedTuple):
+    """Words that a direction is learned from, and those of its controls.
+
+    Attributes
+    ----------
+    low, high : str
+        A word of the emotion that the direction leads from, and one of that it leads to.
+    controls : list of (str, str)
+        Two words of one emotion each: a direction between them has everything that a learned one
+        has, but a change of emotion.
+    """
+
+    low: str
+    high: str
+    controls: list[tuple[str, str]]
 
 
 class Trial(NamedTuple):
@@ -33,29 +51,29 @@ class Trial(NamedTuple):
         The wanted emotion, or level of a concept.
     doses : list of Clips
         One a share of :data:`DOSES`.
-    drawn : list of Clips
-        Pushed along random directions at the whole strength, in each of the list along others, and
-        no two prompts along the same.
+    controls : list of Clips
+        Pushed along directions to compare with at the whole strength, in each of the list along
+        others.
     """
 
     target: str
     doses: list[Clips]
-    drawn: list[Clips]
+    controls: list[Clips]
 
 
 class Heard(NamedTuple):
-    """What the judge says of a trial.
+    """What the judge says of a trial: means over the prompts of a unit.
 
     Attributes
     ----------
-    success : np.ndarray [shape=(prompt, dose)], bool
-        Whether every listener hears what is wanted.
-    by_chance : np.ndarray [shape=(prompt, draw)], bool
-        The same for random directions.
-    surprise : np.ndarray [shape=(prompt,)]
+    success : np.ndarray [shape=(unit, dose)]
+        Share of songs in which every listener hears what is wanted.
+    by_chance : np.ndarray [shape=(unit, control)]
+        The same for the directions to compare with.
+    surprise : np.ndarray [shape=(unit,)]
         Of songs at the whole strength, nats a token.
-    anyhow : np.ndarray [shape=(prompt, draw)]
-        The same for random directions.
+    anyhow : np.ndarray [shape=(unit, control)]
+        The same for the directions to compare with.
     """
 
     success: np.ndarray
@@ -64,13 +82,52 @@ class Heard(NamedTuple):
     anyhow: np.ndarray
 
 
+def word_pairs(
+    words: Mapping[str, Sequence[str]], low: str, high: str, draws: int = 2, seed: int = 0
+) -> list[WordPair]:
+    """Pair words of two emotions, each word in one pair at most.
+
+    Parameters
+    ----------
+    words : mapping
+        Emotion -> its words. A word may be a lexical family.
+    low, high : str
+        The emotion that directions lead from, and the one that they lead to.
+    draws : int
+        Controls of each pair: two words of one emotion, drawn from all emotions of ``words``.
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        An unknown emotion, and words without two of one emotion.
+    """
+    words = {emotion: list(dict.fromkeys(some)) for emotion, some in words.items()}
+    check.choice("low", low, list(words))
+    check.choice("high", high, list(words))
+    draws = check.count("draws", draws)
+    rng = np.random.default_rng(check.count("seed", seed, 0))
+    several = [emotion for emotion, some in words.items() if len(some) > 1]
+    if not several:
+        raise ValueError(
+            "A control leads between two words of one emotion, so words must have two of one at "
+            f"least. Got {words}."
+        )
+    pairs = []
+    for one, other in zip(words[low], words[high], strict=False):
+        kinds = rng.choice(several, draws)
+        controls = [tuple(rng.choice(words[kind], 2, replace=False).tolist()) for kind in kinds]
+        pairs.append(WordPair(one, other, controls))
+    return pairs
+
+
 def attempt(
     model: Model,
     prompts: Iterable[str],
     target: str,
-    vector: Vector,
+    vector: Vector | Sequence[Vector],
     strength: float,
-    draws: int = 4,
+    controls: Sequence[Vector | Sequence[Vector]],
     *,
     seed: int = 0,
     **how,
@@ -83,26 +140,31 @@ def attempt(
     prompts : list of str
     target : str
         The wanted emotion, or level of the judge's concept.
-    vector : Vector
+    vector : Vector or list of Vector
+        One for all prompts, or one a prompt.
     strength : float
-    draws : int
-        Songs of each prompt along random directions of the same length. Each prompt has directions
-        of its own: what is found then holds for directions in general, not for a few of them.
+    controls : list
+        Directions to compare with, each as ``vector``. If every prompt has some of its own, what is
+        found holds for directions in general, not for a few of them.
     seed : int
-        Of the songs, and of the random directions.
+        Of the songs.
     **how
         Settings of ``steering.push``, the same for all songs: negative, schedule, stream, ...
+
+    Raises
+    ------
+    ValueError
+        No control, and as in ``steering.push``.
     """
-    prompts = check.texts("prompts", prompts)
-    n = len(prompts)
-    others = anywhere(vector, check.count("draws", draws) * n, seed)
+    if not controls:
+        raise ValueError("controls is empty: give directions to compare with, one at least.")
     pushes = [(vector, share * strength) for share in DOSES]
-    pushes += [(others[k * n : (k + 1) * n], strength) for k in range(draws)]
+    pushes += [(control, strength) for control in controls]
     songs = push(model, prompts, pushes, seed=seed, **how)
     return Trial(target, songs[: len(DOSES)], songs[len(DOSES) :])
 
 
-def listen(judge: Judge, trial: Trial) -> Heard:
+def listen(judge: Judge, trial: Trial, units: Sequence[Hashable] | None = None) -> Heard:
     """What a judge says of a trial.
 
     Parameters
@@ -110,12 +172,29 @@ def listen(judge: Judge, trial: Trial) -> Heard:
     judge : Judge
         Of the model that sang: it says how surprising songs are.
     trial : Trial
+    units : list, optional
+        What each prompt is a repetition of, such as the words its direction was learned from:
+        prompts of one direction share its luck, so they count as one. Left out, every prompt counts
+        for itself.
+
+    Raises
+    ------
+    ValueError
+        Not one unit a prompt.
     """
+    n = len(trial.doses[0].prompts)
+    units = list(range(n) if units is None else units)
+    check.same_length(prompts=trial.doses[0].prompts, units=units)
+    places = np.array([units.index(unit) for unit in units])
+
+    def mean(columns):
+        return pd.DataFrame(np.stack(columns, 1)).groupby(places, sort=False).mean().to_numpy()
+
     return Heard(
-        np.stack([judge.succeeded(songs, trial.target) for songs in trial.doses], 1),
-        np.stack([judge.succeeded(songs, trial.target) for songs in trial.drawn], 1),
-        judge.hear(trial.doses[-1])["surprise"].to_numpy(),
-        np.stack([judge.hear(songs)["surprise"] for songs in trial.drawn], 1),
+        mean([judge.succeeded(songs, trial.target) for songs in trial.doses]),
+        mean([judge.succeeded(songs, trial.target) for songs in trial.controls]),
+        mean([judge.hear(trial.doses[-1])["surprise"]])[:, 0],
+        mean([judge.hear(songs)["surprise"] for songs in trial.controls]),
     )
 
 
@@ -125,16 +204,16 @@ def together(parts: Iterable[Heard]) -> Heard:
 
 
 def numbers(heard: Heard) -> dict[str, np.ndarray]:
-    """What the rules decide by, one number a prompt.
+    """What the rules decide by, one number a unit.
 
     Returns
     -------
     dict
-        steered (success minus mean success over random directions), dosed (slope of success over
-        the doses, from never to always = 1), harmless (mean surprise over random directions minus
-        surprise, plus :data:`ALLOWED` nats a token).
+        steered (success minus mean success over the controls), dosed (slope of success over the
+        doses, from never to always = 1), harmless (mean surprise over the controls minus surprise,
+        plus :data:`ALLOWED` nats a token).
     """
-    success = heard.success.astype(float)
+    success = heard.success
     return {
         "steered": success[:, -1] - heard.by_chance.mean(1),
         "dosed": np.polyfit(DOSES, success.T, 1)[0],
@@ -143,10 +222,11 @@ def numbers(heard: Heard) -> dict[str, np.ndarray]:
 
 
 def dealt(heard: Heard, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """:func:`numbers` of a subject whose direction is as good as any and whose dose is nothing.
+    """:func:`numbers` of a subject whose direction is as good as its controls and whose dose is
+    nothing.
 
-    For every prompt, which of the songs counts as steered is dealt anew among it and those of
-    random directions, and so are its doses.
+    For every unit, which of the directions counts as learned is dealt anew among it and its
+    controls, and so are its doses.
 
     Returns
     -------
@@ -180,7 +260,7 @@ def compare(judge: Judge, trial: Trial, others: Mapping[str, Clips]) -> pd.DataF
     """
     plain = judge.hear(trial.doses[0])
     none, half, whole = ([songs] for songs in trial.doses)
-    kinds = {"no push": none, "half": half, "chosen": whole, "random": trial.drawn}
+    kinds = {"no push": none, "half": half, "chosen": whole, "control": trial.controls}
     kinds |= {name: [songs] for name, songs in others.items()}
     rows = [
         {"songs": name} | _described(judge, trial.target, songs, plain)
