@@ -573,8 +573,9 @@ def test_a_trial_compares_like_with_like(organism, vector, judge):
     assert table.loc["asked", "surprise"].value == table.loc["no push", "surprise"].value == 0
     assert table.loc["chosen", "success"] == table.loc["chosen", "by corpus"]
     assert abs(table.loc["chosen", "arousal"].value) > 0
-    with pytest.raises(ValueError, match="controls is empty"):
-        steering.attempt(organism, prompts, "happy", vector, 0.2, [], **how)
+    for nothing in ([], vector):
+        with pytest.raises(ValueError, match="controls must be a list of one direction or more"):
+            steering.attempt(organism, prompts, "happy", vector, 0.2, nothing, **how)
 
 
 def test_prompts_of_one_direction_count_as_one_unit(organism, vector, judge):
@@ -587,8 +588,10 @@ def test_prompts_of_one_direction_count_as_one_unit(organism, vector, judge):
         expected = [values[[0, 2]].mean(0), values[[1, 3]].mean(0)]
         np.testing.assert_allclose(getattr(units, name), expected, err_msg=name)
     np.testing.assert_array_equal(units.by_chance[:, 0], units.success[:, 2])
-    with pytest.raises(ValueError, match="prompts and units"):
+    with pytest.raises(ValueError, match="units must hold one label for each of 4 rows"):
         steering.listen(judge, trial, ["a", "b"])
+    with pytest.raises(ValueError, match="units has 1 missing labels"):
+        steering.listen(judge, trial, ["a", "b", None, "a"])
 
 
 def test_word_pairs_share_no_word():
@@ -604,3 +607,5 @@ def test_word_pairs_share_no_word():
         steering.word_pairs(words, "gloomy", "happy")
     with pytest.raises(ValueError, match="two words of one emotion"):
         steering.word_pairs({"sad": ["s1"], "happy": ["h1", "h1"]}, "sad", "happy")
+    with pytest.raises(TypeError, match=r"words\['sad'\] must be a list of strings"):
+        steering.word_pairs({"sad": "s1", "happy": ["h1", "h2"]}, "sad", "happy")

@@ -7,7 +7,7 @@ were pushed along other directions with everything else equal.
 ``harmless``), and :func:`compare` a table to read.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -99,10 +99,14 @@ def word_pairs(
 
     Raises
     ------
-    ValueError
-        An unknown emotion, and words without two of one emotion.
+    ValueError, TypeError
+        An unknown emotion, words without two of one emotion, and what is no words.
     """
-    words = {emotion: list(dict.fromkeys(some)) for emotion, some in words.items()}
+    given = check.mapping("words", words, "emotion -> list of its words", 1)
+    words = {
+        emotion: list(dict.fromkeys(check.texts(f"words[{emotion!r}]", some)))
+        for emotion, some in given.items()
+    }
     check.choice("low", low, list(words))
     check.choice("high", high, list(words))
     draws = check.count("draws", draws)
@@ -156,15 +160,15 @@ def attempt(
     ValueError
         No control, and as in ``steering.push``.
     """
-    if not controls:
-        raise ValueError("controls is empty: give directions to compare with, one at least.")
+    if not isinstance(controls, list | tuple) or not controls:
+        check.refuse(ValueError, "controls", "a list of one direction or more", controls)
     pushes = [(vector, share * strength) for share in DOSES]
     pushes += [(control, strength) for control in controls]
     songs = push(model, prompts, pushes, seed=seed, **how)
     return Trial(target, songs[: len(DOSES)], songs[len(DOSES) :])
 
 
-def listen(judge: Judge, trial: Trial, units: Sequence[Hashable] | None = None) -> Heard:
+def listen(judge: Judge, trial: Trial, units: Sequence | None = None) -> Heard:
     """What a judge says of a trial.
 
     Parameters
@@ -180,15 +184,14 @@ def listen(judge: Judge, trial: Trial, units: Sequence[Hashable] | None = None) 
     Raises
     ------
     ValueError
-        Not one unit a prompt.
+        Not one unit a prompt, or a missing one.
     """
     n = len(trial.doses[0].prompts)
-    units = list(range(n) if units is None else units)
-    check.same_length(prompts=trial.doses[0].prompts, units=units)
-    places = np.array([units.index(unit) for unit in units])
+    units = check.labels("units", np.arange(n) if units is None else units, n)
+    order = pd.factorize(units)[0]
 
     def mean(columns):
-        return pd.DataFrame(np.stack(columns, 1)).groupby(places, sort=False).mean().to_numpy()
+        return pd.DataFrame(np.stack(columns, 1)).groupby(order).mean().to_numpy()
 
     return Heard(
         mean([judge.succeeded(songs, trial.target) for songs in trial.doses]),
