@@ -83,7 +83,14 @@ def test_unknown_listeners_are_refused(wrong, message):
         listeners.get(**wrong)
 
 
-@pytest.mark.parametrize(("names", "message"), [("cues", "list of listeners"), ([], "or more")])
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("cues", "list of listeners"),
+        ([], "or more"),
+        (["cues", "tempo"], r"say valence and arousal, .* do not. Got \['tempo'\]"),
+    ],
+)
 def test_reliability_is_asked_of_a_list(names, message):
     with pytest.raises((ValueError, TypeError), match=message):
         listeners.reliability(60, CLIPS, names)

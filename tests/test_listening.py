@@ -173,7 +173,9 @@ def test_a_test_at_another_rate_is_another_test(blind):
 
 
 def test_answers_come_back(blind, tmp_path):
+    (tmp_path / f"answers-{blind.key['test']}-1.json").write_text("a person's")
     files = listening.simulate(blind, 3, {"valence": {"steered": 2.0}}, tmp_path, seed=3)
+    assert (tmp_path / f"answers-{blind.key['test']}-1.json").read_text() == "a person's"
     table = listening.read(files, blind.key)
     assert len(table) == 3 * (12 * 2 + 12) and set(table["source"]) == {"simulated"}
     rated = table[table["kind"] == "rating"]

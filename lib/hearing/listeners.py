@@ -747,6 +747,9 @@ _RELIABILITY = {}
 
 def _measured_reliability(n, training, names, codec, seconds):
     listeners = [get(name, training, codec=codec) for name in names]
+    if other := [ear.name for ear in listeners if isinstance(ear, Measure)]:
+        wanted = "listeners that say valence and arousal, which measures of a concept do not"
+        check.refuse(ValueError, "names", wanted, other)
     audio, table = corpus.sample(n, HELD_OUT_SEED)
     audio = audio[:, : round(seconds * music.SAMPLE_RATE)]
     rows = []

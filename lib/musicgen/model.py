@@ -738,7 +738,7 @@ class Model:
 
     def text_lengths(self, prompts: list[str]) -> list[int]:
         """Number of text tokens of each prompt."""
-        return sampling.text_lengths(self.lm, prompts)
+        return sampling.text_lengths(self.lm, check.texts("prompts", prompts))
 
     def tokens_of(self, prompt: str, word: str) -> list[int]:
         """Numbers of the text tokens of a word, or of several side by side, where a prompt first has

@@ -81,7 +81,8 @@ def simulate(
             "started": "",
             "finished": "",
         }
-        file = folder / f"answers-{key.test}-{participant}.json"
+        # not as people's are called, which may lie there
+        file = folder / f"simulated-{key.test}-{participant}.json"
         files.append(cache.write(file, seal(body)))
     return files
 
