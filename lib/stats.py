@@ -519,4 +519,6 @@ def correct(p_values, method: str = "holm") -> np.ndarray:
     p_values = np.asarray(p_values, float)
     if ((p_values < 0) | (p_values > 1)).any():
         raise ValueError(f"p-values must lie between 0 and 1. Got {p_values.tolist()}.")
-    return multipletests(p_values, method=method)[1]
+    unknown = np.isnan(p_values)
+    found = multipletests(np.where(unknown, 1.0, p_values), method=method)[1]
+    return np.where(unknown, np.nan, found)

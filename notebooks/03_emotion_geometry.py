@@ -436,9 +436,9 @@ show.table(rules.trust(numbers[model], dealt, null_subjects))
 # plane in `organism-habit` when each word's strongest cue is set aside.
 
 # %%
-shuffled = doubts.passed(verdicts, "organism-shuffled", "together")
-nothing = doubts.passed(verdicts, "untrained", "together")
-habit = doubts.passed(verdicts, "organism-habit", "circumplex")
+shuffled = doubts.there(verdicts, "organism-shuffled", "together")
+nothing = doubts.there(verdicts, "untrained", "together")
+habit = doubts.there(verdicts, "organism-habit", "circumplex")
 doubts.told(
     {
         "words of one emotion lie together in `organism-shuffled`": shuffled,

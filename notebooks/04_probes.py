@@ -313,14 +313,14 @@ show.estimates(
 
 # %%
 shuffled = [
-    doubts.passed(verdicts, "organism-shuffled", name)
+    doubts.there(verdicts, "organism-shuffled", name)
     for name in ("legible", "beyond_words")
 ]
 often = trusted["false positives"]
 doubts.told(
     {
         "the shuffled organism is read above chance": shuffled[0],
-        "an untrained model is": doubts.passed(verdicts, "untrained", "legible"),
+        "an untrained model is": doubts.there(verdicts, "untrained", "legible"),
         "the shuffled organism has more than static embeddings": shuffled[1],
         "false positives come more often than 5 %": any(
             e.low > 0.05 for e in often

@@ -284,10 +284,10 @@ show.table(rows, f"{model}: AUROC under each condition, and shares of variance")
 # %%
 doubts.told(
     {
-        "single features are ahead in `organism-habit`, too": doubts.passed(
+        "single features are ahead in `organism-habit`, too": doubts.there(
             verdicts, "organism-habit"
         ),
-        "they are in `organism-shuffled`": doubts.passed(
+        "they are in `organism-shuffled`": doubts.there(
             verdicts, "organism-shuffled"
         ),
     }

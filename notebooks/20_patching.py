@@ -99,8 +99,8 @@ show.verdicts(rules.beside(rules.table(verdicts)), "What the word does")
 
 # %% [markdown]
 # Points are models with a 95 % interval (it holds the truth in 95 of 100 repetitions). "Yes" lies
-# right of the solid line (no effect), "no" ends before the dotted line (the smallest effect that
-# matters).
+# right of the solid line (no effect) and reaches the dotted one (the smallest effect that matters)
+# or lies beyond it; "no" ends before the dotted one.
 
 # %%
 show.table(rules.trust(numbers[model]))
@@ -300,7 +300,7 @@ sublayers = {
 largest = max(sublayers, key=lambda site: sublayers[site].value)
 doubts.told(
     {
-        "the shuffled organism has as much to place": doubts.passed(
+        "the shuffled organism has as much to place": doubts.there(
             verdicts, "organism-shuffled"
         ),
         "another sublayer than cross-attention brings most in": not largest.startswith(

@@ -193,8 +193,8 @@ decided = rules.table(verdicts)
 show.verdicts(rules.beside(decided), "Variables and the path")
 
 # %% [markdown]
-# "Yes" lies right of the solid line (no effect), "no" ends before the dotted one (the smallest
-# effect that matters).
+# "Yes" lies right of the solid line (no effect) and reaches the dotted one (the smallest effect that
+# matters) or lies beyond it; "no" ends before the dotted one.
 
 # %%
 show.table(rules.rates(decided))
@@ -333,7 +333,7 @@ show.table(
 # world, some of the path may come from the method.
 #
 # **What would change our mind.** A model of habit or of shuffled captions that passes; a path in
-# the decoupled world; random subspaces that mediate as much; holding energy that slows the music.
+# the decoupled world; random subspaces that mediate as much.
 
 # %%
 doubts.told(
@@ -344,7 +344,7 @@ doubts.told(
         "a model of shuffled captions passes": doubts.passed(
             verdicts, "organism-shuffled"
         ),
-        "there is a path in the decoupled world": doubts.passed(
+        "there is a path in the decoupled world": doubts.there(
             verdicts, "organism-decoupled", "path"
         ),
         "random subspaces mediate as much": doubts.no_more(
@@ -393,7 +393,7 @@ Markdown(
     f"**Verdict.** Is valence a variable in {model}? {verdicts[model]['valence'].answer}. "
     f"Arousal? {verdicts[model]['arousal'].answer}. Does tempo act through energy? "
     f"{path.answer}: asked to play fast instead of slow, it plays {effect.total.value:.2f} "
-    f"standard deviations louder. With its energy held, {effect.direct.value:.2f} of that "
-    f"is left; energy alone brings about {effect.mediated.value:.2f}. Beyond what other "
-    f"subspaces do, that is {path.estimate}."
+    "standard deviations louder (below 0: softer), with its energy held "
+    f"{effect.direct.value:.2f}; energy alone brings about {effect.mediated.value:.2f}. "
+    f"Beyond what other subspaces do, that is {path.estimate}."
 )

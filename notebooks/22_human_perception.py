@@ -90,8 +90,8 @@ show.verdicts(
 )
 
 # %% [markdown]
-# "Yes" lies right of the solid line (no effect), "no" ends before the dotted one (the smallest
-# effect that matters).
+# "Yes" lies right of the solid line (no effect) and reaches the dotted one (the smallest effect that
+# matters) or lies beyond it; "no" ends before the dotted one.
 
 
 # %%
@@ -331,10 +331,10 @@ larger = [
 ]
 doubts.told(
     {
-        "a shuffled model hears as the world weighs": doubts.passed(
+        "a shuffled model hears as the world weighs": doubts.there(
             verdicts, "organism-shuffled"
         ),
-        "an untrained model does": doubts.passed(verdicts, "untrained"),
+        "an untrained model does": doubts.there(verdicts, "untrained"),
         "a sign is against people's": not all(as_people),
         "an interaction is as large as the main effects": doubts.any_of(larger),
     }

@@ -160,8 +160,8 @@ verdicts = {name: rules.decide(units) for name, units in numbers.items()}
 show.verdicts(rules.beside(rules.table(verdicts)), "A few edges carry the word")
 
 # %% [markdown]
-# "Yes" lies right of the solid line (no effect), "no" ends before the dotted one (the smallest
-# effect that matters).
+# "Yes" lies right of the solid line (no effect) and reaches the dotted one (the smallest effect that
+# matters) or lies beyond it; "no" ends before the dotted one.
 
 # %%
 show.table(rules.trust(numbers[model]))
@@ -172,11 +172,11 @@ show.table(rules.trust(numbers[model]))
 #
 # ## Who writes, and who reads?
 #
-# The best edges of the first variable are added up by the block (the layer) of writer and reader.
-# Heads of cross-attention stand for the text that they read.
+# The best edges of the first variable, by the rule's method, are added up by the block (the layer)
+# of writer and reader. Heads of cross-attention stand for the text that they read.
 
 # %%
-best_method = max(methods, key=lambda name: areas[first, name]["CPR"].value)
+best_method = methods[0]  # that of the rule, whichever did best on these songs
 graph = scored[first, best_method]
 kept = graph.where(circuits.best(graph, share)).fillna(0)
 
@@ -243,7 +243,7 @@ few, chance = (
 doubts.told(
     {
         "random edges carry as much": doubts.as_much(chance, few),
-        "there is a circuit in the shuffled organism": doubts.passed(
+        "there is a circuit in the shuffled organism": doubts.there(
             verdicts, "organism-shuffled"
         ),
     }
@@ -287,5 +287,6 @@ edges = int(np.isfinite(graph.values).sum())
 Markdown(
     f"**Verdict.** Of the {edges:,} edges of {model}, the best {share:.0%} bring back "
     f"{stats.mean(few).value:.0%} of what a word for {first} does, and as many drawn at "
-    f"random {stats.mean(chance).value:.0%}. They are found best by {best_method}."
+    f"random {stats.mean(chance).value:.0%} (chosen by {best_method}). Do the best carry "
+    f"more than as many drawn at random? *{verdicts[model]['circuit'].answer}*."
 )

@@ -27,11 +27,12 @@
 # *strength* of this push is a share of the mean length (norm) of what is there. A song is a
 # *success* if two judges, programs that share no measure, both hear the wanted emotion among five.
 # The way to find the direction and the strength are chosen on some prompts and tried on others,
-# with new words, sentence templates and seeds.
+# with other words, other sentences and other *seeds* (numbers that start the random draws of a
+# song).
 #
 # **Hypothesis and controls.** Steered songs succeed more often than songs pushed along *control
-# directions* with all else equal, and more often with more strength. A control direction is found
-# in the same way, between two words of *one* emotion: it has everything but the change of emotion.
+# directions* with all else equal, and more often than without a push. A control direction is found
+# in the same way and has the same length, but leads between two words of *one* emotion.
 # Two other *organisms*, small MusicGens whose training music we made, stand beside the main one.
 # `organism-shuffled` had captions of other clips, so words mean nothing: its own directions must do
 # no more than their controls. `organism-habit`, where each emotion word follows one cue such as
@@ -56,6 +57,7 @@ beside = ["organism-habit", "organism-shuffled"]
 seed = 900
 
 # %%
+import dataclasses
 import functools
 import itertools
 
@@ -258,36 +260,44 @@ show.table(chosen, "Chosen, for all models")
 #
 # ## Does more push do more?
 #
-# Words of a pair's two emotions are dealt into pairs, such as one word for sad and one for happy,
-# each in one pair only, and a direction is learned from each. It is tried on prompts of other
-# words, which had no part in learning it, with no push, half of the chosen strength and all of it.
-# One direction may be lucky, whichever prompts it is tried on, so all prompts of a direction count
-# as one *unit*: intervals hold for directions from other words, too. Guidance that leads away does
-# so without a push, too: along a line only the push differs.
+# Each word of the low emotion stands beside one of the high emotion, such as one word for sad and
+# one for happy, and a direction is learned from these two, in the same sentences. It is tried on
+# prompts of other words, which had no part in learning it, with no push, half of the chosen
+# strength and all of it. One direction may be lucky, whichever prompts it is tried on, so all
+# prompts of a direction count as one *unit*, and intervals say what to expect of directions from
+# other words. Guidance that leads away does so without a push, too: along a line only the push
+# differs.
 
 
 # %%
 def learned(name, table, pair, words):
-    """A direction in a model from one word to another."""
-    by_word = table.groupby("family")["prompt"]
-    few = {"n": words_from, "random_state": seed}
-    low, high = [list(by_word.get_group(w).sample(**few)) for w in words]
+    """A direction in a model from one word to another, in the same sentences."""
+    low, high = [table[table["family"] == word] for word in words]
+    both = low.merge(high, on=["template", "instrument"])
+    few = both.sample(words_from, random_state=seed)
+    ends = list(few["prompt_y"]), list(few["prompt_x"])
     site, method = activations.at(models[name], depth), point[pair][0]
     settings = {"seconds": seconds, "seed": seed}
-    return steering.direction(models[name], high, low, site, method, **settings)
+    return steering.direction(models[name], *ends, site, method, **settings)
 
 
+def beside_controls(name, table, pair, words):
+    """A learned direction, and its controls with the same unit of strength."""
+    ends = (words[:2], *words.controls)
+    first, *others = [learned(name, table, pair, each) for each in ends]
+    same = [dataclasses.replace(other, norms=first.norms) for other in others]
+    return [first, *same]
+
+
+# %%
 def directions(name, pair, third):
     """Of words of a third: one list a unit, the learned direction first."""
     table = bank(name, third)
     words = table.groupby("emotion")["family"].agg(list)
-    return [
-        [learned(name, table, pair, ends) for ends in (found[:2], *found.controls)]
-        for found in steering.word_pairs(words, *PAIRS[pair], draws, seed)
-    ]
+    dealt = steering.word_pairs(words, *PAIRS[pair], draws, seed)
+    return [beside_controls(name, table, pair, words) for words in dealt]
 
 
-# %%
 def tried(name, pair, third, other):
     """Directions of one third beside prompts of another: one row a prompt."""
     units = directions(name, pair, third)
@@ -298,6 +308,7 @@ def tried(name, pair, third, other):
     return table.assign(prompt=some, third=other, unit=unit)
 
 
+# %%
 def rows(name, pair):
     """What is tried, of both thirds."""
     parts = [(LEARNING, TRYING), (TRYING, LEARNING)]
@@ -344,8 +355,8 @@ for pair in PAIRS:
 # ## What steered songs are like
 #
 # All songs have the same seeds. *control* is the mean over control directions. *anywhere* is a
-# direction drawn evenly from all, a weaker control, as few of these lie where songs differ. *asked
-# for* are songs whose prompts ask for the target.
+# random direction, where all are equally likely: a weaker control, because songs hardly differ
+# along most of them. *asked for* are songs whose prompts ask for the target.
 
 
 # %%
@@ -373,7 +384,9 @@ others = {
     pair: {"anywhere": evenly(pair), "asked for": asking(pair)} for pair in PAIRS
 }
 compared = {
-    pair: steering.compare(judge, trials[model, pair], others[pair])
+    pair: steering.compare(
+        judge, trials[model, pair], others[pair], plans[model, pair]["unit"]
+    )
     for pair in PAIRS
 }
 table = pd.concat(compared, names=["pair", "row"]).reset_index()
@@ -409,10 +422,11 @@ for pair in PAIRS:
 #
 # ## Where words mean nothing
 #
-# Three claims were written down with their rules before any model was measured (`rules.toml`), and
-# are decided on the directions of both pairs together. If a judge cannot be trusted, the two about
-# what is heard stay undecided. The control was made stronger once results were known: `rules.toml`
-# says when, and what they were.
+# Three criteria decide, on the directions of both pairs together: steering beats its controls, it
+# beats no push, and it costs at most 0.1 nats a token more surprise than controls do. Their present
+# form was written after models had been measured in earlier forms, and before any was asked in this
+# one (`rules.toml` says when, and what had been found). If a judge cannot be trusted, the first two
+# stay undecided.
 
 
 # %%
@@ -438,11 +452,12 @@ show.verdicts(
 )
 
 # %% [markdown]
-# A "yes" lies wholly right of the solid line (no effect), a "no" wholly left of the dotted one (the
-# smallest effect that matters).
+# A "yes" lies wholly right of the solid line (no effect) and reaches the dotted one (the smallest
+# effect that matters) or lies beyond it; a "no" lies wholly left of the dotted one.
 #
-# The rules are tried on *null subjects*, for which no claim is true. For every pair of words a lot
-# decides which direction counts as learned, the true one or a control, and which dose is which.
+# The rules are tried on *null subjects*, for which the first two claims are not true. For every
+# pair of words a lot decides which direction counts as learned, the true one or a control, and
+# which dose is which.
 
 # %%
 everything = steering.together(heard[model, pair] for pair in PAIRS)
@@ -476,12 +491,13 @@ gaps = [
 doubts.told(
     {
         "control directions succeed as often": doubts.any_of(
-            doubts.no_more(gap) for gap in gaps
+            doubts.no_more(gap) if heard_well[model] else doubts.UNSURE
+            for gap in gaps
         ),
         "success costs more surprise than asking": any(
             cost["chosen"].low > cost["asked for"].high for cost in costs
         ),
-        "a model of shuffled captions can be steered": doubts.passed(
+        "a model of shuffled captions can be steered": doubts.there(
             verdicts, "organism-shuffled", "steered"
         ),
     }
@@ -524,13 +540,20 @@ def told(pair):
     share = {kind: f"{rows['success'][kind].value:.0%}" for kind in rows.index}
     return (
         f"{pair}: {share['chosen']} of steered songs are heard as wanted by both "
-        f"judges ({share['no push']} without a push, {share['control']} in control directions, "
-        f"{share['asked for']} when asked for), at {rows['surprise']['chosen'].value:+.1f} "
-        f"nats a token. Beyond control directions: {beyond[model, pair]}."
+        f"judges ({share['no push']} without a push, {share['control']} along control "
+        f"directions, {share['asked for']} when asked for), at "
+        f"{rows['surprise']['chosen'].value:+.1f} nats a token."
     )
 
 
-Markdown("**Verdict.** " + " ".join(told(pair) for pair in PAIRS))
+answers = "; ".join(
+    f"{name}: {found['steered'].answer} ({found['steered'].estimate})"
+    for name, found in verdicts.items()
+)
+Markdown(
+    "**Verdict.** Are songs steered to an emotion more often than control directions do "
+    f"it? {answers}. " + " ".join(told(pair) for pair in PAIRS)
+)
 
 # %% [markdown]
 # ## Exercises

@@ -47,6 +47,8 @@ most = 0.12  # largest strength of the two directions, mean norms
 gains = [2.0, 4.0, 8.0]  # how much more is added than words add; tried
 learned_from = 12  # prompts of each emotion
 calibrated_on = 12  # songs
+draws = 4  # pairs of random directions beside a model's own
+chance_on = 6  # songs that these are pushed in
 songs = 6  # songs that move over the whole grid
 on_page = 2  # of these, how many can be played here
 side = 5  # points of the grid along one axis
@@ -108,13 +110,26 @@ def on(name):
     return list(plain(name)["prompt"])[learned_from:][:calibrated_on]
 
 
-def plane(name, method="diffmeans"):
-    """The directions of valence and of arousal in a model, and what they do."""
-    at = activations.at(models[name], depth), method
-    both = [
-        steering.direction(models[name], *e, *at, **settings) for e in kinds(name)
+def both(name):
+    """The directions of valence and of arousal in a model."""
+    singer, site = models[name], activations.at(models[name], depth)
+    return [steering.direction(singer, *e, site, **settings) for e in kinds(name)]
+
+
+def plane(name, vectors, some):
+    """What two directions do to some songs."""
+    return steering.calibrate(judges[name], vectors, some, most=most, **settings)
+
+
+# %%
+def by_chance(name):
+    """What random directions do, as long as a model's own and other ones on each axis."""
+    drawn = [
+        steering.anywhere(vector, draws, seed + axis)
+        for axis, vector in enumerate(planes[name].vectors)
     ]
-    return steering.calibrate(judges[name], both, on(name), most=most, **settings)
+    few = on(name)[:chance_on]
+    return [plane(name, two, few) for two in zip(*drawn, strict=True)]
 
 
 # %% [markdown]
@@ -124,14 +139,24 @@ def plane(name, method="diffmeans"):
 
 # %%
 judge = judges[model]
-learned = plane(model)
-planes = {model: learned, "random directions": plane(model, "random")}
-for name in list(models)[1:]:
-    planes[name] = plane(name)
+planes = {name: plane(name, both(name), on(name)) for name in models}
+learned = planes[model]
+drawn = {name: by_chance(name) for name in models}
+
+
+# %%
+def at_chance(name, axis):
+    """How far random directions move an axis, either way."""
+    return stats.mean([abs(two.slopes[axis].value) for two in drawn[name]])
+
+
+effects = {}
+for name, axis in itertools.product(models, AXES):
+    effects[f"{name}: {axis}"] = planes[name].slopes[axis]
+    effects[f"random, {name}: {axis}"] = at_chance(name, axis)
 moved = {
-    f"{name}: {axis}": stats.Estimate(*(most * v for v in slope[:3]), slope.n)
-    for name, both in planes.items()
-    for axis, slope in both.slopes.items()
+    which: stats.Estimate(*(most * v for v in slope[:3]), slope.n)
+    for which, slope in effects.items()
 }
 show.estimates(
     moved,
@@ -141,9 +166,10 @@ show.estimates(
 )
 
 # %% [markdown]
-# A useful direction lies right of the dotted line (nothing) and of the random one. Bars are 95 %
-# intervals (they hold the true value in 19 of 20 such studies), the unit is the standard deviation
-# of the organisms' training music.
+# A useful direction lies right of the dotted line (nothing) and of the random ones, which count
+# however they move the axis, up or down. Bars are 95 % intervals (they hold the true value in 19 of
+# 20 such studies), over songs or over random directions; the unit is the standard deviation of the
+# organisms' training music.
 #
 # ## Curved or straight
 #
@@ -355,7 +381,7 @@ costs = {
 show.estimates(costs, f"{model}: how surprising these songs are", "nats a token")
 
 # %% [markdown]
-# At 1 both halves are heard where they were asked to be, at 0 the second is heard where the first
+# At 1 the second half is heard as far from the first as it was asked to be, at 0 where the first
 # was. Where *asked* lies at 0, too, it is not the push that fails: the model goes on as it began.
 # The second figure is the price: a turn in mid-song is improbable music, the more so the better it
 # is followed.
@@ -378,25 +404,24 @@ for axis, slope in own["slope"].items():
 
 # %%
 def further(own, other):
-    """How much longer one slope is than another, for the largest strength; both intervals count."""
-    gap = most * (abs(own.value) - abs(other.value))
+    """How much a slope is above another, for the largest strength; both intervals count."""
+    gap = most * (own.value - other.value)
     half = most * np.hypot(own.high - own.low, other.high - other.low) / 2
     return stats.Estimate(gap, gap - half, gap + half, own.n)
 
 
-question = "How much further does the direction of {} move it than a random one?"
+question = "How much further does the direction of {} move it than random ones do?"
 gaps = {
-    (name, axis): further(planes[name].slopes[axis], other)
-    for name in models
-    for axis, other in planes["random directions"].slopes.items()
+    (name, axis): further(planes[name].slopes[axis], at_chance(name, axis))
+    for name, axis in itertools.product(models, AXES)
 }
 for (name, axis), gap in gaps.items():
     answer = (question.format(axis), name, stats.side(gap), gap)
     findings.append(results.finding(*answer))
 
 # %% [markdown]
-# **What would change our mind.** Random directions, or directions of a model whose words mean
-# nothing, that move songs as far.
+# **What would change our mind.** Random directions that move songs as far; directions of a model
+# whose words mean nothing that move songs further than random ones.
 
 # %%
 worded = [
@@ -437,17 +462,16 @@ paths = {
 
 # %%
 beyond = [axis for axis in AXES if gaps[model, axis].low > 0]
-right, beyond, plainly, led_well, by_chance = (
+right, beyond, plainly, led_well, anew = (
     " and ".join(axes) or "neither axis"
     for axes in (right, beyond, *paths.values())
 )
 Markdown(
     f"**Verdict.** Asked for a point, songs go the right way in {right} (slopes: "
-    f"{slopes}; 1 would land there). Its own direction moves them further than a random one "
-    f"of the same norm in {beyond}: elsewhere any push does as much, and a slope "
-    "says nothing of what was learned. Along a path within a song they follow a push "
+    f"{slopes}; 1 would land there). Its own direction is shown to move them further than "
+    f"random ones of the same norm in {beyond}. Along a path within a song they follow a push "
     f"in {plainly}, led part by part in {led_well}, and with the anchors' places dealt "
-    f"anew in {by_chance}. The bend of the curved plane "
-    f"brings songs nearer by {bend.value:.2f} [{bend.low:.2f}, {bend.high:.2f}] "
-    "standard deviations."
+    f"anew in {anew}. The bend of the curved plane "
+    f"changes how far from there they land by {-bend.value:+.2f} [{-bend.high:+.2f}, "
+    f"{-bend.low:+.2f}] standard deviations (below 0: nearer)."
 )

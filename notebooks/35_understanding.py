@@ -31,7 +31,7 @@
 #
 # **Method.** A habit ties a word to one cue. So the strongest cue of every word is found in the
 # state to which it leads, and set aside. The rest is compared with the profile of the emotion's
-# *other* words. Of a habit nothing is left.
+# *other* words. Of a habit little is left.
 #
 # **Controls.** The method is tried on *organisms*, small MusicGens trained on music that we made,
 # several for each *world* (kind of captions and music). In the world of `organism-habit` each
@@ -63,7 +63,8 @@ models["untrained"] = chapter.untrained(models[model])
 # ## The rules, as they were written
 #
 # One file, `lib/book/rules.toml`, states what is measured for every criterion. It was written
-# before the models were asked, and verdicts are computed from it alone.
+# before the models were asked; what was changed later stands there with its date and reason.
+# Verdicts are computed from it alone.
 
 # %%
 written = pd.DataFrame(

@@ -313,8 +313,8 @@ show.verdicts(
 )
 
 # %% [markdown]
-# A "yes" lies wholly right of the solid line (no effect), a "no" wholly left of the dotted one (the
-# smallest effect that matters); bars are 95 % intervals (they hold the true value in 19 of 20 such
+# A "yes" lies wholly right of the solid line (no effect) and reaches the dotted one (the smallest
+# effect that matters) or lies beyond it; a "no" lies wholly left of the dotted one; bars are 95 % intervals (they hold the true value in 19 of 20 such
 # studies). The *untrained* model, the main one's weights in random order, and `organism-shuffled`,
 # whose words mean nothing, show how much is chance.
 

@@ -40,7 +40,7 @@ sung = 108  # songs, dealt to the levels
 learned_from = 6  # prompts of each level that a direction is found on
 n = 30  # prompts on which steering is tried
 n_beside = 24  # the same for the models beside
-draws = 4  # random directions of each prompt's own
+draws = 4  # random directions of each song's own
 null_subjects = 100
 judging = {}  # what differs from steering.Judge
 beside = ["organism-shuffled"]  # [] for words that no organism reads
@@ -290,9 +290,9 @@ def attempt(name, way):
     low, high = way
     each = max(1, (n if name == model else n_beside) // len(WAYS))
     some = asked[name].asked(low, each, "test", seed)
-    vector = vectors[name, way]
-    drawn = steering.anywhere(vector, draws * len(some), seed)
-    push = (vector, strength, [drawn[k::draws] for k in range(draws)])
+    found = (vectors[name, way], draws * len(some), seed + WAYS.index(way))
+    drawn = steering.anywhere(*found)
+    push = (vectors[name, way], strength, [drawn[k::draws] for k in range(draws)])
     settings = {"seed": seed + 10_000, **how}
     return steering.attempt(models[name], some, high, *push, **settings)
 
@@ -340,8 +340,8 @@ verdicts = {name: rules.decide(units, smallest) for name, units in numbers.items
 show.verdicts(rules.table(verdicts, smallest), f"{your.name}, claim by claim")
 
 # %% [markdown]
-# A "yes" lies wholly right of the solid line (no effect), a "no" wholly left of the dotted one (the
-# smallest effect that matters).
+# A "yes" lies wholly right of the solid line (no effect) and reaches the dotted one (the smallest
+# effect that matters) or lies beyond it; a "no" lies wholly left of the dotted one.
 #
 # The rules are tried on *null subjects*, for which no claim is true: levels are dealt to words and
 # families at random, and a lot decides which song counts as steered.
@@ -376,7 +376,9 @@ show.table(rules.trust(numbers[model], null, null_subjects, own=smallest))
 # uses it when nobody pushes. None of it says that the concept is *one* thing
 # for the model, as [chapter 35](35_understanding) asks of emotion.
 #
-# **Doubts.** Where the embeddings give as much as the block, a probe tells only about words. The
+# **Doubts.** All songs of a way share one direction: what steers here may not steer along one from
+# other words, and few random directions lie where songs differ ([chapter 30](30_steering) has a
+# stronger control). Where the embeddings give as much as the block, a probe tells only about words. The
 # judge is the weakest link: find out how often yours is right. A model that judges its own songs
 # says nothing about what people hear.
 #
@@ -403,9 +405,7 @@ doubts.told(
 
 # %%
 cost = stats.mean(steered[model].surprise - steered[model].anyhow.mean(1))
-question = (
-    f"{your.name}: how much less probable than random directions are steered songs?"
-)
+question = f"{your.name}: how much less probable are steered songs than along random directions?"
 sizes = [results.finding(question, model, "nats a token", cost)]
 found = rules.findings(verdicts, smallest)
 results.record("50_your_question", m, [*found, *sizes])

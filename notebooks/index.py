@@ -59,7 +59,7 @@ for name, m in models.items():
     display(show.player_grid({name: players}, m.sample_rate))
 
 # %% [markdown]
-# Listen whether the first row grows faster and louder; in the second the push has nothing to find.
+# Listen whether the first row grows faster and louder; in the second the push should find nothing.
 # [Can we move emotion?](30_steering) measures how often a push works.
 #
 # Asked for a sad melody, MusicGen can play slowly, softly, in minor. It may hold something like
@@ -78,7 +78,8 @@ parts = {answer: told.get(answer, []) for answer in ("yes", "no", "cannot tell")
 scope = others.scope(model)
 basis = scope.set_index("what")["basis"]
 beside = about[~about["world"].isin(own["world"])]
-passes = (beside["answer"] == "yes").groupby(beside["world"], sort=False).sum()
+yes = beside["criterion"].where(beside["answer"] == "yes")
+passes = yes.groupby(beside["world"], sort=False).nunique()
 asked = basis["released MusicGens"]
 
 # %%
@@ -87,8 +88,8 @@ Markdown(
     f"**Does MusicGen understand emotion?** {unknown if asked == 'not run' else asked} "
     f"People who listen: *{basis['people who listen']}*. What is known is known of small "
     f"models: {model} passes {len(parts['yes'])} of {own['criterion'].nunique()} tests of "
-    f"understanding, fails {len(parts['no'])}, and {len(parts['cannot tell'])} are "
-    f"undecided. Tests that other models pass, all of a world together: "
+    f"understanding, fails {len(parts['no'])}, {len(parts['cannot tell'])} are undecided, "
+    f"and {len(struck)} struck (below). Tests that a model of another world passes: "
     f"{', '.join(f'{world} {count}' for world, count in passes.items()) or 'none asked'}."
 )
 

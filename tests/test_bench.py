@@ -290,6 +290,16 @@ def test_a_control_differs_in_what_was_learned_alone(method, levers, rows, organ
         assert len(one.vector.units) == len(lever.vector.units)
 
 
+def test_levers_with_other_gates_or_norms_have_controls_of_their_own(levers):
+    for name, changes in (
+        ("monitored", {"gaps": {SITE: 9.0}}),
+        ("heads", {"norms": dict.fromkeys(levers["heads"].vector.units, 9.0)}),
+    ):
+        lever = levers[name]
+        other = dataclasses.replace(lever, vector=dataclasses.replace(lever.vector, **changes))
+        assert other.family != lever.family
+
+
 def test_the_aim_turns_the_direction(organism, levers, rows):
     how = (organism, tasks.Task("happy", "suppress"), rows, 0.3)
     away = levers["songs"].steer(*how)

@@ -176,6 +176,8 @@ SMALL = {
     "31_emotion_pad": {
         "learned_from": 2,
         "calibrated_on": 2,
+        "draws": 2,
+        "chance_on": 2,
         "songs": 2,
         "on_page": 1,
         "side": 2,

@@ -1,6 +1,7 @@
 """Patching, paths, subspaces, mediation, perception, graph."""
 
 import functools
+import types
 
 import numpy as np
 import pandas as pd
@@ -375,6 +376,18 @@ def test_a_search_that_cannot_be_is_refused_before_anything_is_sung(
     monkeypatch.setattr(subspaces, "sing", lambda *_: pytest.fail("sung"))
     with pytest.raises((ValueError, TypeError), match=message):
         subspaces.learn(organism, **{"variable": "tempo", "site": "resid.1", **wrong})
+
+
+def test_the_ends_of_a_variable_are_told_by_whole_words(organism, monkeypatch):
+    said = ["a happy melody", "an unhappy melody", "a sad tune", "a cheerful piano loop"]
+    songs = organism.generate(said, 0.4, progress=False)
+    found = []
+    monkeypatch.setattr(
+        subspaces.between_groups, "between", lambda acts, high, method: found.append(list(high))
+    )
+    pairs = types.SimpleNamespace(music=songs, table=pd.DataFrame({"base": said}))
+    subspaces._between_ends(organism, pairs, "emotion", "resid.1", "diffmeans")
+    assert found == [[True, False, False, True]]
 
 
 def test_removed_is_all_or_nothing_where_it_must_be(organism, pairs):

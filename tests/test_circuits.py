@@ -120,6 +120,11 @@ def test_curves_have_areas(organism, songs):
     perfect = np.ones((10, 6))
     areas = circuits.areas(perfect, perfect)
     assert areas["CPR"].value == pytest.approx(0.999) and areas["CMD"].value == 0
+    unlike = np.tile(
+        np.array([1.0, 2.0, 3.0, 6.0]) / 3, (10, 1)
+    )  # pairs with more to carry or less
+    for area in circuits.areas(unlike, unlike).values():
+        assert area.high - area.low < 1e-9, "of what all edges bring to the very pairs drawn"
     found = circuits.scores(organism, *songs, "eap-ig-inputs", progress=False)
     drawn = circuits.scores(organism, *songs, "random")
     best, chance = (

@@ -24,6 +24,19 @@ def test_every_method_finds_the_direction(groups, method, paired):
     assert found[2] > (0.99 if paired else 0.7) and np.linalg.norm(found) == pytest.approx(1)
 
 
+def test_a_probe_of_pairs_leaves_whole_pairs_out():
+    """With more dimensions than pairs, and noise: half of a pair would give the other half away, and
+    a penalty that is too small would win."""
+    rng = np.random.default_rng(3)
+    wanted = np.eye(160)[0]
+    low = rng.normal(size=(16, 160))
+    rows = np.concatenate([low, low + wanted + rng.normal(size=(16, 160))])
+    high = np.repeat([False, True], 16)
+    found = directions.between(rows, high, "probe", paired=True, unit=True)
+    plain = directions.between(rows, high, unit=True)
+    assert found @ plain > 0.99 and found @ wanted > 0.95 * plain @ wanted
+
+
 def test_the_difference_of_means_is_one_in_any_order_and_precision(groups):
     rows, high = groups
     wanted = rows[high].mean(0) - rows[~high].mean(0)

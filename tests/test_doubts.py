@@ -39,6 +39,13 @@ def test_one_model_of_a_world_is_enough():
     assert doubts.passed(VERDICTS, "organism-shuffled") is None
     assert doubts.passed(VERDICTS, "untrained", "profile") is None
     assert doubts.failed(VERDICTS, "organism") is True
+    assert doubts.there(VERDICTS, "organism-habit", "profile") is True
+    assert doubts.there(VERDICTS, "organism-habit", "shared") is False
+    assert doubts.there(VERDICTS, "organism-shuffled") is None
+    unsure = {"untrained": {"profile": verdict("cannot tell"), "shared": verdict("no")}}
+    assert doubts.there(unsure, "untrained") == "cannot tell"
+    assert doubts.there(unsure, "untrained", "shared") is False
+    assert doubts.passed(unsure, "untrained") is False
 
 
 @pytest.mark.parametrize(

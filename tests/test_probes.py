@@ -57,6 +57,26 @@ def test_false_positives_are_as_rare_as_they_should_be():
     assert np.mean(np.array(ps) <= 0.05) <= 0.15
 
 
+def test_rows_of_a_group_are_no_units_of_their_own():
+    """A label that hardly varies within a song and has nothing to do with what is read."""
+    ps = []
+    for seed in range(20):
+        rng = np.random.default_rng(1000 + seed)
+        song = np.repeat(np.arange(24), 6)
+        X = rng.normal(size=(24, 8))[song] + 0.1 * rng.normal(size=(144, 8))
+        y = rng.normal(size=24)[song] + 0.01 * rng.normal(size=144)
+        ps.append(probes.fit(X, y, song, n_permutations=19, seed=seed).p)
+    assert np.mean(np.array(ps) <= 0.05) <= 0.2
+
+
+def test_a_label_that_varies_within_groups_is_found():
+    rng = np.random.default_rng(0)
+    y = rng.permutation(np.repeat(["a", "b"], 60))
+    group = np.repeat(np.arange(12), 10)
+    X = rng.normal(size=(120, 6)) + 2 * (y == "a")[:, None]
+    assert probes.fit(X, y, group, n_permutations=39).p < 0.05
+
+
 def test_numbers():
     X = noise()
     result = probes.fit(X, X[:, 0] + 0.1 * noise(3)[:, 0], GROUPS, n_permutations=50)

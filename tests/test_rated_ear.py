@@ -1,5 +1,7 @@
 """A listener that learned from ratings, and listeners asked of music that people rated."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -51,6 +53,21 @@ class Deaf(listeners.Listener):
 
 def test_whom_people_do_not_agree_with_has_no_voice(sets):
     assert listeners.trusted(rated.heard([Deaf()], sets[1], 6.0)) == {"deaf": False}
+
+
+def test_songs_of_one_artist_are_no_songs_of_several(sets):
+    one = copy.copy(sets[1])
+    one.songs = sets[1].songs.assign(group="one artist")
+    with pytest.raises(rated.DatasetError, match="by one artist"):
+        rated.heard([Deaf()], one, 6.0)
+
+
+def test_the_interval_of_what_is_heard_resamples_artists(sets):
+    songs = sets[1].songs
+    few = copy.copy(sets[1])
+    few.songs = songs.assign(group=[f"artist {k % 3}" for k in range(len(songs))])
+    one, other = (rated.heard([Deaf()], each, 6.0)["estimate"][0] for each in (sets[1], few))
+    assert one.value == other.value and one.n != other.n == 3
 
 
 def test_too_few_songs_are_refused(tmp_path, monkeypatch):

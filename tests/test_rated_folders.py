@@ -134,6 +134,17 @@ def test_a_row_a_rater(own):
     assert songs.answers["arousal"].tolist() == [-1, 1, 0, 0, 0]
 
 
+def test_who_left_an_axis_out_has_not_rated_it(own):
+    rows = [
+        f"{rater},{song},{2 + rater % 3},{rater if rater < 2 else ''}"
+        for song in "ab"
+        for rater in range(8)
+    ]
+    songs = rated.load(own("\n".join(["rater,song,arousal,valence", *rows])), scale=(0, 9)).songs
+    assert songs["raters"].tolist() == [8, 8]
+    np.testing.assert_allclose(songs["valence_sem"] * 4.5, np.sqrt(0.5) / np.sqrt(2))
+
+
 def test_columns_and_tables_can_be_named(own):
     own("clip,pleasure\na,2\nb,-2\n", "other.csv")
     folder = own("file,valence (-3 to 3)\na,0\n")

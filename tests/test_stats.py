@@ -252,5 +252,8 @@ def test_between_within_is_the_mean_cosine():
 def test_correction():
     assert np.allclose(stats.correct([0.01, 0.04, 0.5]), [0.03, 0.08, 0.5])
     assert np.allclose(stats.correct([0.01, 0.02, 0.5], "fdr_bh"), [0.03, 0.03, 0.5])
+    for method, wanted in (("holm", [0.003, 0.02]), ("fdr_bh", [0.003, 0.015])):
+        found = stats.correct([0.001, 0.01, np.nan], method)
+        assert np.allclose(found[:2], wanted) and np.isnan(found[2]), "one more comparison"
     with pytest.raises(ValueError, match=r"between 0 and 1\. Got \[0\.5, 1\.2\]"):
         stats.correct([0.5, 1.2])

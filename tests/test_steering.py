@@ -15,7 +15,7 @@ from lib import prompts
 from lib.book import rules
 from lib.hearing import listeners
 from lib.methods import steering
-from lib.methods.steering import vectors
+from lib.methods.steering import instruments, vectors
 from lib.musicgen import activations
 from lib.musicgen.activations import Edit
 
@@ -374,6 +374,11 @@ def test_the_default_site_fits_any_depth(miniature):
 def test_combined_directions(organism, vector):
     both = steering.combine((v for v in [vector, vector]), [np.float32(0.5), -0.25])
     assert np.allclose(both.units[SITE], 0.25 * vector.units[SITE])
+    longer = dataclasses.replace(vector, norms={SITE: 3 * vector.norms[SITE]})
+    both = steering.combine([vector, longer], [1.0, 1.0])
+    assert np.allclose(both.units[SITE], 4 * vector.units[SITE]), "each in its own unit"
+    with pytest.raises(ValueError, match="cannot be monitored"):
+        steering.edits(organism, both, [0.1], steps=3, monitored=True)
     other = dataclasses.replace(vector, weights="0")
     with pytest.raises(ValueError, match="of one model"):
         steering.combine([vector, other], [1, 1])
@@ -576,6 +581,20 @@ def test_a_trial_compares_like_with_like(organism, vector, judge):
     for nothing in ([], vector):
         with pytest.raises(ValueError, match="controls must be a list of one direction or more"):
             steering.attempt(organism, prompts, "happy", vector, 0.2, nothing, **how)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "named"),
+    [
+        ("a sad fiddle tune", "violin"),
+        ("calm Piano, slow", "piano"),
+        ("an electric-organ loop", "organ"),
+        ("a melody", None),
+        ("hornpipes and pianissimo", None),
+    ],
+)
+def test_an_instrument_is_named_by_any_of_its_words(prompt, named):
+    assert instruments._instrument(prompt) == named
 
 
 def test_prompts_of_one_direction_count_as_one_unit(organism, vector, judge):

@@ -103,6 +103,23 @@ def test_songs_are_sung_on_a_surface_and_the_nearest_gain_is_chosen(fitted, orga
     assert twice == pytest.approx(once)
 
 
+def test_a_surface_that_is_calibrated_again_takes_both_measurements(fitted, organism):
+    """Songs land where a turn and then a stretch lead: the stretch is undone first, and then the turn."""
+    steps = np.array(plane.DESIGN)
+    turn = np.array([[1.0, 0.5], [0.0, 1.0]])
+    stretch = np.diag([2.0, 1.0])
+    found = fitted
+    for effect in (turn, stretch):
+        landed = fitted.start + steps @ effect.T
+        listener = types.SimpleNamespace(model=organism, place=lambda _, landed=landed: landed)
+        found = surface.calibrated(listener, found, ["a plain melody"], (1.0,), seconds=0.5)
+    assert found.effect == pytest.approx(stretch @ turn)
+    point = fitted.start + np.array([0.02, 0.01])
+    inner = fitted.start + np.linalg.inv(turn) @ np.linalg.inv(stretch) @ (point - fitted.start)
+    plain = dataclasses.replace(fitted, gain=found.gain)
+    assert found.strengths(point) == pytest.approx(plain.strengths(inner))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -66,6 +66,16 @@ def failed(verdicts: Mapping[str, Mapping[str, Verdict]], of: str, *names: str) 
     return _answered("no", verdicts, of, names)
 
 
+def there(verdicts: Mapping[str, Mapping[str, Verdict]], of: str, *names: str) -> bool | str | None:
+    """Whether what criteria ask about is there in a model of a world: True with a "yes", False where
+    all say "no", else "cannot tell"; see :func:`passed`.
+    """
+    sure = _answered("yes", verdicts, of, names)
+    if sure is False and _answered(UNSURE, verdicts, of, names):
+        return UNSURE
+    return sure
+
+
 def _answered(answer, verdicts, of, names):
     answers = [
         verdict.answer

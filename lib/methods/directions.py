@@ -23,7 +23,7 @@ a classifier sees it, and the shuffled control swaps partners instead of dealing
 """
 
 import numpy as np
-from sklearn.linear_model import RidgeClassifierCV
+from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 
 from .. import check
 
@@ -93,9 +93,11 @@ def between(
         found = _shuffled(rows, high, paired, rng)
     elif method == "diffmeans":
         found = difference_of_means(rows, high)
+    elif method == "probe":
+        found = _ridge_of_pairs(rows, high) if paired else _ridge(rows, high)
     else:
         own = _without_what_pairs_share(rows, high) if paired else rows
-        found = _ridge(own, high) if method == "probe" else _recursive_towards(own, high)
+        found = _recursive_towards(own, high)
     return scaled(found) if unit else found
 
 
@@ -189,6 +191,15 @@ def _shuffled(rows, high, paired, rng):
 
 def _ridge(rows, high):
     return RidgeClassifierCV(ALPHAS).fit(rows - rows.mean(0), high).coef_.ravel()
+
+
+def _ridge_of_pairs(rows, high):
+    """The same where rows are partners: of their differences, so that the penalty is chosen on whole
+    pairs. Of a pair that is split, each half would give the other away.
+    """
+    differences = rows[high] - rows[~high]
+    ridge = RidgeCV(ALPHAS, fit_intercept=False)
+    return ridge.fit(differences, np.ones(len(differences))).coef_
 
 
 def _recursive_towards(rows, high):

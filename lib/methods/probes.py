@@ -451,20 +451,35 @@ def _dealt(kinds, column, n_splits, rng):
 
 
 def _permuted(y, group, fold, rng):
-    """Labels permuted over whole groups where each has one label (else over rows), within folds.
+    """Labels permuted over whole groups, within folds.
 
     Folds hold every class evenly. Permuting across them would not, and a class rare in training is
     common in the test: scores of such a null lie below chance and make noise look significant.
+
+    Where labels vary inside groups, groups of one size change places with all their labels, and
+    labels are permuted inside each. Permuting all rows instead would let a label that hardly varies
+    inside a group count as many units as the group has rows.
     """
     first, inverse = np.unique(group, return_index=True, return_inverse=True)[1:]
     if (y[first][inverse] != y).any():
-        first = np.arange(len(y))
-        inverse = np.arange(len(y))
+        return y[_exchanged(inverse, fold, rng)]
     labels = y[first]
     for f in np.unique(fold):
         inside = np.flatnonzero(fold[first] == f)
         labels[inside] = labels[rng.permutation(inside)]
     return labels[inverse]
+
+
+def _exchanged(group, fold, rng):
+    """The row that each row's label comes from: of a group of its size and fold, in any order."""
+    alike = {}
+    for rows in np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1]):
+        alike.setdefault((fold[rows[0]], len(rows)), []).append(rows)
+    source = np.empty(len(group), int)
+    for blocks in alike.values():
+        for rows, k in zip(blocks, rng.permutation(len(blocks)), strict=True):
+            source[rows] = rng.permutation(blocks[k])
+    return source
 
 
 def _against_null(score, null):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from .. import check, stats
 
@@ -40,6 +41,12 @@ def correlation(ratings, predicted) -> float:
     return float(covariance / spread) if spread > _LEAST_VARIANCE else 0.0
 
 
+def rank_correlation(ratings, predicted) -> float:
+    """Spearman's correlation: only the order counts; 0 if either is constant."""
+    ratings, predicted = _same_shape(ratings, predicted)
+    return correlation(rankdata(ratings), rankdata(predicted))
+
+
 def r2(ratings, predicted) -> float:
     """Share of the variance that is explained; below 0 where the mean would do better."""
     # by hand: it is resampled thousands of times, and sklearn's r2_score takes 40 times as long
@@ -67,7 +74,7 @@ def estimate(
     Parameters
     ----------
     score : callable
-        :func:`ccc`, :func:`correlation` or :func:`r2`.
+        :func:`ccc`, :func:`correlation`, :func:`rank_correlation` or :func:`r2`.
     ratings, predicted : np.ndarray [shape=(row,)]
     groups : array_like [shape=(row,)]
         Artists.

@@ -188,9 +188,11 @@ class Dataset:
             table[f"{axis}_rated"] = table[axis]
         table[AXES] = to_unit(table[AXES], self.scale["static"])
         table["raters"] = self._raters(static)
-        degrees = (table["raters"] - 1 + self.spread_ddof).where(table["raters"] > 1)
         half_range = np.ptp(self.scale["static"]) / 2
         for axis in AXES:
+            # a rater may have answered one axis alone
+            raters = self._raters(static, axis)
+            degrees = np.where(raters > 1, raters - 1 + self.spread_ddof, np.nan)
             table[f"{axis}_sem"] = table[f"{axis}_std"] / np.sqrt(degrees) / half_range
         known = self.read_artists()
         artist = pd.Series([known.get(song, "") for song in table["song_id"]], dtype=str)
@@ -363,12 +365,13 @@ class Dataset:
     def _labels_of(self, song):
         return self.over_time[self.over_time.index == song]
 
-    def _raters(self, static):
-        """How many people rated each song of a table."""
+    def _raters(self, static, axis=None):
+        """How many people rated each song of a table, on any axis or on one."""
         usual = [self.usual_raters(song) for song in static.index]
         told = static["raters"] if "raters" in static else pd.Series(usual, static.index, float)
-        counted = self.answers.groupby("song_id").size().reindex(static.index)
-        return counted.fillna(told).to_numpy(float)
+        by_song = self.answers.groupby("song_id")
+        counted = by_song.size() if axis is None else by_song[axis].count()
+        return counted.reindex(static.index).fillna(told).to_numpy(float)
 
 
 def _nothing(*columns):

@@ -13,10 +13,10 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from .. import check, stats
+from .. import check
 from ..hearing import listeners, spectra
 from ..organism import world
-from .agreement import correlation, estimate
+from .agreement import correlation, estimate, rank_correlation
 from .dataset import Dataset
 from .errors import DatasetError
 from .labels import AXES
@@ -113,7 +113,7 @@ def heard(
     Raises
     ------
     DatasetError
-        Fewer than ten songs that are whole and rated.
+        Fewer than ten songs that are whole and rated, or all by one artist.
     """
     songs = _usable(rated)
     if len(songs) < 10:
@@ -121,12 +121,18 @@ def heard(
             f"{rated.folder} has {len(songs)} songs that are whole and rated for valence and "
             "arousal. A correlation needs ten or more."
         )
+    if songs["group"].nunique() < 2:
+        raise DatasetError(
+            f"All songs of {rated.folder} that are whole and rated are by one artist: how far what is "
+            "found holds for others cannot be told. Give songs of two or more, or leave the artists "
+            "out where each song was made on its own."
+        )
     audio = _middles(rated, songs, seconds)
     rows = []
     for ear in ears:
         answers = ear(audio, spectra.RATE)
         for axis in AXES:
-            agreement = stats.rank_correlation(answers[axis], songs[axis])
+            agreement = estimate(rank_correlation, songs[axis], answers[axis], songs["group"])
             rows.append((ear.name, "rated", axis, agreement))
     return pd.DataFrame(rows, columns=["listener", "audio", "what", "estimate"])
 

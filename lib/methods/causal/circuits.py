@@ -623,11 +623,17 @@ def areas(by_signed: np.ndarray, by_size: np.ndarray) -> dict[str, stats.Estimat
 
 
 def _below(pairs_shares):
-    return np.trapezoid(pairs_shares.mean(0), SIZES)
+    return np.trapezoid(_of_all(pairs_shares), SIZES)
 
 
 def _beside(pairs_shares):
-    return np.trapezoid(np.abs(1 - pairs_shares.mean(0)), SIZES)
+    return np.trapezoid(np.abs(1 - _of_all(pairs_shares)), SIZES)
+
+
+def _of_all(pairs_shares):
+    """Mean shares of what all edges bring to these very pairs: a ratio in every resample."""
+    mean = pairs_shares.mean(0)
+    return mean / mean[-1]
 
 
 def recovery(found: xr.DataArray, true: Iterable[str]) -> float:

@@ -579,8 +579,10 @@ def _between_ends(model, pairs, variable, site, method):
     if "high" in pairs.table:
         high = pairs.table["high"].to_numpy(bool)
     else:
-        ends = prompts.POLES[variable][1]
-        high = np.array([any(word in prompt for word in ends) for prompt in pairs.table["base"]])
+        ends = [_words(word) for word in prompts.POLES[variable][1]]
+        # whole words: "unhappy" is not happy
+        said = [_words(prompt) for prompt in pairs.table["base"]]
+        high = np.array([any(words <= prompt for words in ends) for prompt in said])
     if high.all() or not high.any():
         raise ValueError(
             f"All base prompts are at one end of {variable!r}: no direction lies between."

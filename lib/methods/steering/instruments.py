@@ -1,5 +1,7 @@
 """Whether the instrument that a prompt asks for is heard."""
 
+import re
+
 import pandas as pd
 
 from ... import check, prompts
@@ -64,6 +66,7 @@ class Instruments:
 
 
 def _instrument(prompt):
-    """The instrument that a prompt names, or None."""
-    words = prompt.split()
-    return next((name for name in captions.INSTRUMENT_WORDS if name in words), None)
+    """The instrument that a prompt names, by any of its words, or None."""
+    said = set(re.findall(r"[\w-]+", prompt.casefold()))
+    named = captions.INSTRUMENT_WORDS.items()
+    return next((name for name, words in named if said & {name, *words}), None)

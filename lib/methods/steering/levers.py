@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ... import check
+from ... import cache, check
 from ...musicgen import activations
 from ...musicgen.model import Model
 from .applying import monitor, pushes
@@ -100,8 +100,10 @@ class Push:
         units = self.vector.units
         sites = self.any_sites or sorted(units)
         lengths = [f"{np.linalg.norm(units[site]):.3g}" for site in sorted(units)]
-        parts = (*sites, *lengths, self.where, "monitored" if self.monitored else "")
-        return " ".join(parts)
+        norms = sorted(f"{norm:.6g}" for norm in self.vector.norms.values())
+        # a control keeps the gate of the lever that it stands beside
+        gate = cache.digest(self.vector.gaps, self.centre) if self.monitored else ""
+        return " ".join((*sites, *lengths, *norms, self.where, gate))
 
     def steer(self, model: Model, task: Task, rows: pd.DataFrame, strength: float) -> Steered:
         """The prompts of the task, with the direction added (or taken off, to suppress)."""

@@ -241,4 +241,5 @@ def calibrated(
     best = min(tried, key=lambda gain: np.linalg.norm(heard[gain] - asked, axis=1).mean())
     landed = heard[best].reshape(len(prompts), len(steps), 2).mean(0)
     effect = plane.regressed(steps, landed)[1:].T
-    return replace(tried[best], effect=surface.effect @ effect)
+    # steps are divided by the whole: first by what is measured here, then by what was before
+    return replace(tried[best], effect=effect @ surface.effect)

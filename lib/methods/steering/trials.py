@@ -7,13 +7,14 @@ were pushed along other directions with everything else equal.
 ``harmless``), and :func:`compare` a table to read.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ... import check, stats
+from ... import cache, check, stats
 from ...musicgen.model import Clips, Model
 from .applying import push
 from .judge import Judge
@@ -94,8 +95,10 @@ def word_pairs(
     low, high : str
         The emotion that directions lead from, and the one that they lead to.
     draws : int
-        Controls of each pair: two words of one emotion, drawn from all emotions of ``words``.
+        Controls of each pair: two words of one emotion, drawn from all emotions of ``words``. None
+        comes twice before all have come once.
     seed : int
+        Other words and other ends have other controls under the same seed.
 
     Raises
     ------
@@ -110,19 +113,19 @@ def word_pairs(
     check.choice("low", low, list(words))
     check.choice("high", high, list(words))
     draws = check.count("draws", draws)
-    rng = np.random.default_rng(check.count("seed", seed, 0))
-    several = [emotion for emotion, some in words.items() if len(some) > 1]
-    if not several:
+    alike = [two for some in words.values() for two in itertools.combinations(some, 2)]
+    if not alike:
         raise ValueError(
             "A control leads between two words of one emotion, so words must have two of one at "
             f"least. Got {words}."
         )
-    pairs = []
-    for one, other in zip(words[low], words[high], strict=False):
-        kinds = rng.choice(several, draws)
-        controls = [tuple(rng.choice(words[kind], 2, replace=False).tolist()) for kind in kinds]
-        pairs.append(WordPair(one, other, controls))
-    return pairs
+    own = int(cache.digest(words, low, high)[:8], 16)
+    rng = np.random.default_rng([check.count("seed", seed, 0), own])
+    ends = list(zip(words[low], words[high], strict=False))
+    rounds = -(-draws * len(ends) // len(alike))
+    order = np.concatenate([rng.permutation(len(alike)) for _ in range(rounds)])
+    controls = [tuple(rng.permutation(alike[k]).tolist()) for k in order]
+    return [WordPair(*two, controls[k * draws : (k + 1) * draws]) for k, two in enumerate(ends)]
 
 
 def attempt(
@@ -186,12 +189,10 @@ def listen(judge: Judge, trial: Trial, units: Sequence | None = None) -> Heard:
     ValueError
         Not one unit a prompt, or a missing one.
     """
-    n = len(trial.doses[0].prompts)
-    units = check.labels("units", np.arange(n) if units is None else units, n)
-    order = pd.factorize(units)[0]
+    order = _order(trial, units)
 
     def mean(columns):
-        return pd.DataFrame(np.stack(columns, 1)).groupby(order).mean().to_numpy()
+        return _by_unit(np.stack(columns, 1), order)
 
     return Heard(
         mean([judge.succeeded(songs, trial.target) for songs in trial.doses]),
@@ -244,7 +245,9 @@ def dealt(heard: Heard, rng: np.random.Generator) -> dict[str, np.ndarray]:
     }
 
 
-def compare(judge: Judge, trial: Trial, others: Mapping[str, Clips]) -> pd.DataFrame:
+def compare(
+    judge: Judge, trial: Trial, others: Mapping[str, Clips], units: Sequence | None = None
+) -> pd.DataFrame:
     """What a trial's songs are like, and others of the same seeds.
 
     Parameters
@@ -253,27 +256,41 @@ def compare(judge: Judge, trial: Trial, others: Mapping[str, Clips]) -> pd.DataF
     trial : Trial
     others : mapping
         Name -> Clips, as many as there are prompts.
+    units : list, optional
+        As in :func:`listen`.
 
     Returns
     -------
     pd.DataFrame
         One row a kind of song: songs; success (share of prompts; all listeners), and by each
         listener; valence and arousal or a measure's own scales (by the first listener), surprise and recoded, above those of
-        the songs without a push; instrument (how often it is recognised). Estimates, over prompts.
+        the songs without a push; instrument (how often it is recognised). Estimates, over units.
     """
+    order = _order(trial, units)
     plain = judge.hear(trial.doses[0])
     none, half, whole = ([songs] for songs in trial.doses)
     kinds = {"no push": none, "half": half, "chosen": whole, "control": trial.controls}
     kinds |= {name: [songs] for name, songs in others.items()}
     rows = [
-        {"songs": name} | _described(judge, trial.target, songs, plain)
+        {"songs": name} | _described(judge, trial.target, songs, plain, order)
         for name, songs in kinds.items()
     ]
     return pd.DataFrame(rows)
 
 
-def _described(judge, target, songs, plain):
-    """Means over the songs of a prompt, then estimates over prompts."""
+def _order(trial, units):
+    """The number of each prompt's unit."""
+    n = len(trial.doses[0].prompts)
+    return pd.factorize(check.labels("units", np.arange(n) if units is None else units, n))[0]
+
+
+def _by_unit(values, order):
+    """Means over the prompts of each unit, [unit, column], of values [prompt, column]."""
+    return pd.DataFrame(np.asarray(values, float)).groupby(order).mean().to_numpy()
+
+
+def _described(judge, target, songs, plain, order):
+    """Means over the songs of a prompt and the prompts of a unit, then estimates over units."""
     answers = [judge.hear(some) for some in songs]
     row = {"success": [judge.succeeded(some, target) for some in songs]}
     for ear in judge.ears:
@@ -288,10 +305,12 @@ def _described(judge, target, songs, plain):
         row[name] = [answer[column] - plain[column] for answer in answers]
     if "instrument" in plain:
         row["instrument"] = [answer["instrument"] for answer in answers]
-    return {name: _estimate(np.stack(values)) for name, values in row.items()}
+    return {name: _estimate(np.stack(values, 1), order) for name, values in row.items()}
 
 
-def _estimate(values):
-    """Of values [song, prompt]; yes and no of one song a prompt are a share."""
-    share = len(values) == 1 and values.dtype == bool
-    return stats.proportion(values[0]) if share else stats.mean(values.mean(0))
+def _estimate(values, order):
+    """Of values [prompt, song]; yes and no of one song a unit are a share."""
+    share = values.shape[1] == 1 and values.dtype == bool and len(set(order)) == len(order)
+    if share:
+        return stats.proportion(values[:, 0])
+    return stats.mean(_by_unit(values, order).mean(1))

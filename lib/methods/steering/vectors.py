@@ -258,7 +258,9 @@ def norm(values: np.ndarray) -> float:
 def combine(vectors: Iterable[Vector], weights: Iterable[float]) -> Vector:
     """One vector from several of the same model and sites: valence and arousal at once, say.
 
-    Its strength is that of the weighted sum, which is not brought back to length 1.
+    Its strength is that of the weighted sum, each vector in its own unit, which is not brought back
+    to length 1. Where both kinds of prompts lie along it is not measured: it cannot be monitored
+    (gaps and middles are not a number).
 
     Raises
     ------
@@ -276,12 +278,13 @@ def combine(vectors: Iterable[Vector], weights: Iterable[float]) -> Vector:
         raise ValueError("Vectors can be combined if they are of one model and of the same sites.")
     units = {}
     for site in first.units:
-        parts = [
-            weight * vector.units[site] for vector, weight in zip(vectors, weights, strict=True)
-        ]
-        units[site] = sum(parts)
+        units[site] = sum(
+            weight * vector.norms[site] / first.norms[site] * vector.units[site]
+            for vector, weight in zip(vectors, weights, strict=True)
+        )
     names = [f"{weight:g} {vector.method}" for vector, weight in zip(vectors, weights, strict=True)]
-    return replace(first, units=units, method="+".join(names))
+    unknown = dict.fromkeys(units, np.nan)
+    return replace(first, units=units, gaps=unknown, middles=unknown, method="+".join(names))
 
 
 def anywhere(vector: Vector, n: int = 10, seed: int = 0) -> list[Vector]:
