@@ -148,11 +148,31 @@ def _mark(state, kind, text=""):
     state.update(f"{kind}({text})".encode())
 
 
+def _but_not_inside_itself(feed):
+    """The same, except that what lies inside itself (a module that holds the network it is part of)
+    is not gone through again there.
+    """
+
+    @functools.wraps(feed)
+    def guarded(state, value, seen):
+        here = ("inside", id(value))
+        if here in seen:
+            return _mark(state, "inside", type(value).__qualname__)
+        seen.add(here)
+        try:
+            feed(state, value, seen)
+        finally:
+            seen.discard(here)
+
+    return guarded
+
+
 def _feed_plain(state, value, seen):
     value = value.item() if isinstance(value, np.generic) else value
     _mark(state, type(value).__name__, repr(value))
 
 
+@_but_not_inside_itself
 def _feed_sequence(state, value, seen):
     _mark(state, "sequence", str(len(value)))
     for item in value:
@@ -210,25 +230,38 @@ def _feed_dataset(state, value, seen):
     _feed(state, {str(name): np.asarray(item) for name, item in value.coords.items()}, seen)
 
 
+@_but_not_inside_itself
 def _feed_dataclass(state, value, seen):
+    """What its fields hold and, of a class of the user's, what it does with that."""
     _mark(state, "dataclass", type(value).__qualname__)
+    if _is_users(type(value)):
+        _feed_class(state, type(value), seen)
     _feed(
         state, {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}, seen
     )
 
 
+@_but_not_inside_itself
 def _feed_module(state, value, seen):
-    """A network: its classes, its settings, and its weights and buffers, those that no state dict
-    holds included.
+    """A network: its classes, its settings (of a class of the user's all that it holds), and its
+    weights and buffers, those that no state dict holds included.
     """
     _mark(state, "network")
     for name, module in value.named_modules():
         _mark(state, name)
         _feed_class(state, type(module), seen)
+        if _is_users(type(module)):
+            _feed(state, _held(module), seen)
+            continue
         library = _of_library(type(module))
         own = {k: v for k, v in vars(module).items() if not k.startswith("_") and k != "training"}
         _feed(state, {k: v for k, v in own.items() if not library or _is_setting(v)}, seen)
     _feed(state, {**dict(value.named_buffers()), **value.state_dict()}, seen)
+
+
+def _held(module):
+    """What a module holds beside what every module has: parameters, buffers, parts, hooks."""
+    return {name: item for name, item in vars(module).items() if name not in _OF_EVERY_MODULE}
 
 
 def settings(network: torch.nn.Module) -> str:
@@ -236,19 +269,32 @@ def settings(network: torch.nn.Module) -> str:
     settings (activation, eps, number of heads, ...).
 
     Of a library's classes the name counts and not the version; where a model came from, where it
-    runs and what matters in training alone do not.
+    runs and what matters in training alone do not. Of a class of the user's nobody knows what
+    matters: all that its modules hold counts, tensors and buffers that no state dict holds included,
+    except what cannot be told (a lock, an open file), which counts by its class.
     """
     state = xxhash.xxh3_128()
     for name, module in network.named_modules():
         kind = type(module)
         _mark(state, name, f"{kind.__module__}.{kind.__qualname__}")
-        if not _of_library(kind) and not _of_python(sys.modules[kind.__module__]):
+        if _is_users(kind):
             _feed_class(state, kind, set())
+            _feed_computed_with(state, module, {("inside", id(network))})
+            continue
         for key, value in sorted(vars(module).items()):
             if not key.startswith("_") and key not in _NO_SETTINGS and _is_setting(value):
                 _mark(state, key)
                 _feed_setting(state, value)
     return state.hexdigest()
+
+
+def _feed_computed_with(state, module, seen):
+    """What a module of the user's holds beside what its state dict does."""
+    held = {name: item for name, item in _held(module).items() if name not in _ELSEWHERE}
+    held |= {name: module._buffers[name] for name in module._non_persistent_buffers_set}
+    for name, item in sorted(held.items()):
+        _mark(state, name)
+        _feed_if_told(state, item, seen, ("held", name))
 
 
 def _feed_setting(state, value):
@@ -268,6 +314,12 @@ _NO_SETTINGS = {
     *("training", "name", "name_or_path", "device", "checkpointing", "gradient_checkpointing"),
     *("p", "dropout", "word_dropout", "finetune", "lr", "weight_decay", "cfg_coef", "forward"),
 }
+
+#: What every module has.
+_OF_EVERY_MODULE = frozenset(vars(torch.nn.Module()))
+#: Attributes of a user's module that change nothing (where it runs), or count elsewhere: a function
+#: in the place of ``forward`` is an intervention.
+_ELSEWHERE = ("device", "forward")
 
 
 def _is_setting(value):
@@ -340,17 +392,62 @@ def _functions(item):
     return [function for function in found if isinstance(function, types.FunctionType)]
 
 
-def _feed_imported(state, value, seen):
-    """A module: a library by name and version; any other by what it defines, as it is loaded."""
+def _feed_imported(state, value, seen, used=frozenset()):
+    """A module: a library by name and version; any other by what it defines, as it is loaded.
+
+    Parameters
+    ----------
+    used : set of str
+        Attributes that whoever looks the module up asks for: they count whatever they are. Of all
+        others, those do whose content can be told.
+    """
     _mark(state, "module", f"{value.__name__} {getattr(value, '__version__', '')}")
-    if value.__name__ in seen or _of_library(value) or _of_python(value):
+    if _of_library(value) or _of_python(value.__name__):
         return
-    seen.add(value.__name__)
     for name, item in sorted(vars(value).items()):
-        content = isinstance(item, types.FunctionType | type | np.ndarray | torch.Tensor)
-        if not name.startswith("__") and (content or _is_setting(item)):
+        place = ("defined", value.__name__, name, used if _is_module(item) else None)
+        if name.startswith("__") or place in seen:
+            continue
+        if name in used:
+            seen.add(place)
             _mark(state, name)
-            _feed(state, item, seen)
+            _feed_asked(state, item, seen, used)
+        elif isinstance(item, _DEFINED) or _is_setting(item):
+            _mark(state, name)
+            _feed_if_told(state, item, seen, place)
+
+
+def _feed_asked(state, value, seen, asked):
+    """What somebody looks up by its name; of a module, what it is asked for counts in any case."""
+    if _is_module(value):
+        return _feed_imported(state, value, seen, asked)
+    _feed(state, value, seen)
+
+
+def _feed_if_told(state, value, seen, place):
+    """What may be of no matter: its content, all of it, or its class where that cannot be told.
+
+    Parameters
+    ----------
+    place : tuple
+        Where it is held, which is not gone through again.
+    """
+    inside = xxhash.xxh3_128()
+    tried = seen | {place}
+    try:
+        if ("untold", place) in seen:
+            raise TypeError
+        _feed(inside, value, tried)
+    except TypeError:
+        # modules that look one another up would try the same again and again
+        seen |= {("untold", place)} | set(filter(_is_untold, tried))
+        return _mark(state, "untold", type(value).__qualname__)
+    seen |= tried
+    _mark(state, "told", inside.hexdigest())
+
+
+def _is_untold(entry):
+    return isinstance(entry, tuple) and entry[0] == "untold"
 
 
 def _feed_function(state, value, seen):
@@ -372,20 +469,26 @@ def _feed_function(state, value, seen):
     _mark(state, "function")
     _feed_code(state, value.__code__, seen)
     _feed(state, [value.__defaults__, value.__kwdefaults__], seen)
-    for cell in value.__closure__ or ():
-        _feed_cell(state, cell, seen)
+    for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+        _feed_cell(state, cell, seen, value.__code__, name)
     for name in sorted(_names(value.__code__)):
         if name in value.__globals__:
             _mark(state, "global", name)
-            _feed(state, value.__globals__[name], seen)
+            _feed_looked_up(state, value.__globals__[name], seen, value.__code__, name)
 
 
-def _feed_cell(state, cell, seen):
+def _feed_looked_up(state, value, seen, compiled, name):
+    """What code looks up by a name."""
+    asked = frozenset(_asked_for(compiled, name) if _is_module(value) else ())
+    _feed_asked(state, value, seen, asked)
+
+
+def _feed_cell(state, cell, seen, compiled, name):
     try:
         content = cell.cell_contents
     except ValueError:  # a variable that has no value yet
         return _mark(state, "empty")
-    _feed(state, content, seen)
+    _feed_looked_up(state, content, seen, compiled, name)
 
 
 def _feed_code(state, value, seen):
@@ -410,6 +513,31 @@ def _names(compiled):
     return names
 
 
+def _asked_for(compiled, name):
+    """The attributes that a function and those inside it ask a variable of elsewhere for: of
+    ``mine.sub.PUSH``, sub and PUSH.
+    """
+    found = set()
+    follows = False
+    for step in dis.get_instructions(compiled):
+        if step.opname in ("LOAD_ATTR", "LOAD_METHOD") and follows:
+            found.add(step.argval)
+        elif step.opname != "EXTENDED_ARG":
+            elsewhere = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF")
+            follows = step.opname in elsewhere and step.argval == name
+    inside = (part for part in compiled.co_consts if isinstance(part, types.CodeType))
+    return found.union(*(_asked_for(part, name) for part in inside))
+
+
+def _is_module(value):
+    return isinstance(value, types.ModuleType)
+
+
+def _is_users(kind):
+    """Whether a class is neither a library's nor Python's nor this package's."""
+    return not _of_library(kind) and not _of_python(kind.__module__)
+
+
 def _of_library(value):
     """Whether a function, class or module belongs to an installed library, which counts by its
     version.
@@ -429,8 +557,8 @@ def _is_installed(file):
 
 
 def _of_python(module):
-    """Whether a module is Python's own, or this package's."""
-    return module.__name__.partition(".")[0] in sys.stdlib_module_names or _is_ours(module.__name__)
+    """Whether a module, by name, is Python's own, or this package's."""
+    return module.partition(".")[0] in sys.stdlib_module_names or _is_ours(module)
 
 
 def _is_ours(module):
@@ -460,6 +588,17 @@ def _feed_object(state, value, seen):
 
 #: What a class has without defining it.
 _OF_EVERY_CLASS = ("_abc_impl",)
+#: What counts of a module though nobody asks for it, beside plain settings.
+_DEFINED = (
+    types.FunctionType,
+    type,
+    np.ndarray,
+    torch.Tensor,
+    Mapping,
+    list,
+    tuple,
+    types.ModuleType,
+)
 _FEEDS = (
     (
         (bool, int, float, complex, str, bytes, type(None), np.generic, type(...), range),
@@ -476,6 +615,7 @@ _FEEDS = (
     ((pd.DataFrame, pd.Series), _feed_frame),
     (xr.DataArray, _feed_data_array),
     (xr.Dataset, _feed_dataset),
+    (dict, _but_not_inside_itself(_feed_mapping)),
     (Mapping, _feed_mapping),
     ((list, tuple), _feed_sequence),
     ((set, frozenset), _feed_set),

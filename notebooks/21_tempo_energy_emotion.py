@@ -330,7 +330,8 @@ show.table(
 # in full if it is found in the world that has it and not in the one without: then it was learned,
 # and is not of the method's making. Asked for *fast*, the model then plays louder because it plays
 # more energetically. **Doubts.** Where the table of answers says "cannot tell" of the decoupled
-# world, some of the path may come from the method.
+# world, some of the path may come from the method. All pairs of an axis share one search and one
+# dealt control: the intervals hold for other words and songs, not for another search.
 #
 # **What would change our mind.** A model of habit or of shuffled captions that passes; a path in
 # the decoupled world; random subspaces that mediate as much.

@@ -191,6 +191,15 @@ def test_other_models_are_refused_and_told_why(miniature, organism, monkeypatch)
         browser.check(miniature)
     with pytest.raises(ValueError, match="dtype='float32'"):
         browser.check(load("organism", "cpu", "bfloat16"))
+    handle = organism.lm.out_norm.register_forward_hook(lambda _module, _args, output: 0 * output)
+    with pytest.raises(ValueError, match=r"organism must be as .* a hook.*out_norm"):
+        browser.files(organism)
+    handle.remove()
+    with (
+        activations.edit(organism, activations.Edit("resid.2", multiply=0.0)),
+        pytest.raises(ValueError, match=r"as it was loaded.* the edit at resid\.2"),
+    ):
+        alive.Alive(organism, {}, {})
     monkeypatch.setattr(browser, "MOST", 1e6)
     with pytest.raises(ValueError, match=r"too large for a page: \d+ million weights are \d+ MB"):
         alive.Alive(organism, {}, {})

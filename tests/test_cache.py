@@ -1,10 +1,12 @@
 """What is kept on disk: named by content, whole or not at all, damaged is made again."""
 
+import dataclasses
 import functools
 import importlib
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -153,6 +155,55 @@ def test_all_that_a_class_does_counts(monkeypatch, change):
     assert before[0] != after[0] and before[1] != after[1]
 
 
+@dataclasses.dataclass(frozen=True)
+class Gain:
+    by: float
+
+    def __call__(self, x):
+        return self.by * x
+
+
+def test_what_a_dataclass_does_counts(monkeypatch):
+    before = cache.digest(Gain(2.0))
+    assert cache.digest(Gain(2.0)) == before != cache.digest(Gain(3.0))
+    monkeypatch.setattr(Gain, "__call__", lambda self, x: x + self.by)
+    assert cache.digest(Gain(2.0)) != before
+
+
+class Private(torch.nn.Module):
+    """Computes with what a state dict does not hold."""
+
+    def __init__(self, **held):
+        super().__init__()
+        vars(self).update(held)
+        self.register_buffer("shift", torch.zeros(2), persistent=False)
+
+    def forward(self, x):
+        return self._factor * x + self.shift
+
+
+def test_what_a_network_of_ones_own_keeps_to_itself_counts():
+    net = Private(_factor=2.0)
+    names = {cache.digest(net), cache.digest(Private(_factor=0.0))}
+    vars(net)["_around"] = [torch.nn.Sequential(net)]  # which is not gone through for ever
+    assert len(names | {cache.digest(net)}) == 3
+
+
+@pytest.mark.parametrize(
+    "held",
+    [{"_factor": 2.0}, {"factor": torch.ones(2)}, {"p": 0.5}, {"_steps": {"a": [torch.relu]}}],
+)
+def test_the_settings_of_a_network_of_ones_own_are_all_it_holds(held):
+    plain = cache.settings(torch.nn.Sequential(Private()))
+    assert cache.settings(torch.nn.Sequential(Private())) == plain
+    assert cache.settings(torch.nn.Sequential(Private(**held))) != plain
+    shifted = Private()
+    shifted.shift += 1
+    assert cache.settings(torch.nn.Sequential(shifted)) != plain
+    untold = cache.settings(torch.nn.Sequential(Private(_lock=threading.Lock())))
+    assert untold == cache.settings(torch.nn.Sequential(Private(_lock=threading.Lock())))
+
+
 def test_all_that_a_network_holds_counts():
     net = Net()
     names = [cache.digest(net)]
@@ -172,6 +223,48 @@ def test_a_module_of_ones_own_counts_by_what_it_defines(tmp_path, monkeypatch):
     changed = cache.digest(lambda x: mine_own.top(x))
     monkeypatch.setattr(mine_own, "top", lambda x: x)
     assert len({before, changed, cache.digest(lambda x: mine_own.top(x))}) == 3
+
+
+MINE = """
+import threading
+from mine_parts import within
+PUSH = {"happy": [1.0]}
+LOCKS = [threading.Lock()]
+ITSELF = {}
+ITSELF["again"] = ITSELF
+"""
+
+
+@pytest.fixture
+def held(tmp_path, monkeypatch):
+    """A module of one's own, and inside it another, which looks it up."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mine_parts").mkdir()
+    (tmp_path / "mine_parts" / "within.py").write_text("import mine_parts.held\nPULL = (1,)\n")
+    (tmp_path / "mine_parts" / "held.py").write_text(MINE)
+    yield importlib.import_module("mine_parts.held")
+    for name in [name for name in sys.modules if name.startswith("mine_parts")]:
+        del sys.modules[name]
+
+
+def test_what_a_module_of_ones_own_holds_counts(held):
+    def name():
+        return cache.digest(lambda x: x + held.PUSH["happy"] + held.within.PULL)
+
+    names = [name(), name()]
+    held.PUSH["happy"] = [2.0]
+    names.append(name())
+    held.within.PULL = (2,)
+    names.append(name())
+    assert names[0] == names[1] and len(set(names)) == 3
+
+
+def test_what_cannot_be_told_matters_where_it_is_asked_for(held):
+    exec("def locked():\n    return LOCKS", vars(held))
+    assert cache.digest(lambda: held.PUSH)
+    for untold in (lambda: held.LOCKS, lambda: held.locked()):
+        with pytest.raises(TypeError, match="cannot be told"):
+            cache.digest(untold)
 
 
 def test_a_decorator_of_a_library_hides_nothing():

@@ -165,6 +165,21 @@ def test_text_sites(organism):
     np.testing.assert_allclose(acts["cond"][0, :2], expected, atol=1e-5)
 
 
+def test_a_negative_prompt_is_no_stream_of_a_live_capture(organism):
+    asked = {"seconds": 0.4, "seed": 1, "progress": False}
+    clips = organism.generate(PROMPTS, negative="a very loud, fast and happy trumpet tune", **asked)
+    sites = ["cond", "resid.2"]
+    live, replay = (capture(organism, clips, sites, how) for how in ("live", "replay"))
+    for site in live:
+        np.testing.assert_allclose(live[site], replay[site], atol=2e-3)
+    assert np.isnan(live["cond"]).any()
+    for stream in ("uncond", "both"):
+        with pytest.raises(ValueError, match=r"stream must be 'cond' .* very loud.* how='replay'"):
+            capture(organism, clips, "resid.2", "live", stream)
+    mute = capture(organism, clips, "cross.2", stream="uncond")["cross.2"]
+    assert np.abs(mute).max() == 0
+
+
 def test_reduce_dtype_and_labels(organism, sung):
     clips = sung(organism)
     full = capture(organism, clips, "resid.*", labels={"emotion": ["happy", "sad", "happy"]})
@@ -334,6 +349,15 @@ def test_plain_xarray_opens_a_capture(organism, sung, tmp_path):
     assert told == {name: ours[name].values.tolist() for name in told}
     wanted = ours["resid.1"].sel(stream="uncond", clip=1).mean("frame")
     np.testing.assert_allclose(one, wanted, rtol=1e-6)
+
+
+def test_a_live_store_of_other_music_is_refused(organism, sung, tmp_path):
+    clips = sung(organism)
+    capture(organism, clips, "resid.0", "live", out=tmp_path / "a.zarr")
+    with activations.edit(organism, Edit("resid.3", multiply=0.0)):
+        other = organism.generate(PROMPTS, 0.6, 1, cfg=3.0, progress=False)
+    with pytest.raises(store.StoreError, match="clips"):
+        capture(organism, other, "resid.0", "live", out=tmp_path / "a.zarr")
 
 
 def test_store_of_something_else_is_refused(organism, sung, tmp_path):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import warnings
 
 import numpy as np
@@ -246,6 +247,14 @@ def test_an_adapter_is_added(mono, adapter):
         attributes = [Attributes(text={"description": "a happy melody"})]
         found = ours.lm(codes, [], provider(provider.tokenize(attributes)))
     torch.testing.assert_close(found[0], wanted, atol=1e-4, rtol=0)
+
+
+def test_a_model_with_an_adapter_is_named_by_where_both_lie(mono, adapter, monkeypatch):
+    monkeypatch.chdir(mono.parent)
+    beside = os.path.relpath(adapter[0])
+    adapted = model.load(mono.name, "cpu", adapter=beside)
+    assert adapted.name == f"{mono} + {adapter[0]}"
+    assert adapted.adapted == (str(mono), str(adapter[0]))
 
 
 def test_an_adapter_of_a_deeper_model(mono, adapter, tmp_path):

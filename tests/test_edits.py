@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib import activations
+from lib import activations, cache
 from lib.activations import Edit
 
 PROMPTS = ["a happy piano melody", "slow, sad music", "a fast tune"]
@@ -117,6 +117,21 @@ def test_add_is_felt_in_replay_and_in_generation(m, sung):
         )
     assert m.in_force == ()
     np.testing.assert_array_equal(capture(m, clips, "resid.2")["resid.2"], before["resid.2"])
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, torch.tensor])
+def test_arrays_that_change_inside_are_felt_and_named_as_on_entering(organism, sung, kind):
+    vector, scale = kind([1.0] * 160), [1.0, 0.0, 1.0]
+    if kind is not torch.tensor:
+        vector = np.ones(160, kind)
+    clips = sung(organism)
+    with activations.edit(organism, Edit("resid.2", add=vector, scale=scale)):
+        before = capture(organism, clips, "resid.2")["resid.2"]
+        name = cache.digest(organism.interventions)
+        vector *= 3
+        scale[1] = 5.0
+        np.testing.assert_array_equal(capture(organism, clips, "resid.2")["resid.2"], before)
+        assert cache.digest(organism.interventions) == name
 
 
 def test_operations(organism, sung):

@@ -86,6 +86,9 @@ def test_what_is_no_finding_is_refused():
         results.record("01_a", "organism", [{"question": "?", "answer": "", "estimate": None}])
     with pytest.raises(ValueError, match=r"estimate must be four numbers.* Got 0\.5"):
         results.finding("?", "organism", True, 0.5)
+    for answer in (np.nan, pd.NA, 0.3, Estimate(0.5, 0.4, 0.6, 8)):
+        with pytest.raises(ValueError, match="answer must be a text, True, False or None"):
+            results.finding("?", "organism", answer)
     assert results.read("01_a", "organism") is None
 
 
@@ -156,6 +159,16 @@ def test_folders_of_one_name_keep_their_findings_apart(tmp_path, monkeypatch):
     assert results.evidence(str(folders[1]))[titles[1]].tolist() == ["no"]
     assert results.title("organism") == "organism"
     assert results.title("facebook/musicgen-small") == "facebook/musicgen-small"
+
+
+def test_adapters_and_the_models_they_are_added_to_keep_their_findings_apart(tmp_path):
+    bases = ("facebook/musicgen-small", *(str(tmp_path / part / "mine") for part in "ab"))
+    adapters = [str(tmp_path / part / "lora") for part in "ab"]
+    called = {results.title(f"{base} + {adapter}") for base in bases for adapter in adapters}
+    assert len(called) == 6 and not any(str(tmp_path) in title for title in called)
+    assert all(results.title(title) == title for title in called)
+    hub = results.title(f"{bases[0]} + {adapters[0]}")
+    assert hub.startswith("facebook/musicgen-small + lora-")
 
 
 def test_findings_are_rows_of_a_table():

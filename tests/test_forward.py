@@ -188,6 +188,23 @@ def test_a_pass_may_begin_anywhere(m):
     np.testing.assert_allclose(packed.run(x, text), end, rtol=1e-4, atol=1e-3)
 
 
+class Doubled(torch.nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_heads_of_ones_own_sing_as_they_are_replayed():
+    m = model.load("organism", "cpu")
+    plain = m.generate(["sad music"], 0.4, progress=False)
+    for head in m.lm.linears:
+        head.__class__ = Doubled
+    clips = m.generate(["sad music"], 0.4, progress=False)
+    assert not np.array_equal(clips.tokens, plain.tokens)
+    asked = {"sites": "logits", "progress": False}
+    live, replay = (activations.capture(m, clips, how=how, **asked) for how in ("live", "replay"))
+    np.testing.assert_allclose(live["logits"], replay["logits"], atol=1e-2)
+
+
 def test_gradients_flow(organism):
     clips = organism.generate(["sad music"], 0.4, progress=False)
     loss = organism.replay(clips.tokens, clips.prompts).logsumexp(-1).mean()

@@ -292,6 +292,13 @@ def test_preferences_find_what_is_there(blind, tmp_path):
     assert found.loc["steered", "preferred"].holds(1 / (1 + np.exp(-1)))
 
 
+def test_effects_that_are_no_numbers_are_refused(blind, tmp_path):
+    for effect, error in ((np.nan, ValueError), ("1", TypeError)):
+        with pytest.raises(error, match=r"effects\['valence'\]\['steered'\] must be a number"):
+            listening.simulate(blind, 1, {"valence": {"steered": effect}}, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_two_conditions_without_a_side_are_log_odds():
     """20 of 30 pairs won, the sides of both halves exchanged, and half a win added to either."""
     rows = [
@@ -313,6 +320,12 @@ def test_false_alarms_are_as_rare_as_promised():
     few = listening.needed(0.7, 4, repetitions=400)
     assert listening.power(0.7, few, 4, repetitions=400).value >= 0.8 and few > 3
     assert listening.needed(0.01, 4, most=10, repetitions=100) is None
+
+
+@pytest.mark.parametrize("wanted", [80, np.nan, 0, 1])
+def test_a_power_that_no_test_has(wanted):
+    with pytest.raises(ValueError, match=r"wanted must be a number in \(0, 1\)"):
+        listening.needed(0.5, 10, wanted=wanted, repetitions=10)
 
 
 def test_agreement_is_that_of_shrout_and_fleiss():

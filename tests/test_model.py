@@ -112,6 +112,24 @@ def test_a_model_is_its_settings_too(organism, change):
     assert other.fingerprint != organism.fingerprint
 
 
+class Steep(torch.nn.Module):
+    def __init__(self, by):
+        super().__init__()
+        self._by = by
+
+    def forward(self, x):
+        return torch.relu(self._by * x)
+
+
+def test_a_model_is_what_modules_of_ones_own_hold_too():
+    m = model.load("organism", "cpu")
+    names = set()
+    for by in (1.0, 2.0, torch.tensor(3.0)):
+        m.lm.transformer.layers[2].activation = Steep(by)
+        names.add(m.fingerprint)
+    assert len(names) == 3
+
+
 def test_hooks_of_ones_own_name_what_is_kept(organism, tmp_path):
     first = kept(organism)
     clips = organism.clips(first, ["sad", "calm"], decode=False)

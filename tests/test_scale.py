@@ -473,6 +473,7 @@ def test_a_task_is_done_in_order_here_or_there(organism, played):
         ({"seconds": 99}, ValueError, "seconds must be"),
         ({"top_k": 0}, ValueError, "top_k must be"),
         ({"beside": ["sad"]}, ValueError, "beside must be one for each of 12"),
+        ({"beside": "sad"}, TypeError, "beside must be a list of strings"),
         ({"prompts": "sad"}, TypeError, "prompts must be a list of strings"),
     ],
 )

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 from pydantic import (
     AwareDatetime,
@@ -71,7 +72,10 @@ class Finding:
             return answer
         if answer is None:
             return "cannot tell"
-        return "yes" if answer else "no"
+        if isinstance(answer, bool | np.bool_):
+            return "yes" if answer else "no"
+        remedy = "A number with its interval is the estimate; where nobody can tell, write None."
+        check.refuse(ValueError, "answer", "a text, True, False or None", answer, remedy)
 
     @field_validator("criterion")
     @classmethod
@@ -152,12 +156,18 @@ def title(model: str) -> str:
     """What a model is called in findings.
 
     Its name; of one given by path, the folder's name and a hash of where it lies, because two
-    folders may have the same name.
+    folders may have the same name. The same of an adapter, behind the model that it was added to.
     """
     folder = Path(model).expanduser()
+    base, added, adapter = str(model).partition(f" + {os.sep}")  # as loading names it
+    if added and not folder.is_dir():
+        return f"{title(base)} + {_placed(Path(os.sep + adapter))}"
     is_path = folder.is_dir() or folder.is_absolute() or str(model).startswith(".")
-    if world.of(model) or not is_path:
-        return str(model)
+    return str(model) if world.of(model) or not is_path else _placed(folder)
+
+
+def _placed(folder):
+    """A folder's name, and a hash of where it lies."""
     folder = folder.resolve()
     return f"{folder.name}-{cache.digest(str(folder))[:8]}"
 

@@ -83,8 +83,14 @@ def check(model) -> None:
     Raises
     ------
     ValueError
-        It is too large, or made of other parts than an organism; the message says which.
+        It is too large, made of other parts than an organism, or changed by edits or hooks; the
+        message says which.
     """
+    if model.interventions:
+        raise ValueError(
+            f"{model.name} must be as it was loaded. Got {_changed_by(model)}. Graphs hold weights "
+            "alone, so remove it; what a page may change are their inputs, push and heads."
+        )
     conditioner = model.lm.condition_provider.conditioners["description"]
     parts = {model.lm, conditioner.t5, model.codec}
     weights = {id(p): p.numel() for part in parts for p in part.parameters()}
@@ -110,6 +116,14 @@ def check(model) -> None:
             f"{model.name} reads text in front of the music. Only models that read it by "
             "cross-attention, as organisms do, are written for browsers."
         )
+
+
+def _changed_by(model):
+    """What changes a model's results besides its weights, as an error names it."""
+    if model.edits:
+        return f"the edit at {model.edits[0].site}"
+    part, module, *_ = model.interventions[0]
+    return f"a hook (or a function in the place of forward) on {part}: {module or 'the whole'}"
 
 
 def shape(model) -> Shape:

@@ -64,7 +64,8 @@ def capture(
         One parallel pass over the clips' tokens, or the clips generated once more step by step.
         Both give the same.
     stream : "cond", "uncond" or "both"
-        "both" adds the dim ``stream``.
+        "both" adds the dim ``stream``. "uncond" reads no text, whatever guidance led away from:
+        clips with a negative prompt have it in a replay alone.
     reduce : None, "mean" or callable
         What becomes of the frame (or token) axis: kept, averaged, or given to the callable as a
         tensor [clip, frame, dim], which returns a tensor [clip, ...]. With ``out`` its content
@@ -156,6 +157,12 @@ def _plan(model, clips, names, how, stream, reduce, dtype, delay):
     model.check_clips(clips)
     function = _mean if reduce == "mean" else reduce
     streams = STREAMS if stream == "both" else (stream,)
+    if how == "live" and "uncond" in streams and clips.settings.get("negative"):
+        raise ValueError(
+            f"stream must be 'cond' in a live capture of clips with a negative prompt. Got {stream!r}:"
+            f" beside it they were sung with {clips.settings['negative']!r}, not without text. Use "
+            "how='replay'."
+        )
     tokens = max(model.text_lengths(clips.prompts))
     layout = {}
     for site in chosen:
@@ -230,11 +237,9 @@ def _label(name, values, n):
 
 def _identity(model, clips, plan, coords):
     """What a store's content follows from."""
-    made = (
-        (clips.prompts, clips.tokens)
-        if plan.how == "replay"
-        else (clips.prompts, clips.seeds, clips.settings)
-    )
+    made = (clips.prompts, clips.tokens)
+    if plan.how == "live":
+        made = (*made, clips.seeds, clips.settings)
     if clips.chroma is not None:
         made = (*made, clips.chroma)
     interventions = model.interventions
@@ -348,7 +353,7 @@ def _batch(model, clips, numbers, plan):
             pass
     rows = STREAMS if plan.how == "live" else plan.streams
     return {
-        site.name: _shaped(model, site, kept[site.name], plan, rows, clips, len(numbers))
+        site.name: _shaped(model, site, kept[site.name], plan, rows, clips, numbers)
         for site in plan.sites
     }
 
@@ -372,14 +377,17 @@ def _reader(site, kept, plan, steps):
     return read
 
 
-def _shaped(model, site, values, plan, rows, clips, n):
+def _shaped(model, site, values, plan, rows, clips, numbers):
     """From rows and positions to clips, streams and frames."""
+    n = len(numbers)
     frames = clips.tokens.shape[-1]
     if site.name == "logits":  # codebook k of frame t is predicted at position t + delay of k
         delays = model.lm.pattern_provider.delays
         values = torch.stack([values[:, k, d : d + frames] for k, d in enumerate(delays)], 2)
     elif site.axis == "frame":
         values = values[:, plan.delay : plan.delay + frames]
+    else:  # a negative prompt, sung beside them, may be longer
+        values = values[:, : model.text_lengths([clips.prompts[numbers[0]]])[0]]
     parts = [values[n * rows.index(s) : n * (rows.index(s) + 1)] for s in plan.streams]
     if plan.reduce is not None:
         parts = [_reduced(plan.reduce, part, site) for part in parts]

@@ -6,9 +6,10 @@
 ...     clips = m.generate(["a sad melody"], seconds=1, progress=False)
 """
 
+import copy
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -101,8 +102,9 @@ def edit(model, *edits: Edit):
     """Change sites while the model runs: inside this context, ``generate``, ``capture`` and
     ``replay`` feel the edits.
 
-    Edits of the same site compose in the order in which they are given. A site captured inside the
-    context is seen as edited. On leaving, also by an exception, the model is what it was.
+    Edits of the same site compose in the order in which they are given. Arrays count as they are on
+    entering: what is done to them inside changes nothing. A site captured inside the context is seen
+    as edited. On leaving, also by an exception, the model is what it was.
 
     Raises
     ------
@@ -114,7 +116,7 @@ def edit(model, *edits: Edit):
     for one in edits:
         if not isinstance(one, Edit):
             check.refuse(TypeError, "edits", "Edits, as Edit('resid.4', multiply=0.0)", one)
-    edits = [replace(one) for one in edits]  # each its own, so that one given twice counts twice
+    edits = [_own(one) for one in edits]  # each its own, so that one given twice counts twice
     prepared = [Prepared(model, site, one) for one in edits for site in select(model, one.site)]
     before = model.in_force
     model.in_force = (*before, *prepared)
@@ -122,6 +124,22 @@ def edit(model, *edits: Edit):
         yield model
     finally:
         model.in_force = before
+
+
+def _own(given):
+    """An edit with arrays of its own, so that what runs and what names its results stay the same."""
+    held = {field.name: getattr(given, field.name) for field in fields(Edit)}
+    return replace(given, **{name: _copied(value) for name, value in held.items()})
+
+
+def _copied(value):
+    """An array, a tensor or a list, which may be changed in place, as it is now."""
+    if isinstance(value, torch.Tensor):
+        return value.clone()  # gradients reach what it was made of
+    if isinstance(value, list | tuple):
+        return [_copied(item) for item in value]
+    is_array = hasattr(value, "__array__") and not callable(value)
+    return copy.deepcopy(value) if is_array else value
 
 
 class Prepared:

@@ -215,8 +215,11 @@ def _load_adapted(name, device, dtype, adapter):
             "weights it does something else. Load the model that it names.",
             stacklevel=3,
         )
-    model = _load_converted(f"{name} + {adapter}", folder, device, dtype, adapter)
-    model.adapted = (str(name), os.path.abspath(adapter))
+    # absolute: elsewhere, folders of the same names are other ones
+    whole = os.path.abspath(name) if Path(name).is_dir() else str(name)
+    added = os.path.abspath(adapter)
+    model = _load_converted(f"{whole} + {added}", folder, device, dtype, adapter)
+    model.adapted = (whole, added)
     return model
 
 

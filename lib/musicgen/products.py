@@ -124,7 +124,7 @@ def heads(lm, rows: int | None) -> Callable:
 
     Where weights are packed, all heads are one product.
     """
-    if rows is None or any(map(is_watched, [lm.linears, *lm.linears])):
+    if rows is None or is_watched(lm.linears) or not all(map(_is_plain, lm.linears)):
         each = [layer(head, None) for head in lm.linears]
         return lambda x: torch.stack([head(x).float() for head in each], 1)
     weight = torch.cat([head.weight.detach() for head in lm.linears])
@@ -141,9 +141,14 @@ def heads(lm, rows: int | None) -> Callable:
 
 def layer(module, rows: int | None) -> Callable:
     """A linear layer as a function; x is brought to the weights' precision."""
-    if is_watched(module) or type(module).forward is not nn.Linear.forward:
+    if not _is_plain(module):
         return lambda x: module(x.to(module.weight.dtype))
     return product(module.weight, module.bias, rows)
+
+
+def _is_plain(module):
+    """Whether a linear layer is its weights and nothing else."""
+    return not is_watched(module) and type(module).forward is nn.Linear.forward
 
 
 def product(weight, bias, rows: int | None = None) -> Callable:

@@ -228,7 +228,7 @@ def generate(
     m = _model(name)
     prompts = check.texts("prompts", prompts)
     seeds = check.seeds(seed, len(prompts))
-    beside = list(beside)
+    beside = beside if isinstance(beside, str) else list(beside)
     if beside:
         beside = check.texts("beside", beside, len(prompts))
     settings = m.settings(seconds, temperature, top_k, cfg, negative, stride)

@@ -60,8 +60,8 @@ def simulate(
 
     Raises
     ------
-    ValueError
-        A scale or condition that the test does not have.
+    ValueError, TypeError
+        A scale or condition that the test does not have, or an effect that is no number.
     """
     key = Key.load(test.key)
     scales = [*key.ratings, key.pair]
@@ -125,6 +125,8 @@ def _complete(effects, scales, conditions):
         raise ValueError(
             f"effects name {sorted(unknown)}; the test has {scales} and {list(conditions)}."
         )
+    for (scale, condition), effect in given.items():
+        check.number(f"effects[{scale!r}][{condition!r}]", effect)
     return {
         (scale, condition): given.get((scale, condition), 0.0)
         for scale in scales
@@ -198,7 +200,7 @@ def needed(effect: float, items: int, wanted: float = 0.8, most: int = 200, **ho
     effect : float
         Points of the scale.
     items : int
-    wanted : float
+    wanted : float, 0 < wanted < 1
     most : int
         The largest number that is tried.
     **how
@@ -209,6 +211,7 @@ def needed(effect: float, items: int, wanted: float = 0.8, most: int = 200, **ho
     int or None
         None if ``most`` do not suffice.
     """
+    wanted = check.number("wanted", wanted, 0, 1, open_low=True, open_high=True)
     few = 3
     many = most
     if power(effect, many, items, **how).value < wanted:
