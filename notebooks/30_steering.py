@@ -114,9 +114,9 @@ def how(pair, away):
     return {"seconds": seconds, "progress": False, "keep": True, **negative}
 
 
-def direction(name, pair, method):
-    """A direction of a model's own."""
-    low, high = [asked(name, e, LEARNING, learned_from) for e in PAIRS[pair]]
+def direction(name, pair, method, third=LEARNING):
+    """A direction of a model's own, from a third of the words."""
+    low, high = [asked(name, e, third, learned_from) for e in PAIRS[pair]]
     site = activations.at(models[name], depth)
     settings = {"seconds": seconds, "seed": seed}
     return steering.direction(models[name], high, low, site, method, **settings)
@@ -354,7 +354,9 @@ for pair in PAIRS:
 #
 # ## What steered songs are like
 #
-# All songs have the same seeds. *control* is the mean over control directions. *anywhere* is a
+# All songs have the same seeds. *chosen* are pushed along directions from one word each, *all words*
+# along one from all words of a third at once, which is how the way was chosen (again the words of
+# the prompts had no part in it). *control* is the mean over control directions. *anywhere* is a
 # random direction, where all are equally likely: a weaker control, because songs hardly differ
 # along most of them. *asked for* are songs whose prompts ask for the target.
 
@@ -370,6 +372,18 @@ def evenly(pair):
     return steering.push(m, some, pushed, seed=later, **how(pair, away))[0]
 
 
+def pooled(pair):
+    """Songs pushed along a direction from all words of the other third."""
+    method, away, strength = point[pair]
+    table = plans[model, pair]
+    opposite = {TRYING: LEARNING, LEARNING: TRYING}
+    of = {k: direction(model, pair, method, opposite[k]) for k in opposite}
+    pushed = [([of[third] for third in table["third"]], strength)]
+    some = list(table["prompt"])
+    return steering.push(m, some, pushed, seed=later, **how(pair, away))[0]
+
+
+# %%
 def asking(pair):
     """Songs whose prompts ask for the target."""
     counts = plans[model, pair]["third"].value_counts(sort=False)
@@ -379,10 +393,16 @@ def asking(pair):
     return m.generate(list(itertools.chain(*parts)), seed=later, **how(pair, False))
 
 
-# %%
 others = {
-    pair: {"anywhere": evenly(pair), "asked for": asking(pair)} for pair in PAIRS
+    pair: {
+        "all words": pooled(pair),
+        "anywhere": evenly(pair),
+        "asked for": asking(pair),
+    }
+    for pair in PAIRS
 }
+
+# %%
 compared = {
     pair: steering.compare(
         judge, trials[model, pair], others[pair], plans[model, pair]["unit"]
@@ -539,10 +559,10 @@ def told(pair):
     rows = compared[pair].set_index("songs")
     share = {kind: f"{rows['success'][kind].value:.0%}" for kind in rows.index}
     return (
-        f"{pair}: {share['chosen']} of steered songs are heard as wanted by both "
-        f"judges ({share['no push']} without a push, {share['control']} along control "
-        f"directions, {share['asked for']} when asked for), at "
-        f"{rows['surprise']['chosen'].value:+.1f} nats a token."
+        f"{pair}: {share['chosen']} of steered songs are heard as wanted by both judges "
+        f"({share['all words']} along a direction from all words, {share['control']} along "
+        f"control directions, {share['no push']} without a push, {share['asked for']} when "
+        f"asked for), at {rows['surprise']['chosen'].value:+.1f} nats a token."
     )
 
 
