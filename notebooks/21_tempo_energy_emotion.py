@@ -182,7 +182,8 @@ for name, singer in models.items():
         "met": met,
     }
     effects[name] = causal.mediate(singer, subspaces=[energy], nulls=nulls, **sung)
-    numbers[name]["path"] = mediation.beyond(effects[name].heard, "dynamics")
+    heard = effects[name].heard
+    numbers[name]["path"] = mediation.beyond(heard, "dynamics", by="word")
 
 # %% [markdown]
 # ## What the rules say
@@ -378,7 +379,7 @@ doubts.told(
 # </details>
 
 # %%
-arousal = stats.mean(mediation.beyond(effects[model].heard, "arousal"))
+arousal = stats.mean(mediation.beyond(effects[model].heard, "arousal", by="word"))
 question = "How much of heard arousal does energy mediate, beyond other subspaces?"
 sizes = [results.finding(question, model, "SD", arousal)]
 question = "How many edges of the causal graph are classified rightly (chance)?"

@@ -94,7 +94,8 @@ class Effects(NamedTuple):
         "low", "high", "direct" (high, mediator held low), "mediated" (low, mediator held high), and
         each null subspace's name (low, that subspace held high) -> Clips.
     heard : pd.DataFrame
-        What is heard in each song: columns song, pair and the variables of ``HEARD``.
+        What is heard in each song: columns song, pair, word (of the pair's high prompt) and the
+        variables of ``HEARD``.
     """
 
     total: stats.Estimate
@@ -200,8 +201,9 @@ def mediate(
     songs = {end: model.generate(list(table[end]), keep=True, **how) for end in ENDS}
     songs |= _sing_held(model, table, held, seconds, seed)
     sung = dict.fromkeys(ENDS, pairs) | {part.name: part.pairs for part in held}
+    word = table["word_high"].to_numpy()
     measures = [
-        hear(clips).assign(song=name, pair=sung[name])
+        hear(clips).assign(song=name, pair=sung[name], word=word[sung[name]])
         for name, clips in songs.items()
         if len(sung[name])
     ]
@@ -272,7 +274,7 @@ def effects_on(measures: pd.DataFrame, outcome: str, songs: dict | None = None) 
     return Effects(total, direct, mediated, share, songs or {}, measures)
 
 
-def beyond(measures: pd.DataFrame, outcome: str) -> np.ndarray:
+def beyond(measures: pd.DataFrame, outcome: str, by: str = "pair") -> np.ndarray:
     """What the mediator mediates, minus the mean of what the null subspaces do.
 
     Parameters
@@ -281,21 +283,28 @@ def beyond(measures: pd.DataFrame, outcome: str) -> np.ndarray:
         ``Effects.heard``, sung with nulls.
     outcome : str
         One of ``HEARD``.
+    by : "pair" or "word"
+        What is one unit: pairs with the same word share its luck.
 
     Returns
     -------
-    np.ndarray [shape=(pair,)]
+    np.ndarray [shape=(unit,)]
 
     Raises
     ------
     ValueError
         There are no nulls.
     """
+    check.choice("by", by, ("pair", "word"))
     changes = _changes(measures, outcome)
     nulls = changes.drop(columns=[*ENDS, *PARTS])
     if nulls.empty:
         raise ValueError("There are no nulls: sing them, too (mediate(..., nulls=...)).")
-    return (changes["mediated"] - nulls.mean(axis=1)).to_numpy()
+    found = changes["mediated"] - nulls.mean(axis=1)
+    if by == "word":
+        of_pair = measures.drop_duplicates("pair").set_index("pair")["word"]
+        found = found.groupby(of_pair.reindex(found.index), sort=False).mean()
+    return found.to_numpy()
 
 
 def _changes(measures, outcome):

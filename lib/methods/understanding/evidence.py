@@ -84,9 +84,9 @@ class Evidence:
     sung, degree, denied, heard, moved : np.ndarray [shape=(word, cue)]
         Effects of the word alone, of "very" against "slightly", of "not", of the cue on the
         likelihood under the word (in typical sizes), and of the word's state added.
-    weighed : np.ndarray [shape=(word,)]
-        How much less a tempo moves energy beside the word than beside a neutral one, in takes of
-        the word's own.
+    weighed : np.ndarray [shape=(neutral word,)]
+        How much less a tempo moves energy beside words than beside the neutral word that stands for
+        them, in takes of the words' own.
     states : np.ndarray [shape=(word, dim)]
     ends : np.ndarray [shape=(cue, 2, dim)]
         Mean states of the words for the low and the high end of each cue, without the mean of all.
@@ -225,10 +225,13 @@ class _Asking:
 
     def _weigh(self):
         """Fast minus slow in what tempo moves beside a neutral word, minus the same beside an
-        emotion word, both in takes that no other word has.
+        emotion word, both in takes that no other word has: means over the emotion words that share a
+        neutral one, and its luck.
         """
-        neutral = itertools.islice(itertools.cycle(words.NEUTRAL), len(self.names))
-        return self._fast_minus_slow(neutral) - self._fast_minus_slow(self.names)
+        neutral = captions.NEUTRAL_ADJECTIVES[: len(self.names)]
+        beside = list(itertools.islice(itertools.cycle(neutral), len(self.names)))
+        less = self._fast_minus_slow(beside) - self._fast_minus_slow(self.names)
+        return np.array([less[k :: len(neutral)].mean() for k in range(len(neutral))])
 
     def _fast_minus_slow(self, phrases):
         phrases = list(phrases)

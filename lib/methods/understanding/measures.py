@@ -1,4 +1,4 @@
-"""One number a word for every property, from the evidence alone.
+"""One number a unit (a word, nearly always) for every property, from the evidence alone.
 
 Every number's mean over words is a criterion's statistic (``lib/book/rules.toml``). With other
 labels in the place of the words' emotions, the same numbers are those of a null subject.
@@ -31,14 +31,16 @@ def numbers(evidence: Evidence, labels=None) -> dict[str, np.ndarray]:
     Returns
     -------
     dict
-        Criterion -> array [shape=(word,)].
+        Criterion -> array [shape=(word,)]; of "weighed" [shape=(neutral word,)].
     """
     labels = np.array(evidence.words["emotion"] if labels is None else labels)
     strongest = strongest_inside(evidence.states, evidence.ends)
     found = {"tied": tied(evidence.own, evidence.sung)}
     for name, sign in ALONG.items():
         effects = sign * getattr(evidence, name)
-        profile = along_profile(effects, evidence.sung, labels, strongest)
+        # of other takes than the effects: under one seed words that predict alike sing alike
+        profiles = evidence.own if name == "sung" else evidence.sung
+        profile = along_profile(effects, profiles, labels, strongest)
         found[CRITERION.get(name, name)] = profile
     found["shared"] = alike(without_strongest(evidence.states, evidence.ends), labels)
     found["weighed"] = evidence.weighed
