@@ -316,7 +316,10 @@ show.table(
 )
 
 # %% [markdown]
-# Each row is a possible arrow, with what was found (*size*, *edge*) beside the true weight.
+# Each row is a possible arrow, with what was found (*size*, *edge*) beside the true weight. Prompts
+# that share their words count as one. Where a cue has fewer than three pairs of words (*mode* has
+# two), its effect on songs is measured and not tested (p is *nan*), and the shares above leave it
+# out.
 #
 # **What no model of clips can know.** Tempo → energy and energy → tempo make the same music, so
 # both graphs fit all that was ever heard. A model that learned the first also answers loud, busy

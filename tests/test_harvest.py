@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lib import cache, model
+from lib.hearing import listeners
 from lib.methods import harvest
 from lib.musicgen import activations
 from lib.organism import captions, corpus
@@ -50,6 +51,16 @@ def test_music_is_rendered_once_for_all_organisms_that_share_it(organism, world_
     monkeypatch.setattr(corpus, "sample", render)
     other, _ = harvest.clips(organism, 24, seed=8, seconds=3)
     assert (other.tokens != clips.tokens).any()
+
+
+def test_other_libraries_render_music_anew(organism, world_clips, monkeypatch):
+    def renders(*_):
+        raise LookupError
+
+    monkeypatch.setattr(corpus, "sample", renders)
+    monkeypatch.setattr(listeners, "LIBRARIES", ("numpy",))
+    with pytest.raises(LookupError):
+        harvest.clips(organism, 24, seconds=3)
 
 
 def test_a_model_without_a_world_sings_for_itself(miniature, monkeypatch):

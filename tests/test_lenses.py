@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from lib import cache
 from lib.methods import lenses
 from lib.musicgen import activations
+from lib.musicgen.model import SOURCES
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,14 @@ def test_a_kept_lens_is_of_the_numbers_it_was_learned_with(organism, songs, monk
     first = lenses.tuned(organism, songs[:2], **settings)
     monkeypatch.setattr(lenses, "RIDGE", 1.0)
     assert not lenses.tuned(organism, songs[:2], **settings).maps.equal(first.maps)
+
+
+def test_a_kept_lens_is_named_by_all_that_runs_the_model(organism, songs, monkeypatch):
+    named = []
+    monkeypatch.setattr(cache, "code", lambda *sources: named.extend(sources))
+    monkeypatch.setattr(cache, "keep", lambda *_: np.zeros(1))
+    lenses.tuned(organism, songs[:2], progress=False)
+    assert set(SOURCES) <= set(named)
 
 
 def test_music_is_heard_block_by_block(organism, songs):

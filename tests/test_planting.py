@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import xarray as xr
 
-from lib import model
+from lib import model, prompts
 from lib.factory import language, plan, training
 from lib.factory import planting as lessons
-from lib.methods import localisation
+from lib.methods import localisation, probes
 from lib.musicgen import forward, miniature
 from lib.organism import captions, corpus, planting, world
 
@@ -225,6 +226,38 @@ def test_a_second_round_starts_from_what_the_first_has_exported(
         assert weight == pytest.approx(first.state_dict()[name], abs=2e-3), name
 
 
+def test_a_kill_in_the_second_round_leaves_the_first_its_state(
+    rows, tokens, few, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(training, "place", lambda *parts: tmp_path)
+    monkeypatch.setattr(plan, "HELD_OUT", 8)
+    given = (tokens, pd.DataFrame(rows), "cpu", miniature.WEIGHTS / "organism")
+    rounds = [{**plan.PLANTING, "steps": steps, "save_every": 1} for steps in (1, 2)]
+    small = [plan.Batch(8, 6)]
+    start = tmp_path / "exported"
+    first, _ = lessons.plant("organism-planted", *given, rounds[0], small)
+    language.export("organism-planted", first, start)
+    learn = training.descend
+    taken = []
+
+    def dies_at_the_second(*arguments):
+        taken.append(arguments)
+        if len(taken) == 2:
+            raise KeyboardInterrupt
+        learn(*arguments)
+
+    monkeypatch.setattr(training, "descend", dies_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        lessons.plant("organism-planted", *given, rounds[1], small, start=start)
+    again, _ = lessons.plant("organism-planted", *given, rounds[0], small)
+    assert len(taken) == 2  # nothing of the first round is done again
+    for name, weight in again.state_dict().items():
+        assert weight.equal(first.state_dict()[name]), name
+    language.export("organism-planted", again, start)
+    lessons.plant("organism-planted", *given, rounds[1], small, start=start)
+    assert len(taken) == 3  # and of the second only what was left
+
+
 # ------------------------------------------------------------------------------------- localisation
 def test_scores_are_judged_by_area_and_by_the_best():
     perfect = [5, 4, 1, 0], [True, True, False, False]
@@ -265,6 +298,33 @@ def test_every_method_scores_every_candidate():
     assert set(axes["method"]) == set(localisation.AXIS_METHODS) - {"sae"}
     assert (axes.groupby("method")["true"].sum() == 8).all()
     assert np.isfinite(pd.concat([heads, blocks, axes])["score"]).all()
+
+
+def test_chance_is_dealt_anew_for_every_model_and_variable(monkeypatch):
+    def no_effect(m, high, low, sites, **_):
+        dims = ("site", "frame_range", "pair")
+        return xr.DataArray(np.zeros((len(sites), 1, 1)), {"site": sites}, dims)
+
+    monkeypatch.setattr(localisation.patching, "patch_grid", no_effect)
+    monkeypatch.setattr(localisation, "_looked", lambda *_: {})
+    sung = localisation.Sung(None, None, None)
+    dealt = [
+        localisation.heads(model.load(name, "cpu"), variable, sung).query("method == 'random'")
+        for name in planting.PLACES
+        for variable in planting.VARIABLES
+    ]
+    assert len({tuple(some["score"]) for some in dealt}) == 10
+
+
+@pytest.mark.parametrize("n", [6, 24])
+@pytest.mark.parametrize("variable", planting.VARIABLES)
+def test_music_that_both_rows_of_a_pair_share_tells_a_probe_nothing(variable, n):
+    groups = localisation._groups(prompts.pairs(variable, n))
+    rows = np.tile(np.random.default_rng(0).normal(size=(n, 40)), (2, 1))
+    high = np.repeat([False, True], n)
+    splits = min(3, *groups.nunique())
+    found = probes.fit(rows, high, groups, n_splits=splits, n_permutations=0)
+    assert found.score.value == pytest.approx(0.5, abs=0.15)
 
 
 @pytest.mark.parametrize("name", planting.PLACES)

@@ -5,10 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
+from lib import cache
 from lib.book import execute, rules
+from lib.hearing import acoustics, listeners
 from lib.methods import understanding
-from lib.methods.understanding import measures, words
-from lib.organism import captions, world
+from lib.methods.understanding import measures, songs, words
+from lib.musicgen.model import SOURCES
+from lib.organism import captions, music, world
 from lib.prompts import wording
 
 CUES = list(world.CUES)
@@ -238,6 +241,19 @@ def test_takes_differ_in_everything_but_the_phrase():
     assert every["prompt"].nunique() > 40
     with pytest.raises(ValueError, match="each"):
         understanding.bank(13)
+
+
+def test_what_is_kept_is_named_by_all_it_follows_from(organism, monkeypatch):
+    named = []
+    kept = []
+    monkeypatch.setattr(cache, "code", lambda *sources: named.append(set(sources)))
+    monkeypatch.setattr(cache, "keep", lambda folder, what, make: kept.append(what))
+    tokens = np.zeros((1, 4, 5), int)
+    songs.likelihoods(organism, ["sad"], tokens)
+    songs.heard(organism.clips(tokens, ["sad music"]))
+    likelihood, heard = named
+    assert set(SOURCES) < likelihood and {acoustics, music} <= heard
+    assert set(kept[1]["libraries"]) == set(listeners.LIBRARIES)
 
 
 def test_a_model_is_asked_once(organism):

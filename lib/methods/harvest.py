@@ -7,6 +7,7 @@ the cues measured in the audio. All of it is kept, named by what it follows from
 prompts, edits and the code that made it.
 """
 
+import importlib.metadata
 import re
 
 import numpy as np
@@ -14,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from .. import cache, check, prompts, scale
-from ..hearing import acoustics
+from ..hearing import acoustics, listeners
 from ..musicgen import Clips, Model, activations, capture
 from ..musicgen import model as musicgen
 from ..organism import captions, corpus, music, world
@@ -95,8 +96,14 @@ def _music(m, name, table, seed, seconds):
         "seconds": seconds,
         "codec": m.identity(audio=True)["codec"],
         "code": cache.code(corpus, music, world, type(m).encode),
+        "libraries": libraries(),
     }
     return cache.keep(FOLDER, what, render).astype(np.int64)
+
+
+def libraries() -> dict[str, str]:
+    """Versions of the libraries that rendered music and its measures follow from."""
+    return {name: importlib.metadata.version(name) for name in listeners.LIBRARIES}
 
 
 def _own(m, n, seed, seconds, workers, address):

@@ -39,6 +39,7 @@ from tqdm.auto import tqdm
 
 from .. import cache, check
 from ..musicgen import Model, activations, forward, sizing
+from ..musicgen.model import SOURCES as MODEL_SOURCES
 from ..musicgen.model import Clips
 from . import divergence
 from .causal import runs
@@ -106,7 +107,7 @@ def tuned(m: Model, clips: Clips, steps: int = 60, seed: int = 0, progress: bool
         "clips": [clips.prompts, clips.tokens],
         "steps": steps,
         "seed": seed,
-        "code": cache.code(forward, divergence, runs, *LEARNING),
+        "code": cache.code(*MODEL_SOURCES, divergence, runs, *LEARNING),
         "constants": [POSITIONS, RATE, RIDGE, MOST, TOGETHER],
     }
     maps = cache.keep("lenses", what, learn)

@@ -26,12 +26,15 @@ truth). Gupta et al. 2024, InterpBench.
 
 import argparse
 import sys
+import zlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.metrics import roc_auc_score
 
 from .. import check, prompts, stats
@@ -194,7 +197,7 @@ def heads(m: Model, variable: str, sung: Sung, seed: int = 0) -> pd.DataFrame:
         )
         found[method] = grid.mean(("pair", "frame_range")).sel(site=sites).values
     found |= _looked(m, sung, sites)
-    found["random"] = np.random.default_rng([seed, len(variable)]).random(len(sites))
+    found["random"] = _chance(m, variable, "heads", seed).random(len(sites))
     return _table(m, variable, "heads", sites, [site in own for site in sites], found)
 
 
@@ -258,8 +261,9 @@ def axes(m: Model, variable: str, sung: Sung, sae=None, seed: int = 0, **alignin
     rows, high = _same_music(m, sung, [place.entry])
     rows = rows[place.entry]
     found = {}
+    rng = _chance(m, variable, "axes", seed)
     for method in ("diffmeans", "probe", "rfm", "random"):
-        found[method] = between_groups.between(rows, high, method, paired=True, seed=seed)[None]
+        found[method] = between_groups.between(rows, high, method, paired=True, seed=rng)[None]
     learned = subspaces.learn(
         m, variable, f"resid.{place.block}", seed=seed, progress=False, **aligning
     )
@@ -297,13 +301,30 @@ def blocks(m: Model, variable: str, sung: Sung, seed: int = 0) -> pd.DataFrame:
     found = {"patching": grid.mean(("pair", "frame_range")).sel(site=sites).values}
     same, high = _same_music(m, sung, sites)
     own = _own_songs(m, sung, sites)
-    groups = np.concatenate([sung.table["word_low"], sung.table["word_high"]])
+    groups = _groups(sung.table)
+    settings = {"n_splits": min(3, *groups.nunique()), "n_permutations": 0, "seed": seed}
     for name, rows in (("probe, same music", same), ("probe, own songs", own)):
-        settings = {"n_splits": 3, "n_permutations": 0, "seed": seed}
         found[name] = [probes.fit(rows[s], high, groups, **settings).score.value for s in sites]
-    found["random"] = np.random.default_rng([seed, len(variable), 1]).random(len(sites))
+    found["random"] = _chance(m, variable, "blocks", seed).random(len(sites))
     true = [block >= first for block in range(planting.BLOCKS)]
     return _table(m, variable, "blocks", sites, true, found)
+
+
+def _groups(table):
+    """What no test row may share with a training row: its words, and its pair (the same music, or
+    songs of one seed, with opposite labels). Low first.
+
+    Pairs that words join are one group, which holds both ends equally, so that no fold learns from
+    more of one end. Where words join all pairs, words and pairs are columns of their own.
+    """
+    ends = np.concatenate([table["word_low"], table["word_high"]])
+    words, numbers = np.unique(ends, return_inverse=True)
+    low, high = np.split(numbers, 2)
+    said_together = coo_array((np.ones(len(table)), (low, high)), (len(words), len(words)))
+    count, joined = connected_components(said_together, directed=False)
+    if count > 1:
+        return pd.DataFrame({"joined": joined[numbers]})
+    return pd.DataFrame({"word": ends, "pair": np.tile(np.arange(len(table)), 2)})
 
 
 def _same_music(m, sung, sites):
@@ -321,6 +342,11 @@ def _own_songs(m, sung, sites):
 def _means(m, parts, sites):
     found = [activations.capture(m, some, sites, reduce="mean", progress=False) for some in parts]
     return {site: np.concatenate([some[site].values for some in found]) for site in sites}
+
+
+def _chance(m, variable, what, seed):
+    """Random numbers of this model's and variable's own: units that share them are one unit."""
+    return np.random.default_rng([seed, zlib.crc32(f"{m.name} {variable} {what}".encode())])
 
 
 def _table(m, variable, what, candidates, true, scores):

@@ -4,11 +4,15 @@ A cue is set by the prompt, and the other cues are heard in what the model sings
 the music itself, everything else held, and the model is asked what emotion it hears. Valence and
 arousal are perceptions: nothing here lets them cause cues.
 
-**One rule for every model.** An edge is there if p < 0.05 (t-test over pairs of prompts or pieces
-of music, after Holm's correction over all candidates) and its size is at least :data:`LEAST`. Sizes
+**One rule for every model.** An edge is there if p < 0.05 (t-test over pairs of words or pieces of
+music, after Holm's correction over all candidates) and its size is at least :data:`LEAST`. Sizes
 have the unit of the world's own weights, whatever the model: standard deviations of the effect for
 one of the cause, and units of the plane of valence and arousal for one standard deviation of the
 cue. So a model that does or hears nothing has no edge, and one that does has.
+
+**Words are the unit.** Prompts that share their words tell of these words alone, so they are
+averaged first. Of fewer than :data:`UNITS` units nothing is tested: mode has two words an end, so
+that what it does to the songs' tempo and energy is measured, but is never an edge.
 
 **What is heard.** By Bayes' rule, with every emotion as likely beforehand, a model's likelihoods of
 a piece under words of each emotion (``perception.judge``) give the emotions' probabilities, and
@@ -37,6 +41,8 @@ LEAST = 0.1
 #: A prompt that moves its own cue by less (in standard deviations) counts as if it moved it so far:
 #: effects of nothing are not divided by nothing.
 MOVED = 0.5
+#: Fewest units that are tested.
+UNITS = 3
 #: To what a cue is set in music, in standard deviations. Mode has but two levels.
 LEVELS = (-1.2, 1.2)
 #: Words for each emotion that the model is asked about.
@@ -46,6 +52,9 @@ WORDS = 4
 class Recovery(NamedTuple):
     """Found edges against a world's.
 
+    An edge of the wrong sign is not the true one. Candidates that were not tested are left out of
+    every number.
+
     Attributes
     ----------
     precision : float
@@ -53,9 +62,10 @@ class Recovery(NamedTuple):
     recall : float
         Share of the true edges that were found; nan where there is none to find.
     right : float
-        Share of the candidates that are classified rightly, as an edge or as none.
+        Share of the candidates that are classified rightly, as an edge of this sign or as none.
     chance : float
-        The same, on average, if as many edges are dealt at random over the candidates.
+        The same, on average, if as many edges are dealt at random over the candidates, each with
+        the sign that was found there.
     p : float
         How often that is as good as what was found (exact; 1 where nothing can be told, as there is
         no edge to find, or none was found).
@@ -143,7 +153,7 @@ def recover(
     -------
     pd.DataFrame
         One row a candidate: cause, effect, how ("sung" or "heard"), size (stats.Estimate), p
-        (Holm-corrected over all candidates) and edge.
+        (Holm-corrected over all candidates; nan where nothing is tested) and edge.
     """
     n = check.count("n", n, 2)
     pieces = check.count("pieces", pieces, 2)
@@ -176,20 +186,23 @@ def decided(candidates: pd.DataFrame) -> pd.DataFrame:
 
 
 def _p(values):
-    """Of no effect; where nothing varies, as the value says."""
+    """Of no effect; where nothing varies, as the value says; nan of too few units."""
+    if len(values) < UNITS:
+        return np.nan
     if np.std(values) == 0:
         return 1.0 if np.mean(values) == 0 else 0.0
     return scipy.stats.ttest_1samp(values, 0).pvalue
 
 
 def _sung(model, cause, n, seconds, seed):
-    """Edges from a cue to the others: songs for both of its ends, heard."""
+    """Edges from a cue to the others: songs for both of its ends, heard; one unit a pair of words."""
     table = prompts.pairs(cause, n, seed)
     measures = {}
     for end in ("high", "low"):
         songs = model.generate(list(table[end]), seconds, seed, keep=True, progress=False)
         measures[end] = mediation.hear(songs)
     change = measures["high"] - measures["low"]
+    change = change.groupby([table["word_high"], table["word_low"]], sort=False).mean()
     unit = max(change[cause].mean(), MOVED)
     others = [cue for cue in CUES if cue != cause]
     return [(cause, effect, "sung", change[effect].to_numpy() / unit) for effect in others]
@@ -237,18 +250,24 @@ def compare(found: pd.DataFrame, name: str) -> Recovery:
     """
     weights = true_edges(name)
     pairs = zip(found["cause"], found["effect"], strict=True)
-    truth = np.array([weights.get(pair, 0.0) for pair in pairs])
+    table = found.assign(true=[weights.get(pair, 0.0) for pair in pairs])
+    tested = table[table["p"].notna()]
+    truth = tested["true"].to_numpy(float)
     there = np.abs(truth) >= LEAST
-    edge = found["edge"].to_numpy(bool)
-    hits = int((edge & there).sum())
-    n, found_edges, true = len(found), int(edge.sum()), int(there.sum())
-    expected_hits = found_edges * true / n
+    sizes = np.array([estimate.value for estimate in tested["size"]])
+    agrees = there & (np.sign(sizes) == np.sign(truth))
+    edge = tested["edge"].to_numpy(bool)
+    n, found_edges, true = len(tested), int(edge.sum()), int(there.sum())
+    hits = int((edge & agrees).sum())
+    none = int((~edge & ~there).sum())
+    # edges dealt at random: each candidate keeps its sign, so these can be hit
+    within_reach = int(agrees.sum())
+    by_chance = found_edges * within_reach + (n - found_edges) * (n - true)
     return Recovery(
         precision=hits / found_edges if found_edges else np.nan,
         recall=hits / true if true else np.nan,
-        right=float((edge == there).mean()),
-        # what is neither found nor true, and every hit twice: once as found, once as not missed
-        chance=(n - found_edges - true + 2 * expected_hits) / n,
-        p=float(scipy.stats.hypergeom.sf(hits - 1, n, true, found_edges)),
-        table=found.assign(true=truth),
+        right=(hits + none) / n if n else np.nan,
+        chance=by_chance / n**2 if n else np.nan,
+        p=float(scipy.stats.hypergeom.sf(hits - 1, n, within_reach, found_edges)) if n else 1.0,
+        table=table,
     )

@@ -60,6 +60,7 @@ from tqdm.auto import tqdm
 
 from ... import cache, check
 from ...musicgen import forward, run, store
+from ...musicgen.model import SOURCES as MODEL_SOURCES
 from ...musicgen.model import Clips, Model
 from .. import divergence
 from . import metrics, pairs, runs
@@ -67,7 +68,7 @@ from . import metrics, pairs, runs
 #: Which run gives what is patched, and which takes it.
 DIRECTIONS = {"denoise": ("clean", "corrupted"), "noise": ("corrupted", "clean")}
 #: The code that a grid follows from, beside its metric.
-SOURCES = (forward, run, runs, divergence, sys.modules[__name__])
+SOURCES = (*MODEL_SOURCES, runs, divergence, sys.modules[__name__])
 
 
 def patch_grid(

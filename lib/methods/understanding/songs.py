@@ -7,8 +7,11 @@ import numpy as np
 from ... import cache
 from ...hearing import acoustics
 from ...musicgen import activations
+from ...musicgen.model import SOURCES as MODEL_SOURCES
 from ...musicgen.model import Clips, Model
+from ...organism import music as rendered
 from ...organism import world
+from .. import harvest
 from . import words
 
 CUES = tuple(world.CUES)
@@ -42,7 +45,13 @@ def heard(clips: Clips) -> np.ndarray:
     def measure():
         return acoustics.measure_all(clips.audio, clips.sample_rate)[list(CUES)].to_numpy()
 
-    what = {"audio": clips.audio, "rate": clips.sample_rate, "code": cache.code(acoustics)}
+    what = {
+        "audio": clips.audio,
+        "rate": clips.sample_rate,
+        # the measure of loudness is the renderer's own
+        "code": cache.code(acoustics, rendered),
+        "libraries": harvest.libraries(),
+    }
     return cache.keep(FOLDER, what, measure)
 
 
@@ -90,6 +99,6 @@ def likelihoods(model: Model, phrases: Sequence[str], tokens: np.ndarray) -> np.
         "edits": model.interventions,
         "phrases": list(phrases),
         "tokens": tokens,
-        "code": cache.code(likelihoods, type(model)),
+        "code": cache.code(*MODEL_SOURCES, likelihoods, type(model)),
     }
     return cache.keep(FOLDER, what, ask)
