@@ -277,6 +277,22 @@ def test_a_state_of_other_data_is_not_gone_on_from(tmp_path, capsys):
     assert torch.equal(layer.weight, before)
 
 
+def test_a_rate_goes_on_where_the_weights_are(tmp_path):
+    """A state is read into the machine's memory; "meta" stands in for a GPU."""
+
+    def optimizer(device):
+        weights = torch.nn.Linear(2, 2, bias=False, device=device).parameters()
+        return muon.Muon(weights, torch.tensor(0.5, device=device))
+
+    here, there = optimizer("cpu"), optimizer("meta")
+    training.checkpoint(tmp_path / "state.pt", 7, "these tokens", here)
+    assert training.resume(tmp_path / "state.pt", "these tokens", there) == 7
+    assert there.param_groups[0]["lr"].device.type == "meta"
+    training.set_rate(here, 0.1)
+    assert training.resume(tmp_path / "state.pt", "these tokens", here) == 7
+    assert here.param_groups[0]["lr"] == 0.5
+
+
 def test_rounds_warm_up_and_decay_by_themselves():
     rounds = (Round(200, 1.0, 0.15), Round(300, 0.5, 0.4))
     factors, current = zip(*(training.schedule(step, rounds) for step in range(500)), strict=True)

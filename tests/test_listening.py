@@ -313,6 +313,34 @@ def test_two_conditions_without_a_side_are_log_odds():
     assert found["(the first clip)"].value == pytest.approx(0, abs=1e-6)
 
 
+def compared(*pairs):
+    """Six participants' answers to pairs of four conditions, of which "plain" is the reference."""
+    rows = [
+        {"participant": i, "kind": "pair", "scale": "happier", "condition": first,
+         "other": second, "answer": i % 2}
+        for i in range(6)
+        for first, second in pairs
+    ]  # fmt: skip
+    names = ["plain", "asked", "steered", "bright"]
+    return pd.DataFrame(rows).astype({"condition": pd.CategoricalDtype(names)})
+
+
+def test_preferences_refuse_what_nobody_compared_with_the_reference():
+    apart = compared(("asked", "steered"))
+    with pytest.raises(ValueError, match=r"reference, 'plain', .* Got \['asked', 'steered'\]"):
+        listening.preferences(apart)
+    others = ["asked", "plain", "steered", "bright"]
+    apart["condition"] = apart["condition"].cat.reorder_categories(others)
+    found = listening.preferences(apart)
+    assert found["condition"].tolist() == ["steered", "(the first clip)"]
+    two = compared(("plain", "asked"), ("steered", "bright"))
+    with pytest.raises(ValueError, match=r"Got \['steered', 'bright'\], which are not"):
+        listening.preferences(two)
+    chain = compared(("bright", "steered"), ("steered", "asked"), ("asked", "plain"))
+    found = listening.preferences(chain)
+    assert found["condition"].tolist() == ["asked", "steered", "bright", "(the first clip)"]
+
+
 def test_false_alarms_are_as_rare_as_promised():
     alarms = listening.power(0, 12, 6, repetitions=2000, seed=1)
     assert alarms.low < 0.05 < alarms.high + 0.01

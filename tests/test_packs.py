@@ -97,6 +97,20 @@ def test_results_that_are_here_are_replaced_only_on_demand(pack):
     assert results.read("40_real_music", SMALL)[0].answer == "much"
 
 
+@pytest.mark.filterwarnings("ignore:.*of another version of the book")
+def test_results_that_cannot_be_read_are_replaced_only_on_demand(pack):
+    newer = results.folder(SMALL) / "20_patching.json"
+    cache.write(newer, '{"findings": "than this version knows"}', about={})
+    with pytest.raises(SystemExit) as refused:
+        command.main(["import", str(pack)])
+    said = str(refused.value)
+    assert f"Here, but cannot be read: {newer}." in said and "--replace" in said
+    assert f"copy {newer.parent} to keep them" in said
+    assert "Only in the pack: 40_real_music." in said and "than this version" in newer.read_text()
+    command.main(["import", "--replace", str(pack)])
+    assert list(results.records(SMALL)) == ["20_patching", "40_real_music"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -90,6 +90,17 @@ def test_what_is_no_mp3_has_no_frames(tmp_path):
         assert mpeg.read(file) is None
 
 
+def test_samples_that_look_like_frames_make_no_mp3_of_a_wav(tmp_path):
+    file = tmp_path / "song.wav"
+    header = b"\xff\xfb\x90\xc4"  # of a frame of 417 bytes
+    chance = np.frombuffer(header + bytes(413) + header + bytes(413), np.int16)
+    soundfile.write(file, np.pad(chance, (RATE, RATE)), RATE)
+    assert mpeg.read(file) is not None
+    whole = (2 * RATE + len(chance)) / RATE
+    assert audio.length(file) == (whole, True)
+    assert len(audio.load(file, RATE)) == 2 * RATE + len(chance)
+
+
 def test_a_song_cut_to_a_third_is_refused(refused, constant):
     """libsndfile announces all of it and decodes a third without an error."""
     assert "breaks off after 4.0 of 12.0 s. Get it again" in refused(constant[: len(constant) // 3])

@@ -145,6 +145,16 @@ def test_who_left_an_axis_out_has_not_rated_it(own):
     np.testing.assert_allclose(songs["valence_sem"] * 4.5, np.sqrt(0.5) / np.sqrt(2))
 
 
+def test_blanks_around_a_name_make_no_other_one(own):
+    folder = own("file,valence,artist,rater\na,1,Bob,x\na ,5,Bob ,y\nb,3, Bob,x\n")
+    table = rated.load(folder, scale=(1, 9)).songs
+    assert table["song_id"].tolist() == ["a", "b"] and table["raters"].tolist() == [2, 1]
+    assert table["artist"].tolist() == ["Bob"] * 2 and table["group"].nunique() == 1
+    own("file,valence,rater\na,1,x\na,5,x \n")
+    with pytest.raises(DatasetError, match="'a' of one rater: see row 3"):
+        rated.load(folder, scale=(1, 9))
+
+
 def test_columns_and_tables_can_be_named(own):
     own("clip,pleasure\na,2\nb,-2\n", "other.csv")
     folder = own("file,valence (-3 to 3)\na,0\n")
@@ -175,7 +185,10 @@ def test_columns_and_tables_can_be_named(own):
         ("file,valence\na,2\ne.wav,3\n", {"scale": (1, 9)}, "1 of 2 songs .*: e.wav. Put"),
         ("file,valence\na,2\na,3\n", {"scale": (1, 9)}, "'a' and no column that says who rated"),
         ("file,valence,rater\na,2,x\na,3,x\n", {"scale": (1, 9)}, "'a' of one rater: see row 3"),
+        ("file,valence\na,2\na ,3\n", {"scale": (1, 9)}, "'a' and no column that says who rated"),
+        ("file,valence\na.wav,2\na,3\n", {"scale": (1, 9)}, "as two songs, 'a.wav' and 'a': both"),
         ("file,valence\n,2\n", {"scale": (1, 9)}, "names no song in row 2"),
+        ('file,valence\n" ",2\n', {"scale": (1, 9)}, "names no song in row 2"),
         ("file,valence,n\na,2,0\n", {"scale": (1, 9)}, "holds 0 for raters in row 2, outside 1"),
     ],
 )

@@ -86,10 +86,9 @@ def export(model: str, file: Path) -> Path:
     file = check.path("file", file)
     title = results.title(model)
     kept = results.records(title)
-    there = sorted(results.place(title).glob("*.json"))
-    if damaged := [str(record) for record in there if record.stem not in kept]:
+    if damaged := _unreadable(title, kept):
         raise ValueError(
-            f"Some results about {title} cannot be read: {', '.join(damaged)}. A pack holds all or "
+            f"Some results about {title} cannot be read: {_listed(damaged)}. A pack holds all or "
             f"none. Run 'python -m lib.book run --model {title}' again, or delete them."
         )
     if not kept:
@@ -116,6 +115,15 @@ def export(model: str, file: Path) -> Path:
     content = json.loads(pack.model_dump_json())
     content["checksum"] = cache.digest(content["records"])
     return cache.write(file, json.dumps(content, indent=1) + "\n")
+
+
+def _unreadable(title, kept):
+    """Files of a model's results that are not among the records that could be read."""
+    return [file for file in sorted(results.place(title).glob("*.json")) if file.stem not in kept]
+
+
+def _listed(files):
+    return ", ".join(map(str, files))
 
 
 def load(file: Path) -> Pack:
@@ -185,14 +193,15 @@ def keep(file: Path, replace: bool = False) -> str:
     Raises
     ------
     FileNotFoundError, ValueError
-        As :func:`load` raises them; the model has other results here.
+        As :func:`load` raises them; the model has other results here, or some that cannot be read.
     """
     pack = load(file)
     here = results.records(pack.model)
     if here and _origin(here) == _origin(pack.records):
         return f"All {len(here)} chapters about {pack.model} are here already."
-    if here and not replace:
-        raise ValueError(_conflict(pack, here))
+    damaged = _unreadable(pack.model, here)
+    if (here or damaged) and not replace:
+        raise ValueError(_conflict(pack, here, damaged))
     _put(pack)
     said = [f"Imported {len(pack.records)} chapters about {pack.model}."]
     for what, chapters in others.differences(pack.records).items():
@@ -218,10 +227,11 @@ def _origin(records):
     }
 
 
-def _conflict(pack, here):
-    """What is different here and in a pack."""
+def _conflict(pack, here, damaged):
+    """What is different here and in a pack, and which files here cannot be read."""
     found = {"Other findings": [], "The same findings": [], "Only in the pack": [], "Only here": []}
-    for chapter in sorted({*pack.records, *here}):
+    unknown = {file.stem for file in damaged}
+    for chapter in sorted({*pack.records, *here} - unknown):
         if chapter not in here:
             kind = "Only in the pack"
         elif chapter not in pack.records:
@@ -235,7 +245,11 @@ def _conflict(pack, here):
             )
         found[kind].append(chapter)
     said = [f"{kind}: {', '.join(chapters)}." for kind, chapters in found.items() if chapters]
+    first = f"'python -m lib.book export --model {pack.model} FILE' keeps them first"
+    if damaged:  # which no pack can hold
+        said.append(f"Here, but cannot be read: {_listed(damaged)}.")
+        first = f"copy {results.place(pack.model)} to keep them"
     return (
         f"{pack.model} has results here already. {' '.join(said)} --replace puts the pack in place "
-        f"of all of them; 'python -m lib.book export --model {pack.model} FILE' keeps them first."
+        f"of all of them; {first}."
     )

@@ -489,7 +489,8 @@ def plant(
     network = forward.Network(lm)
     weights = [weight for weight in lm.parameters() if weight.requires_grad]
     optimizers = language.optimizers_of(lm, settings["rates"], device)
-    state = training.place(name) / "state.pt"
+    # one for either round: a kill in the second leaves the first its state
+    state = training.place(name) / ("further.pt" if start else "state.pt")
     shutil.copytree(taught_by / "text", state.with_name("text"), dirs_exist_ok=True)
     follows = cache.digest(settings, batches, tokens, table, lm.state_dict(), name)
     steps = settings["steps"]

@@ -65,7 +65,18 @@ def resume(file: Path, follows: str | None, *objects) -> int:
         return 0
     for loaded, state in zip(objects, saved["states"], strict=False):
         loaded.load_state_dict(state)
+        if isinstance(loaded, torch.optim.Optimizer):
+            _bring_rates(loaded)
     return saved["step"]
+
+
+def _bring_rates(optimizer):
+    """Put rates that are tensors where the weights are: a state is read into the machine's memory,
+    and a recorded step takes what lies there for a constant.
+    """
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"] = group["lr"].to(group["params"][0].device)
 
 
 def log(file: Path, **values) -> None:

@@ -61,7 +61,7 @@ def length(file: Path) -> Length:
         raise AudioError(file, "is missing", kind="missing")
     if not file.stat().st_size:
         raise AudioError(file, "is empty (0 bytes)")
-    frames = mpeg.read(file)
+    frames = _frames(file)
     if frames is not None and frames.fault:
         raise AudioError(file, frames.fault, "" if frames.promised else _REWRITE)
     with _opened(file) as sound:
@@ -154,6 +154,17 @@ def _opened(file):
             yield sound
     except (soundfile.SoundFileError, OSError) as error:
         raise AudioError(file, "cannot be decoded as audio") from error
+
+
+def _frames(file):
+    """The frames of an MP3; None of other formats, in whose samples chance makes some, too."""
+    try:
+        with soundfile.SoundFile(file) as sound:
+            if sound.format != "MP3":
+                return None
+    except (soundfile.SoundFileError, OSError):
+        pass  # its frames may say why it cannot be opened
+    return mpeg.read(file)
 
 
 def _slack(sound):

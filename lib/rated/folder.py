@@ -54,7 +54,7 @@ class Folder(Dataset):
     DatasetError
         If there is no table of ratings or more than one, it lacks a column, its scale is not
         stated, a rating lies outside it or is no number, a song stands in two rows without a
-        column that says who rated, or a song has no file.
+        column that says who rated, a song has no file, or two songs have the same one.
     """
 
     name = "folder"
@@ -240,7 +240,6 @@ def _numbers(file, text, scale):
             )
     _check_limits(file, rows, scale)
     _check_once(file, rows)
-    rows["song"] = rows["song"].str.strip()
     return rows.set_index(pd.Index(rows.pop("song"), name="song_id"))
 
 
@@ -301,4 +300,17 @@ def _files(folder, table, songs):
             f"{len(wrong)} of {len(songs)} songs of {table} do not have one audio file in {folder}: "
             f"{', '.join(wrong[:10])}. Put the files there, or take the songs out of the table."
         )
+    _check_apart(table, found)
     return found
+
+
+def _check_apart(table, files):
+    """Refuse two songs with one file, which a split could put onto both of its sides."""
+    known = {}
+    for song, file in files.items():
+        other = known.setdefault(file.resolve(), song)
+        if other != song:
+            raise DatasetError(
+                f"{table} names one file as two songs, {other!r} and {song!r}: both are {file}. Give "
+                "the song one name in all of its rows, or take one of the two out."
+            )

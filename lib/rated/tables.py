@@ -77,6 +77,8 @@ class Numbers:
 def text_table(file: Path, dtype: type | None = None) -> pd.DataFrame:
     """A CSV as it stands, without blanks around its cells; of one type, if given.
 
+    A cell of blanks alone is missing.
+
     Raises
     ------
     DatasetError
@@ -87,8 +89,17 @@ def text_table(file: Path, dtype: type | None = None) -> pd.DataFrame:
         table = pd.read_csv(file, encoding="utf-8-sig", **settings)
     except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
         raise DatasetError(f"{file} is no readable CSV table ({error}). Get it again.") from error
+    table = table.apply(_without_blanks)
     table.columns = [str(column).strip() for column in table]
     return table
+
+
+def _without_blanks(column):
+    """A column of texts without the blanks around them, which would make two names of one."""
+    if not isinstance(column.dtype, pd.StringDtype):
+        return column
+    bare = column.str.strip()
+    return bare.where(bare != "")
 
 
 def _warn_of_text(file, table, numbers):

@@ -1,5 +1,6 @@
 """What people heard: how far a condition moves a rating, how often it wins, do raters agree."""
 
+import itertools
 import warnings
 from typing import NamedTuple
 
@@ -80,7 +81,14 @@ def preferences(table: pd.DataFrame, scale: str | None = None) -> pd.DataFrame:
     pd.DataFrame
         One row a condition but the reference, and the last "(the first clip)", the bias for what is
         heard first: condition, effect (Estimate, log odds of being chosen against the reference),
-        preferred (Estimate, share against the reference), p, p_holm.
+        preferred (Estimate, share against the reference), p, p_holm. Conditions that nobody compared
+        have no row.
+
+    Raises
+    ------
+    ValueError
+        Fewer than three participants, several scales, or conditions that no chain of comparisons
+        connects with the reference.
     """
     part = _part(table, "pair", scale)
     names = list(part["condition"].cat.categories)
@@ -91,6 +99,7 @@ def preferences(table: pd.DataFrame, scale: str | None = None) -> pd.DataFrame:
     side = np.eye(len(names) + 1)[-1]
     x = one[first] - one[second] + side
     compared = {(min(pair), max(pair)) for pair in zip(first, second, strict=True)}
+    _check_connected(names, compared)
     shared = np.array([one[i] - one[j] for i, j in sorted(compared)])
     used = np.flatnonzero(np.abs(x).any(0))[1:]  # without the reference
 
@@ -107,6 +116,23 @@ def preferences(table: pd.DataFrame, scale: str | None = None) -> pd.DataFrame:
     ]
     found.insert(2, "preferred", shares)
     return found
+
+
+def _check_connected(names, compared):
+    """Refuse pairs that no chain of comparisons connects with the reference, names[0]: how far their
+    strengths are from its own, nobody has heard.
+    """
+    reached = {0}
+    for _ in names:  # no chain is longer
+        reached.update(*(pair for pair in compared if reached & {*pair}))
+    apart = [names[k] for k in sorted({*itertools.chain(*compared)} - reached)]
+    if apart:
+        raise ValueError(
+            f"Conditions must be compared with the reference, {names[0]!r}, or with others that are. "
+            f"Got {apart}, which are not. Leave their pairs out of the table, or give it a condition "
+            "as its reference that is connected with all that were compared: the first category of "
+            "the column condition (table['condition'].cat.reorder_categories)."
+        )
 
 
 def _errors(fit, scores, participants):
