@@ -1,6 +1,7 @@
 """Patching, paths, subspaces, mediation, perception, graph."""
 
 import functools
+import itertools
 import types
 
 import numpy as np
@@ -8,12 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
-from lib import cache, prompts
+from lib import cache, prompts, stats
 from lib.hearing import acoustics
 from lib.methods import causal, divergence
 from lib.methods.causal import graph, mediation, patching, perception, runs, subspaces
 from lib.musicgen import activations, forward
 from lib.musicgen.activations import Edit
+from lib.musicgen.model import SOURCES
 from lib.musicgen.store import StoreError
 from lib.organism import captions, world
 from lib.prompts import concepts
@@ -157,6 +159,10 @@ def test_a_grid_is_known_by_its_content(organism, songs, tmp_path, changed):
         changed.mul_(1.01)
     with pytest.raises(StoreError, match="model"):
         causal.patch_grid(organism, *songs, "resid.5", metric, **how)
+
+
+def test_a_grid_is_named_by_all_that_runs_the_model():
+    assert {*SOURCES, runs, divergence, patching} <= set(patching.SOURCES)
 
 
 def test_parts_do_not_run_inside_edits_nor_with_hooks(organism, songs, pairs):
@@ -601,6 +607,11 @@ def test_beyond_is_what_nulls_do_not_mediate():
     ]
     heard = pd.DataFrame(rows)
     np.testing.assert_allclose(mediation.beyond(heard, "dynamics"), [2.5, 2.5, 2.5])
+    mediated = (heard["song"] == "mediated") * heard["pair"]
+    words = heard["pair"].map({0: "fast", 1: "quick", 2: "fast"})
+    unlike = heard.assign(dynamics=heard["dynamics"] + mediated, word=words)
+    np.testing.assert_allclose(mediation.beyond(unlike, "dynamics"), [2.5, 3.5, 4.5])
+    np.testing.assert_allclose(mediation.beyond(unlike, "dynamics", by="word"), [3.5, 3.5])
     with pytest.raises(ValueError, match="no nulls"):
         mediation.beyond(heard[~heard["song"].isin(["one", "two"])], "dynamics")
     effects = mediation.effects_on(heard, "dynamics")
@@ -651,6 +662,11 @@ def test_the_model_hears_mode_as_valence(organism):
     assert found.loc["valence", "mode"].low > 0
     assert found.loc["valence", "mode"].value > abs(found.loc["arousal", "mode"].value)
     assert found.loc["arousal", "tempo"].value > 0
+
+
+def test_a_cue_does_not_interact_with_itself(organism):
+    with pytest.raises(ValueError, match="second must be another cue than 'tempo'"):
+        perception.interaction(organism, "tempo", "tempo", 2)
 
 
 def test_a_line_is_told_from_a_bend():
@@ -716,6 +732,26 @@ def test_a_prompt_that_moves_nothing_makes_no_effect_large(monkeypatch):
         assert abs(np.mean(values)) < 0.02
 
 
+def test_words_are_the_units_of_a_graph(monkeypatch):
+    """An effect that the two words of mode have, alike in all their prompts, is none of mode's."""
+
+    class Echo:
+        def generate(self, asked, *_, **__):
+            return asked
+
+    def hear(asked):
+        high = np.array([float("major" in text) for text in asked])
+        compound = np.array([float("-key" in text) for text in asked])
+        return pd.DataFrame({"tempo": high * (1 + compound), "energy": high, "mode": high})
+
+    monkeypatch.setattr(mediation, "hear", hear)
+    rows = graph._sung(Echo(), "mode", 32, 1.0, 0)
+    values = {effect: sorted(some) for _, effect, _, some in rows}
+    assert values == {"tempo": [1, 2], "energy": [1, 1]}
+    found = graph.decided(pd.DataFrame(rows, columns=["cause", "effect", "how", "values"]))
+    assert found["p"].isna().all() and not found["edge"].any()
+
+
 def test_bayes_rule_places_music():
     equal = pd.DataFrame(0.0, index=range(2), columns=list(world.EMOTIONS))
     middle = np.mean(list(world.EMOTIONS.values()), 0)
@@ -734,6 +770,7 @@ def test_bayes_rule_places_music():
 def test_compare_counts_edges():
     edges = [("tempo", "energy"), ("energy", "tempo"), ("mode", "valence"), ("tempo", "arousal")]
     found = pd.DataFrame(edges, columns=["cause", "effect"]).assign(edge=[True, True, True, False])
+    found = found.assign(size=[stats.mean([0.4, 0.6])] * len(found), p=0.5)
     compared = graph.compare(found, "organism")
     assert (compared.precision, compared.recall, compared.right) == (2 / 3, 2 / 3, 0.5)
     assert compared.table["true"].tolist() == [0.6, 0.0, 0.75, 0.45]
@@ -748,9 +785,37 @@ def test_compare_counts_edges():
         assert np.isnan(shuffled.recall) and np.isnan(shuffled.precision) == (share == 1)
 
 
+def test_an_edge_of_the_wrong_sign_is_not_the_true_one():
+    edges = [("tempo", "energy"), ("energy", "tempo"), ("mode", "valence"), ("tempo", "arousal")]
+    up, down = stats.mean([0.4, 0.6]), stats.mean([-0.6, -0.4])
+    found = pd.DataFrame(edges, columns=["cause", "effect"])
+    found = found.assign(edge=[True, False, True, False], size=[up, up, down, up], p=0.5)
+    compared = graph.compare(found, "organism")
+    assert (compared.precision, compared.recall, compared.right) == (1 / 2, 1 / 3, 0.5)
+    dealt = [
+        graph.compare(found.assign(edge=np.isin(range(4), some)), "organism")
+        for some in itertools.combinations(range(4), 2)
+    ]
+    assert compared.chance == pytest.approx(np.mean([other.right for other in dealt]))
+    share = np.mean([other.recall >= compared.recall for other in dealt])
+    assert compared.p == pytest.approx(share)
+
+
+def test_what_was_not_tested_is_not_compared():
+    edges = [("tempo", "energy"), ("energy", "tempo"), ("mode", "tempo")]
+    found = pd.DataFrame(edges, columns=["cause", "effect"])
+    found = found.assign(size=[stats.mean([0.4, 0.6])] * 3)
+    found = found.assign(edge=[True, False, False], p=[0.01, 1.0, np.nan])
+    compared = graph.compare(found, "organism")
+    assert compared.right == 1 and compared.p == 0.5 and len(compared.table) == 3
+    nothing = graph.compare(found.assign(edge=False, p=np.nan), "organism")
+    assert np.isnan(nothing.right) and nothing.p == 1
+
+
 def test_the_null_of_a_graph_is_dealt_edges():
     candidates = [(cause, effect) for cause in graph.CUES for effect in (*graph.CUES, *graph.AXES)]
     found = pd.DataFrame([c for c in candidates if c[0] != c[1]], columns=["cause", "effect"])
+    found = found.assign(size=[stats.mean([0.4, 0.6])] * len(found), p=0.5)
     rng = np.random.default_rng(0)
     edge = np.arange(len(found)) % 3 == 0
     compared = graph.compare(found.assign(edge=edge), "organism")

@@ -189,13 +189,41 @@ def test_what_a_cue_went_along_with_is_removed(planted, labels, train):
     assert set(found["target"]) == {"tempo high", "register high"}
     assert (found["balanced"] - found["biased"]).min() > 0.05
     share = benchmark.removed_share(found)
-    assert share.value > 0.6 and share.low <= share.value <= share.high
+    # both orders are one pair
+    assert share.value > 0.6 and share.n == 1 and np.isnan(share.low)
     noise = codes.Code(np.random.default_rng(0).random((CLIPS, 6)), planted.directions[8:14])
     null = benchmark.removed_share(benchmark.removal(x, noise, cues, train, sizes=[2]))
     assert null.value == pytest.approx(0, abs=0.15)
     same = pd.DataFrame({"one": labels["tempo"], "other": labels["tempo"] + 1e-9})
     with pytest.raises(ValueError, match="all four combinations"):
         benchmark.removal(x, planted, same, train)
+
+
+def test_a_share_is_of_one_size_and_has_an_interval_over_pairs_of_either_order():
+    rows = [
+        ("a", "b", 1, 0.5, 0.9, 0.7),
+        ("b", "a", 1, 0.5, 0.7, 0.6),
+        ("a", "c", 1, 0.6, 0.8, 0.8),
+        ("c", "a", 1, 0.6, 0.8, 0.8),
+        ("b", "c", 1, 0.6, 0.6, 0.6),
+    ]
+    columns = ["target", "spurious", "size", "biased", "balanced", "removed"]
+    found = pd.DataFrame(rows, columns=columns).assign(scr=[0.5, 0.5, 1, 1, np.nan])
+    share = benchmark.removed_share(found)
+    assert share.value == pytest.approx(0.7) and share.n == 2
+    assert share.low <= share.value <= share.high
+    assert np.isnan(benchmark.removed_share(found[4:]).value)
+    several = pd.concat([found, found.assign(size=5)])
+    with pytest.raises(ValueError, match=r"rows of one size. Got \[1, 5\]"):
+        benchmark.removed_share(several)
+
+
+@pytest.mark.parametrize("score", [benchmark.perturbation, benchmark.removal])
+def test_sizes_are_any_iterable(planted, labels, train, score):
+    asked = vectors(planted), planted, labels[["tempo", "register"]], train
+    pd.testing.assert_frame_equal(score(*asked, sizes=iter((1, 2))), score(*asked, sizes=(1, 2)))
+    with pytest.raises(ValueError, match="size must be"):
+        score(*asked, sizes=[0])
 
 
 def test_each_source_is_given_its_own_feature():

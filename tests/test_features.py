@@ -360,6 +360,8 @@ def test_absorption_and_splitting():
     eaten[:, 1] = words == "jolly"
     found = features.absorbed(eaten, decoder, vectors, words, family)
     assert found["main"] == 0 and found["absorbed"] == pytest.approx(1 / 3) and found["splits"] == 2
+    # any iterable, and a word counts once
+    assert features.absorbed(eaten, decoder, vectors, words, iter([*family, "glad"])) == found
     with pytest.raises(ValueError, match="some must be of the family"):
         features.absorbed(whole, decoder, vectors, words, ["none"])
 

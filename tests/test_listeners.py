@@ -3,6 +3,7 @@
 import shutil
 import warnings
 
+import librosa
 import numpy as np
 import pandas as pd
 import pytest
@@ -126,6 +127,12 @@ def test_a_measure_takes_any_iterable_and_returns_the_same_for_every_clip():
 def test_a_timbre_is_of_sound(audios, rate, message):
     with pytest.raises((ValueError, TypeError), match=message):
         timbre.describe(audios, rate)
+
+
+def test_a_timbre_is_the_same_at_any_rate(audio):
+    finer = librosa.resample(audio, orig_sr=16_000, target_sr=32_000)
+    own, other = timbre.describe(audio, 16_000), timbre.describe(finer, 32_000)
+    assert np.abs(own - other).max() < 0.1 * np.abs(own).max()
 
 
 def test_a_listener_is_one_however_it_is_asked_for(monkeypatch):
@@ -388,6 +395,36 @@ def test_clap_hears_many_clips_piece_by_piece(clap_folder, audio, monkeypatch):
     together = clap(audio)
     monkeypatch.setattr(listeners.Clap, "TOGETHER", 1)
     np.testing.assert_allclose(clap(audio), together, atol=1e-5)
+
+
+def test_clap_hears_all_of_a_long_clip_each_time(clap_folder, audio):
+    clap = listeners.get("clap", source=str(clap_folder))
+    rate = 48_000  # its own
+    piece, other = (np.resize(clip, 8 * rate) for clip in audio)
+    long = [np.concatenate([piece, other]), piece]
+    prompts = ["happy music"] * 2
+    heard = clap.answer(long, rate, prompts)
+    pd.testing.assert_frame_equal(heard, clap.answer(long, rate, prompts))
+    halves = clap._embed_audio([piece, other], rate)
+    whole = halves.mean(0) / np.linalg.norm(halves.mean(0))
+    np.testing.assert_allclose(clap._embed_audio(long, rate), [whole, halves[0]], atol=1e-4)
+
+
+def test_clap_takes_no_window_for_longer_than_it_is(clap_folder, audio, monkeypatch):
+    """With "fusion", transformers picks one clip of a batch at random."""
+    import torch
+
+    clap = listeners.Clap(clap_folder)
+    asked = []
+
+    def embed(input_features, is_longer):
+        asked.append(is_longer)
+        return torch.ones(len(input_features), 8)
+
+    monkeypatch.setattr(clap.processor.feature_extractor, "truncation", "fusion")
+    monkeypatch.setattr(clap.network, "get_audio_features", embed)
+    clap._embed_audio([np.tile(audio[0], 4), audio[1]], 16_000)
+    assert [longer.any().item() for longer in asked] == [False] and len(asked[0]) > 2
 
 
 @pytest.mark.parametrize(

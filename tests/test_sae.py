@@ -569,6 +569,9 @@ def test_effects_are_in_the_order_in_which_they_are_asked(organism, sung, monkey
     found = sae.effects(basis, organism, "resid.4", clips, activity, [5, -1], 2, 1.0)
     assert list(found) == [5, 159]
     assert found[5]["up"] > 0 and found[5]["off"] > 0 and found[5]["cues"]["dynamics"].n == 2
+    for which in ((5, -1), (feature for feature in [5, -1])):
+        again = sae.effects(basis, organism, "resid.4", clips, activity, which, 2, 1.0)
+        assert list(again) == [5, 159]
     with pytest.raises(ValueError, match="which must be integers from -160 to 159"):
         sae.effects(basis, organism, "resid.4", clips, activity, [160])
     monkeypatch.setattr(type(organism), "generate", lambda *_: pytest.fail("sung"))

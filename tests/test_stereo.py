@@ -9,6 +9,7 @@ import released
 import soundfile
 
 from lib import acoustics, check, listeners, model, show
+from lib.hearing import timbre
 from lib.pages import audio as players
 
 
@@ -62,6 +63,15 @@ def test_both_channels_are_heard(clips):
     assert acoustics.measure(clips.audio[0], clips.sample_rate) == dict(measured.iloc[0])
     features = listeners.features(clips.audio, clips.sample_rate)
     assert features.equals(listeners.features(clips.mono, clips.sample_rate))
+
+
+def test_what_a_stereo_codec_plays_is_heard_in_mono(stereo, clips):
+    music = np.float32(0.3) * np.sin(np.arange(16_000) / 20, dtype=np.float32)
+    sound, rate = listeners.played(np.stack([music, -music]), stereo)
+    assert sound.shape == (2, 32_000) and rate == 32_000
+    assert timbre.describe(sound, rate).shape == (2, 38)
+    decoded = listeners.decoded(clips.tokens, stereo)
+    np.testing.assert_allclose(decoded, clips.mono, atol=1e-6)
 
 
 def test_both_channels_are_played_and_drawn(clips):

@@ -140,6 +140,16 @@ def test_replacing_no_mlp_changes_nothing_and_the_cost_is_the_models(m, found, c
     assert every["replaced"].mean() < every["silent"].mean()
 
 
+def test_what_a_clip_costs_depends_on_no_other_passes(m, found, clips, monkeypatch):
+    """In whatever passes clips are, they come in their order, and are silenced to the same means."""
+    other = dataclasses.replace(clips, prompts=[*PROMPTS[:2], "a", PROMPTS[3]])
+    together = tracing.replaced(m, found, other)
+    assert together["plain"] == pytest.approx(m.cross_entropy(other), abs=1e-4)
+    monkeypatch.setattr(tracing, "PASSES", 1)
+    for kind, apart in tracing.replaced(m, found, other).items():
+        assert apart == pytest.approx(together[kind], abs=1e-4), kind
+
+
 # --------------------------------------------------------------------------------------------- graph
 def test_the_frozen_pass_is_the_songs_own(song):
     with torch.no_grad():
@@ -245,6 +255,26 @@ def test_interventions_agree_with_the_graph_where_nothing_but_a_sum_lies_between
     assert np.corrcoef(told, measured)[0, 1] > 0.9
     table = tracing.checked(graph, 12)
     assert {"token"} <= set(table["what"]) and np.isfinite(table["measured"]).all()
+
+
+def test_a_song_is_of_the_model_that_sang_it(m, song, graph):
+    asked = (lambda: tracing.graph(song, graph.target), lambda: tracing.intervene(graph, [0]))
+    with activations.edit(m, activations.Edit("mlp.1", multiply=0.0)):
+        for ask in asked:
+            with pytest.raises(ValueError, match=r"Inside activations\.edit"):
+                ask()
+    bias = m.lm.transformer.layers[0].norm1.bias
+    before = bias.detach().clone()
+    try:
+        with torch.no_grad():
+            bias += 0.5
+        for ask in asked:
+            with pytest.raises(ValueError, match="has changed since this song was run"):
+                ask()
+    finally:
+        with torch.no_grad():
+            bias.copy_(before)
+    assert np.isfinite(tracing.intervene(graph, [0])[-1, 0])
 
 
 def test_the_token_that_a_word_decides_most_is_chosen(m, clips):

@@ -1,5 +1,8 @@
 """The bars judge only what they should."""
 
+from types import SimpleNamespace
+
+import librosa
 import numpy as np
 import pandas as pd
 import pytest
@@ -53,6 +56,34 @@ def test_a_perfect_singer_meets_the_bars_and_a_deaf_one_does_not(monkeypatch):
     assert validation.RECOGNISED not in set(habit) and "Cohen's d, fast - slow" in set(habit)
     with pytest.raises(ValueError, match="held_out"):
         validation.bars("organism", sung, listener, np.nan)
+
+
+def test_words_are_the_units_of_what_is_recognised():
+    songs = pd.DataFrame(
+        {
+            "label": ["happy"] * 5 + ["sad"] * 4,
+            "word": ["glad"] * 3 + ["merry"] * 2 + ["blue"] * 4,
+            "heard": ["happy"] * 3 + ["sad"] * 2 + ["sad"] * 2 + ["happy"] * 2,
+        }
+    )
+    ear = SimpleNamespace(hear=lambda songs: pd.DataFrame({"emotion": songs["heard"]}))
+    found = validation._accuracy(songs, ear)
+    assert found == stats.mean([1.0, 0.0, 0.5]) and found.n == 3
+
+
+def test_a_perfect_codec_of_another_rate_and_in_stereo_keeps_everything():
+    def encode(audio, sample_rate):
+        perfect.sound = librosa.resample(audio[:, 0], orig_sr=sample_rate, target_sr=32_000)
+        return np.tile(np.arange(64), (len(audio), 4, 1))
+
+    def decode(tokens):
+        return np.stack([0.5 * perfect.sound, 1.5 * perfect.sound], 1)
+
+    codec = SimpleNamespace(cardinality=64)
+    perfect = SimpleNamespace(encode=encode, decode=decode, codec=codec, sample_rate=32_000)
+    kept = validation.codec_round_trip(perfect, 4).set_index("what")
+    assert kept["met"].all()
+    assert kept.loc["chroma correlation", "estimate"].value > 0.99
 
 
 def test_decoupled_world_shows_no_loudness_gap():

@@ -175,10 +175,20 @@ def _versions():
 
 
 def played(audio: np.ndarray, codec=None) -> tuple[np.ndarray, int]:
-    """Rendered music as a model's codec plays it, and its sample rate; without one, as it is."""
+    """Rendered music [clip, sample] as a model's codec plays it, in mono, and its sample rate;
+    without one, as it is.
+    """
     if codec is None:
         return audio, music.SAMPLE_RATE
-    return codec.decode(codec.encode(audio, music.SAMPLE_RATE)), codec.sample_rate
+    # two clips in mono could be taken for one in stereo
+    tokens = codec.encode(audio[:, None], music.SAMPLE_RATE)
+    return decoded(tokens, codec), codec.sample_rate
+
+
+def decoded(tokens: np.ndarray, codec) -> np.ndarray:
+    """What a model's codec plays of tokens, [clip, sample]: of stereo the mean of both channels."""
+    audio = codec.decode(tokens)
+    return audio.mean(1) if audio.ndim == 3 else audio
 
 
 def _content(codec):
@@ -473,7 +483,8 @@ class VibeNet(Listener):
 class Clap(Listener):
     """CLAP (Wu et al. 2023): how much nearer a clip is to one description than to its opposite.
 
-    Averaged over wordings.
+    Averaged over wordings, and over a clip: the network hears ten seconds at once, so that a longer
+    clip is heard in equally long windows.
 
     Parameters
     ----------
@@ -522,20 +533,45 @@ class Clap(Listener):
         return answers
 
     def _embed_audio(self, audio, sample_rate):
-        rate = self.processor.feature_extractor.sampling_rate
+        """One vector of unit length a clip, [clip, dim]."""
+        extractor = self.processor.feature_extractor
         parts = []
         for start in range(0, len(audio), self.TOGETHER):
             clips = [
-                librosa.resample(clip, orig_sr=sample_rate, target_sr=rate)
+                librosa.resample(clip, orig_sr=sample_rate, target_sr=extractor.sampling_rate)
                 for clip in audio[start : start + self.TOGETHER]
             ]
-            inputs = self.processor(audio=clips, sampling_rate=rate, return_tensors="pt")
-            parts.append(_unit_vectors(self.network.get_audio_features, inputs))
-        return np.concatenate(parts)
+            parts += self._embed_cut([_windows(clip, extractor.nb_max_samples) for clip in clips])
+        return np.stack(parts)
+
+    def _embed_cut(self, clips):
+        """One vector a clip, of clips in windows: the direction of the windows' mean."""
+        windows = [window for clip in clips for window in clip]
+        embedded = [
+            self._embed_windows(windows[start : start + self.TOGETHER])
+            for start in range(0, len(windows), self.TOGETHER)
+        ]
+        ends = np.cumsum([len(clip) for clip in clips])[:-1]
+        means = [part.mean(0) for part in np.split(np.concatenate(embedded), ends)]
+        return [mean / np.linalg.norm(mean) for mean in means]
+
+    def _embed_windows(self, windows):
+        rate = self.processor.feature_extractor.sampling_rate
+        inputs = self.processor(audio=windows, sampling_rate=rate, return_tensors="pt")
+        # no window is; with truncation "fusion", the extractor would call one so at random
+        inputs["is_longer"] = inputs["is_longer"] & False
+        return _unit_vectors(self.network.get_audio_features, inputs)
 
     def _embed_texts(self, texts):
         inputs = self.processor(text=list(texts), return_tensors="pt", padding=True)
         return _unit_vectors(self.network.get_text_features, inputs)
+
+
+def _windows(clip, longest):
+    """A clip in as few equally long windows as have at most so many samples: of more, the extractor
+    would take a part at random.
+    """
+    return np.array_split(clip, -(-len(clip) // longest))
 
 
 def _unit_vectors(embed, inputs):

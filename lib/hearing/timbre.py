@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .. import check, stats
+from . import acoustics
 
 #: Rendered clips that a recogniser of instruments learns from, at most.
 CLIPS = 300
@@ -39,17 +40,24 @@ def enough(instruments: Sequence[str]) -> np.ndarray:
 def describe(audios: Sequence[np.ndarray], sample_rate: float) -> np.ndarray:
     """Mean and spread over time of MFCCs without loudness, [clip, 38].
 
+    Of clips at any rate, as they sound at ``acoustics.RATE``: a recogniser may learn at one rate
+    and hear at another.
+
     Raises
     ------
     ValueError, TypeError
         No clip, clips that are no mono float audio or not finite, a sample rate of 0.
     """
     sample_rate = check.number("sample_rate", sample_rate, 0, open_low=True)
-    rows = []
-    for audio in _clips(audios):
-        mfcc = librosa.feature.mfcc(y=audio, sr=sample_rate, n_mfcc=20, n_fft=1024, hop_length=512)
-        rows.append(np.concatenate([mfcc[1:].mean(1), mfcc[1:].std(1)]))
-    return np.stack(rows)
+    return np.stack([_describe_one(audio, sample_rate) for audio in _clips(audios)])
+
+
+def _describe_one(audio, sample_rate):
+    rate = acoustics.RATE
+    if sample_rate != rate:
+        audio = librosa.resample(audio, orig_sr=sample_rate, target_sr=rate)
+    mfcc = librosa.feature.mfcc(y=audio, sr=rate, n_mfcc=20, n_fft=1024, hop_length=512)
+    return np.concatenate([mfcc[1:].mean(1), mfcc[1:].std(1)])
 
 
 def _clips(audios):

@@ -831,8 +831,8 @@ def absorbed(
         What was encoded.
     words : sequence of str
         The word of every token.
-    family : collection of str
-        The words that mean the same.
+    family : iterable of str
+        The words that mean the same; one that is named twice counts once.
 
     Returns
     -------
@@ -844,7 +844,8 @@ def absorbed(
         (difference in means) and is specific to that word, carries most of it.
     """
     words = np.asarray(words)
-    inside = np.isin(words, list(family))
+    family = list(dict.fromkeys(check.texts("family", family)))
+    inside = np.isin(words, family)
     if not inside.any() or inside.all():
         raise ValueError("Of the tokens, some must be of the family and some must not.")
     area = auroc(activity, inside)

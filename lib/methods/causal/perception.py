@@ -198,9 +198,17 @@ def interaction(
     pd.DataFrame
         One row an axis: both main effects and the interaction (difference of differences), each
         halved to the scale of one step.
+
+    Raises
+    ------
+    ValueError
+        Twice the same cue, one that there is not, fewer than two pieces, a step of 0.
     """
     n = check.count("n", n, 2)
     step = check.number("step", step, 0, open_low=True)
+    if first == second:
+        remedy = "A cue does not interact with itself: choose two."
+        check.refuse(ValueError, "second", f"another cue than {first!r}", second, remedy)
     cells = [{first: a, second: b} for a in (-step, step) for b in (-step, step)]
     audio = np.concatenate([varied(cell, n, seed, seconds) for cell in cells])
     judged = judge(model, model.encode(audio, music.SAMPLE_RATE))

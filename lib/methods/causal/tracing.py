@@ -34,7 +34,7 @@ from torch.nn.functional import linear
 from ... import check
 from ...musicgen import forward
 from ...musicgen.model import Clips, Model
-from ...musicgen.run import NOBODY, Visitors, keeping
+from ...musicgen.run import Visitors, keeping
 from .. import sae
 from . import runs
 
@@ -76,6 +76,8 @@ class Song:
         Activations of each block's features.
     errors : list of torch.Tensor [shape=(position, dim)]
         What each MLP adds beyond its transcoder.
+    fingerprint : str
+        ``Model.fingerprint`` at the time of the pass: what is asked later must be of the same.
 
     Raises
     ------
@@ -94,6 +96,7 @@ class Song:
             )
         self.model = m
         self.net = forward.undisturbed(m)
+        self.fingerprint = m.fingerprint
         self.clips = clips
         self.transcoders = list(transcoders)
         _check_transcoders(m, self.transcoders)
@@ -148,6 +151,17 @@ class Song:
         return logits[:, target.token] - logits.mean(-1)
 
 
+def _check_unchanged(song):
+    """That the model is as it was when the song was run: parts of that pass are kept."""
+    forward.undisturbed(song.model)
+    now = song.model.fingerprint
+    if now != song.fingerprint:
+        raise ValueError(
+            f"{song.model.name} has changed since this song was run through it (fingerprint {now}, "
+            f"then {song.fingerprint}): make the Song and its graph again."
+        )
+
+
 def _check_one(clips):
     if len(clips) != 1:
         raise ValueError(f"A graph is of one song: give clips[k : k + 1]. Got {len(clips)}.")
@@ -183,8 +197,8 @@ def replaced(
     Returns
     -------
     dict
-        plain (the model's own), replaced, and silent (with these MLPs adding their mean alone):
-        each [shape=(clip,)].
+        plain (the model's own), replaced, and silent (with these MLPs adding at every position what
+        they add on average in the model's own pass over all clips): each [shape=(clip,)].
 
     Raises
     ------
@@ -196,16 +210,14 @@ def replaced(
     net = forward.undisturbed(m)
     blocks = range(len(net.blocks)) if blocks is None else blocks
     blocks = [check.count("block", block, 0, len(net.blocks) - 1) for block in blocks]
-    found = {"plain": [], "replaced": [], "silent": []}
-    for batch in m.batches(list(clips.prompts), PASSES):
-        kinds = {
-            "plain": NOBODY,
-            "replaced": _replacing(net, transcoders, blocks),
-            "silent": Visitors({f"mlp.{block}": [_mean] for block in blocks}),
-        }
-        for kind, visitors in kinds.items():
-            found[kind].append(_cost(m, net, clips, batch, visitors))
-    return {kind: np.concatenate(parts) for kind, parts in found.items()}
+    means = {block: _Mean() for block in blocks}
+    adding = Visitors({f"mlp.{block}": [mean.add] for block, mean in means.items()})
+    putting = Visitors({f"mlp.{block}": [mean.put] for block, mean in means.items()})
+    return {
+        "plain": _costs(m, net, clips, adding),  # first: the means are known behind it
+        "replaced": _costs(m, net, clips, _replacing(net, transcoders, blocks)),
+        "silent": _costs(m, net, clips, putting),
+    }
 
 
 def _replacing(net, transcoders, blocks):
@@ -228,8 +240,27 @@ def _replacing(net, transcoders, blocks):
     return Visitors(functions | {f"mlp.{block}": [written(block)] for block in blocks})
 
 
-def _mean(values, position):
-    return values.mean((0, 1), keepdim=True).expand_as(values)
+class _Mean:
+    """Mean over all clips and positions of what a site holds, to be put in its place."""
+
+    def __init__(self):
+        self.total = 0.0
+        self.count = 0
+
+    def add(self, values, position):
+        self.total = self.total + values.float().sum((0, 1))
+        self.count += values.shape[0] * values.shape[1]
+
+    def put(self, values, position):
+        return (self.total / self.count).to(values).expand_as(values)
+
+
+def _costs(m, net, clips, visitors):
+    """Nats a token of all clips, in their order whatever passes they are in."""
+    found = np.zeros(len(clips), np.float32)
+    for batch in m.batches(list(clips.prompts), PASSES):
+        found[batch] = _cost(m, net, clips, batch, visitors)
+    return found
 
 
 def _cost(m, net, clips, batch, visitors):
@@ -371,8 +402,10 @@ def graph(song: Song, target: Target, nodes: int = NODES) -> Graph:
     Raises
     ------
     ValueError
-        A target that the song does not have.
+        A target that the song does not have; a model that has changed since, is edited, or has
+        hooks.
     """
+    _check_unchanged(song)
     _check_target(song, target)
     nodes = check.count("nodes", nodes)
     table = _sources(song, song.position(target))
@@ -649,7 +682,13 @@ def intervene(found: Graph, sources: Sequence[int] | None = None) -> np.ndarray:
     np.ndarray [shape=(target, source)]
         Change of what each feature reads (its activation before the threshold) and of the token's
         logit; NaN where the target is neither.
+
+    Raises
+    ------
+    ValueError
+        A node that there is not; a model that has changed since, is edited, or has hooks.
     """
+    _check_unchanged(found.song)
     last = len(found.nodes) - 1
     sources = range(last) if sources is None else sources
     sources = [check.count("source", source, 0, last - 1) for source in sources]

@@ -176,6 +176,7 @@ def perturbation(
         Fewer than two questions, arrays that do not match.
     """
     x, train = _checked(x, code, labels, train)
+    sizes = [check.count("size", size) for size in sizes]
     questions = _both_sides(labels, train)
     if len(questions) < 2:
         raise ValueError(f"Two questions or more are needed. Got {list(questions)}.")
@@ -234,7 +235,7 @@ def _gap(activity, positive, weights):
 
 def _without(x, code, effect, size):
     """Mean activations without the features of the largest effects."""
-    chosen = np.argsort(-effect)[: check.count("size", size)]
+    chosen = np.argsort(-effect)[:size]
     chosen = chosen[effect[chosen] > 0]
     return x - code.activity[:, chosen] @ code.directions[chosen]
 
@@ -269,6 +270,7 @@ def removal(
         No pair of questions whose four combinations are there on both sides.
     """
     x, train = _checked(x, code, labels, train)
+    sizes = [check.count("size", size) for size in sizes]
     rows = []
     for first, second in itertools.permutations(_both_sides(labels, train).items(), 2):
         pair = _Pair(first[1], second[1], train)
@@ -328,7 +330,8 @@ def _removed(x, code, pair, sizes):
 def removed_share(found: pd.DataFrame) -> stats.Estimate:
     """Of all pairs together, the share of the gap that is closed, with an interval over pairs.
 
-    One ratio of means: a pair whose gap is small decides little.
+    One ratio of means: a pair whose gap is small decides little. Both orders of a pair have the same
+    biased probe, so that they are resampled together.
 
     Parameters
     ----------
@@ -338,20 +341,40 @@ def removed_share(found: pd.DataFrame) -> stats.Estimate:
     Returns
     -------
     stats.Estimate
-        NaN if fewer than two pairs have a gap.
+        Its ``n`` counts pairs, of either order. The interval is NaN if fewer than two of them have a
+        gap, and the value if none has.
+
+    Raises
+    ------
+    ValueError
+        Rows of several sizes, which would count each pair several times.
     """
-    known = found.dropna(subset="scr")
-    if len(known) < 2:
-        return stats.Estimate(np.nan, np.nan, np.nan, len(known))
-    units = np.stack(
-        [known["removed"] - known["biased"], known["balanced"] - known["biased"]], 1
-    ).astype(float)
+    sizes = sorted(found["size"].unique().tolist())
+    if len(sizes) > 1:
+        remedy = f"Choose one: found[found['size'] == {sizes[0]}]."
+        check.refuse(ValueError, "found", "rows of one size", sizes, remedy)
+    units = _of_pairs(found.dropna(subset="scr"))
 
     def ratio(some):
-        mean = some.mean(-2)
-        return mean[..., 0] / mean[..., 1]
+        total = some.sum(-2)
+        return total[..., 0] / total[..., 1]
 
+    if len(units) < 2:
+        value = float(ratio(units)) if len(units) else np.nan
+        return stats.Estimate(value, np.nan, np.nan, len(units))
     return stats.bootstrap(ratio, units, n_resamples=1000, many=True)
+
+
+def _of_pairs(rows):
+    """What is closed of the gap, and the gap, both orders of a pair added up [pair, 2]."""
+    both = [frozenset(pair) for pair in zip(rows["target"], rows["spurious"], strict=True)]
+    parts = pd.DataFrame(
+        {
+            "closed": rows["removed"].to_numpy(float) - rows["biased"].to_numpy(float),
+            "gap": rows["balanced"].to_numpy(float) - rows["biased"].to_numpy(float),
+        }
+    )
+    return parts.groupby(pd.Series(both, dtype=object), sort=False).sum().to_numpy()
 
 
 # ------------------------------------------------------------------------------------- known sources

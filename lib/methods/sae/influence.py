@@ -1,6 +1,6 @@
 """What features do: the music when one is turned up, the predictions when one is switched off."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -47,8 +47,8 @@ def effects(
     clips : Clips
     activity : np.ndarray [shape=(clip, feature)]
         Mean activations in these clips, from ``sae.activity``.
-    which : list of int
-        Features.
+    which : selector of features
+        Of an iterable of integers, in its order and as often as asked.
     n, seconds, seed : int, float, int
         Of the generated clips.
     training : int
@@ -73,6 +73,8 @@ def effects(
     training = check.count("training", training, listeners.FEWEST_CLIPS)
     site = own_site(s, m, site)
     activity = check.array("activity", activity, (len(clips), len(s.W_dec)))
+    if isinstance(which, Iterable) and not isinstance(which, np.ndarray):
+        which = list(which)  # a generator is read once, and numpy takes a tuple for coordinates
     check.selector("which", which, activity.shape[1])
     which = np.arange(activity.shape[1])[which].ravel()  # in the order and as often as asked
     if not len(which):
