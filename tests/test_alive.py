@@ -340,7 +340,8 @@ def test_a_reader_plays_it(page, panel):
 
 @pytest.mark.parametrize("page", [(390, 844)], indirect=True)
 def test_a_chapter_opens_it_as_a_panel(page, site):
-    """Nothing of it is loaded before it is opened; then it sings, and closed or not it fits."""
+    """Nothing of it is loaded before it is opened; then it sings, and closed or not it fits. With
+    it, its sound goes, which nobody could stop any more."""
     page.wait_for_load_state("networkidle")
     before = len(page.loaded)
     page.goto(f"{site}/notebooks/chapter.html", wait_until="networkidle")
@@ -355,6 +356,13 @@ def test_a_chapter_opens_it_as_a_panel(page, site):
     assert page.evaluate(border) == "solid"
     names = {url.rsplit("/", 1)[-1] for url in page.loaded[before:]}
     assert {"panel.json", "panel.css", "step.onnx"} <= names
+    page.wait_for_function(
+        "document.querySelector('.alive .said').textContent.startsWith('Sung')", timeout=PATIENCE
+    )
+    page.get_by_role("button", name="Listen again").press("Enter")
+    page.wait_for_function(f"{state}.position > 0", timeout=PATIENCE)
+    page.locator("summary").first.press("Enter")
+    page.wait_for_function(f"{state}.position === null", timeout=PATIENCE)
 
 
 def test_labels_are_said_as_one_says_them():

@@ -13,6 +13,9 @@ from lib.musicgen import activations
 from lib.pages import embed, explorer
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+#: A kernel that answers when it is told to.
+ASK = """<script>window.asked = {};
+window.ask = (id) => new Promise((resolve) => { window.asked[id] = resolve; });</script>"""
 
 
 @pytest.fixture(scope="module")
@@ -133,4 +136,28 @@ def test_the_page_opens_on_a_feature_with_its_clips(page, browser, tmp_path):
     opened.get_by_role("button", name="Play").first.click()
     opened.wait_for_function("() => document.querySelector('audio').currentTime > 0.1")
     assert wrong == []
+    opened.close()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_late_answer_leaves_the_card_to_the_next_choice(page, browser, tmp_path, fails):
+    asking = page.html().replace(", null);", ", window.ask);")
+    file = tmp_path / "explorer.html"
+    file.write_text(f"<!doctype html><meta charset='utf-8'><body>{ASK}{asking}")
+    opened = browser.new_page()
+    opened.goto(file.as_uri())
+    search, heading = opened.get_by_label("Search features"), opened.locator(".card h3")
+    search.fill("100")
+    opened.get_by_role("button", name="feature 100").click()
+    assert opened.locator(".card p").inner_text() == "Asking the kernel …"
+    search.fill("7")
+    opened.locator(".list [data-id='7']").click()
+    answer = {"error": "no"} if fails else embed.plain(page.answer(100))
+    opened.evaluate("(answer) => window.asked[100](answer)", answer)
+    assert heading.inner_text().startswith("Feature 7: ")
+    # what has been answered is not asked again
+    search.fill("100")
+    opened.get_by_role("button", name="feature 100").click()
+    asks = opened.locator(".card p", has_text="Asking the kernel").count()
+    assert heading.inner_text().startswith("Feature 100") and asks == fails
     opened.close()

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -388,18 +389,46 @@ def test_without_a_network_it_is_said_at_once(folder, tmp_path, monkeypatch):
     (copy / "t5-base").rename(tmp_path / "away")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    loading.hub_answers.cache_clear()
     start = time.monotonic()
     with pytest.raises(model.ModelError, match="t5-base could not be fetched"):
         model.load(str(copy))
     assert time.monotonic() - start < 60
-    loading.hub_answers.cache_clear()
+
+
+def test_a_network_that_comes_later_is_found(monkeypatch):
+    happens = iter([OSError("no network"), None])
+
+    def head(address, timeout):
+        if error := next(happens):
+            raise error
+
+    session = SimpleNamespace(head=head)
+    monkeypatch.setattr("huggingface_hub.utils.get_session", lambda: session)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://later.invalid")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    # that it is there is remembered
+    assert [loading.hub_answers() for _ in range(3)] == [False, True, True]
 
 
 def test_a_device_that_is_not_there():
     for device in ("cuda:7", "gpu", "xpu", "cpu:1"):
         with pytest.raises(model.ModelError, match="device must be one of"):
             model.load("organism", device=device)
+
+
+def test_a_device_by_its_index_alone(monkeypatch):
+    def cuda(index):
+        return torch.device("cuda", index)
+
+    module = SimpleNamespace(is_available=lambda: True, device_count=lambda: 2)
+    there = SimpleNamespace(device=cuda, get_device_module=lambda kind: module)
+    monkeypatch.setattr(loading, "torch", there)
+    assert loading._check_device(1) == "cuda:1"
+    with pytest.raises(model.ModelError, match=r"device must be one of .*Got 2\."):
+        loading._check_device(2)
+    monkeypatch.undo()
+    with pytest.raises(model.ModelError, match=r"device must be one of .*Got 99\."):
+        model.load("organism", device=99)
 
 
 def never(state):

@@ -141,3 +141,20 @@ def test_the_first_page_says_what_answers_rest_on(organism):
     assert bases()[songs] == "measured" and bases()["released MusicGens"] == f"measured: {LARGE}"
     with pytest.raises(ValueError, match="basis must be one of"):
         results.record("01_a", organism, [], "guessed")
+
+
+def test_only_released_models_that_were_asked_count_as_such(tmp_path):
+    def bases(model):
+        return others.scope(model).set_index("what")["basis"].to_dict()
+
+    own = str(tmp_path)
+    title = results.title(own)
+    for model in (own, LARGE):
+        assert bases(model)["released MusicGens"] == "not run"
+        assert "other MusicGens" not in bases(model)
+    results.record("01_a", own, [results.finding("Is it?", title, True)])
+    found = bases(own)
+    assert found["released MusicGens"] == "not run"
+    assert found["other MusicGens"] == f"measured: {title}"
+    results.record("01_a", LARGE, [results.finding("Is it?", LARGE, True)])
+    assert bases(own)["released MusicGens"] == f"measured: {LARGE}"

@@ -15,6 +15,12 @@ from lib.pages.pad import Pad
 
 NEUTRAL = list(prompts.crossed("neutral", 4)["prompt"])
 WIDGET = "application/vnd.jupyter.widget-view+json"
+#: What anywidget does with a page: it draws it, and keeps what is to be called when it goes.
+DRAWN = """async ([script, data]) => {
+  const { default: widget } = await import(`data:text/javascript,${encodeURIComponent(script)}`);
+  const model = { on() {}, send() {}, get: () => data };
+  window.leave = await widget.render({ model, el: document.body });
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +105,17 @@ def test_a_kernel_sings_where_it_is_asked(made):
     # the last bits depend on what is sung beside it
     assert len(at_grid["sound"]) == len(song["sounds"][3])
     assert len(made.answer({"song": 0, "path": [[-1, -1], [1, 1]] * 150})["sound"]) > 500
+
+
+def test_a_pad_that_goes_takes_its_sound_along(made, browser):
+    opened = browser.new_page()
+    script = str(embed.script(*made.scripts, "live"))
+    opened.evaluate(DRAWN, [script, embed.plain(made.data)])
+    opened.get_by_role("button", name="Play", exact=True).click()
+    opened.wait_for_function("() => document.body.pad.level() > 0.001")
+    opened.evaluate("() => window.leave()")
+    assert opened.evaluate("() => document.body.pad.level()") == 0
+    opened.close()
 
 
 @pytest.mark.parametrize(

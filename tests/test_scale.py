@@ -163,6 +163,32 @@ def test_results_come_in_numbers_and_a_task_s_own_error_comes_back():
     assert "in double" in caught.value.__notes__[0]
 
 
+class Two(Exception):
+    """One that is not made again from its message alone, as pickle does."""
+
+    def __init__(self, what, why):
+        super().__init__(f"{what}, because {why}")
+
+
+class Held(Exception):
+    """One that holds what cannot be pickled."""
+
+    def __init__(self, what):
+        super().__init__(what)
+        self.lock = threading.Lock()
+
+
+def test_an_error_that_cannot_travel_is_told_in_words():
+    def fail(item):
+        raise Two("lost", "late") if item else Held("lost")
+
+    for item, message in enumerate(("Held: lost", "Two: lost, because late")):
+        fine, packed = cluster._call(cloudpickle.dumps(fail), cloudpickle.dumps(item))
+        told = pickle.loads(packed)
+        assert not fine and str(told) == message
+        assert "in fail" in told.__notes__[0]
+
+
 def test_it_works_under_another_name(tmp_path, monkeypatch):
     """Installed, the package has another name, and workers look for it under that."""
     (tmp_path / "another_name").symlink_to(Path(lib.__file__).parent)

@@ -123,17 +123,22 @@ def scope(model: str) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        Columns what and basis: of model organisms, released MusicGens, songs that people rated and
-        people who listened.
+        Columns what and basis: of model organisms, released MusicGens, other MusicGens (where any
+        was measured), songs that people rated and people who listened.
     """
+    from ..musicgen import loading  # importing it takes seconds, which nothing else here needs
+
     own = results.title(model)
-    known = [own, *_others(own)]
+    known = [title for title in [own, *_others(own)] if results.records(title)]
     organisms = [title for title in known if world.of(title) is not None]
-    released = [title for title in known if world.of(title) is None]
+    released = [title for title in known if title in loading.RELEASED]
+    further = [title for title in known if title not in {*organisms, *released}]
     rows = [
         ("model organisms, whose truth is known", "measured" if organisms else "not run"),
         ("released MusicGens", f"measured: {', '.join(released)}" if released else "not run"),
     ]
+    if further:
+        rows.append(("other MusicGens", f"measured: {', '.join(further)}"))
     for what, chapter in (("songs that people rated", RATED), ("people who listen", LISTENED)):
         found = [each for title in known for each in _found(title, chapter)]
         bases = {each.basis for each in found}

@@ -299,7 +299,7 @@ def _check_device(device):
         raise ModelError(
             f"device must be one of {', '.join(known)}, or None for the best. Got {device!r}."
         )
-    return str(device)
+    return str(asked)  # of an index alone, too, its kind is named
 
 
 def _devices(kind):
@@ -733,18 +733,20 @@ def _check_connection(what):
         raise ModelError(_offline(what))
 
 
-@functools.cache
 def hub_answers() -> bool:
-    """Whether the Hugging Face hub can be reached; asked once."""
+    """Whether the Hugging Face hub can be reached; asked until it has answered once."""
     if huggingface_hub.constants.HF_HUB_OFFLINE:
         return False
     try:
-        huggingface_hub.utils.get_session().head(
-            huggingface_hub.constants.ENDPOINT, timeout=PATIENCE
-        )
+        _reach(huggingface_hub.constants.ENDPOINT)
     except Exception:  # whatever the client's library raises, nobody answered
         return False
     return True
+
+
+@functools.cache  # that keeps no errors: whoever connects after one is asked for again
+def _reach(address):
+    huggingface_hub.utils.get_session().head(address, timeout=PATIENCE)
 
 
 def _offline(what):

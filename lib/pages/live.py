@@ -9,7 +9,8 @@ class Live:
     """Base of pages that a script draws, and that may ask the kernel for more.
 
     The last script has a function ``draw(root, data, ask)``: ``ask(question)`` is a promise of what
-    :meth:`answer` says, or ``ask`` is null where no kernel runs.
+    :meth:`answer` says, or ``ask`` is null where no kernel runs. It may return a function that ends
+    what would outlive the page, such as a sound.
 
     Attributes
     ----------

@@ -75,7 +75,7 @@ def run(
     ScaleError
         No cluster, a cluster that vanished, or a worker that died more than ``retries`` times.
     Exception
-        What the task itself raised.
+        What the task itself raised; a RuntimeError that names it where it cannot be pickled.
     """
     with _process(workers) as (child, log):
         wait = WAIT if address is not None else STARTS * START
@@ -256,8 +256,22 @@ def _call(task, item):
     try:
         return True, cloudpickle.dumps(pickle.loads(task)(pickle.loads(item)))
     except Exception as error:
-        error.add_note(f"On a worker:\n{traceback.format_exc()}")
-        return False, cloudpickle.dumps(error)
+        return False, _packed(error, f"On a worker:\n{traceback.format_exc()}")
+
+
+def _packed(error, note):
+    """An exception with a note, pickled; one that does not survive that, in words."""
+    from ray import cloudpickle
+
+    error.add_note(note)
+    try:
+        packed = cloudpickle.dumps(error)
+        pickle.loads(packed)
+        return packed
+    except Exception:
+        told = RuntimeError(f"{type(error).__name__}: {error}")
+        told.add_note(note)
+        return cloudpickle.dumps(told)
 
 
 def _reason(ray, error):

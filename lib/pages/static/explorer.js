@@ -102,8 +102,10 @@ function draw(root, data, ask) {
     card.replaceChildren(make('h3', {}, `Feature ${id}`), make('p', {}, text));
   };
 
+  let chosen = null; // whose card it is
   // where the card lies below the list, a choice brings it into view
   async function choose(id, seen = false) {
+    chosen = id;
     if (seen && card.offsetTop > list.offsetTop + list.offsetHeight) card.scrollIntoView();
     for (const [other, point] of points) point.classList.toggle('on', other === id);
     for (const button of list.children) {
@@ -119,11 +121,13 @@ function draw(root, data, ask) {
       }
       explain(id, 'Asking the kernel …');
       const answer = await ask(id);
+      if (!answer.error) known.set(id, answer);
+      // the kernel takes seconds: by now the card may belong to another choice
+      if (chosen !== id) return;
       if (answer.error) {
         explain(id, answer.error);
         return;
       }
-      known.set(id, answer);
     }
     show(known.get(id));
   }

@@ -1,4 +1,5 @@
-// What anywidget asks for: draw the page, and pass its questions to the kernel.
+// What anywidget asks for: draw the page, and pass its questions to the kernel. What draw returns, if
+// anything, anywidget calls when the page goes: the cell is run again, or its output is cleared.
 export default {
   render({ model, el }) {
     const waiting = new Map();
@@ -11,6 +12,6 @@ export default {
       waiting.set(id, resolve);
       model.send({ id, question });
     });
-    draw(el, model.get('data'), ask);
+    return draw(el, model.get('data'), ask);
   },
 };

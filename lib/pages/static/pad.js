@@ -1,6 +1,7 @@
 // The emotion pad: the same code in the static book and, by anywidget, in JupyterLab.
 // data: what pad.py gathers; ask({song, path}) -> promise of {sound, shape, heard}, or null where no kernel is.
-// A place is [valence, arousal]. Needs sound.js.
+// A place is [valence, arousal]. Returns what stops its sound, which would outlive the place it is drawn in.
+// Needs sound.js.
 function draw(root, data, ask) {
   const SIZE = 400; // of the plane's drawing
   const EDGE = 26;
@@ -257,4 +258,5 @@ function draw(root, data, ask) {
   };
   root.pad = { weights: () => weights(at), level };
   showSong();
+  return stop;
 }

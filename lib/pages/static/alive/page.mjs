@@ -155,6 +155,11 @@ function draw(root, data) {
     enable();
   };
 
+  // in a closed panel nobody could stop it
+  root.closest('details')?.addEventListener('toggle', ({ target }) => {
+    if (!target.open) stop();
+  });
+
   const onchange = () => {
     if (making?.stream) {
       worker.postMessage({ ask: 'change', changes: asked() });
