@@ -503,7 +503,8 @@ def listener(organism, songs, **answers):
     told |= {"instrument": True, "instrument share": 0.6}
     told |= {"ear emotion": "happy", "other emotion": "happy", "ear arousal": 0.0, "mode": 1.0}
     frame = pd.DataFrame([{**told, **answers}] * len(songs))
-    return types.SimpleNamespace(model=organism, ears=["ear", "other"], hear=lambda clips: frame)
+    ears = {"ear": None, "other": None}
+    return types.SimpleNamespace(model=organism, ears=ears, hear=lambda clips: frame)
 
 
 def test_a_perfect_song_scores_one_and_a_failed_one_none(organism, rows):
@@ -531,6 +532,26 @@ def test_a_perfect_song_scores_one_and_a_failed_one_none(organism, rows):
     assert less.to_numpy() == pytest.approx((np.exp(-1) + 2) / 3)
     assert (scored(tasks.Task("arousal", "induce"))["success"] == 0.5).all()
     assert (scored(tasks.Task("mode", "suppress"))["success"] == 0).all()
+
+
+def test_clap_holds_songs_against_the_rest_of_their_prompts(organism, rows):
+    """Whatever they were asked for, or should lose."""
+    songs = organism.generate(list(rows["high"]), 1.0, 5, progress=False)
+    judge = listener(organism, songs)
+    rest = list(rows["neutral"])
+
+    def answer(audio, sample_rate, prompts):
+        there = 0.4 if list(prompts) == rest else 0.1
+        return pd.DataFrame({"agreement": np.full(len(audio), there)})
+
+    judge.ears["clap"] = types.SimpleNamespace(answer=answer)
+    plain = scores.unsteered(judge, songs, songs, rest)
+    assert plain.clap == pytest.approx(0.4)
+    heard = judge.hear(songs)
+    for task in (TASK, tasks.Task("happy", "suppress")):
+        found = scores.score(judge, songs, task, list(rows["kept"]), plain, heard, rest)
+        assert found["kept"].to_numpy() == pytest.approx(1)
+    assert scores.unsteered(judge, songs, songs).clap == pytest.approx(0.1)
 
 
 def test_areas():

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -595,6 +596,19 @@ def test_a_trial_compares_like_with_like(organism, vector, judge):
 )
 def test_an_instrument_is_named_by_any_of_its_words(prompt, named):
     assert instruments._instrument(prompt) == named
+
+
+def test_sites_that_share_a_strength_are_no_blow_up(organism, vector):
+    several = dataclasses.replace(
+        vector,
+        units={f"resid.{k}": vector.units[SITE] for k in range(6)},
+        norms=dict.fromkeys([f"resid.{k}" for k in range(6)], vector.norms[SITE]),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        steering.edits(organism, several, [4.0], steps=3)
+    with pytest.warns(UserWarning, match="expect broken"):
+        steering.edits(organism, vector, [4.0], steps=3)
 
 
 def test_prompts_of_one_direction_count_as_one_unit(organism, vector, judge):

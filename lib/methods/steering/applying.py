@@ -231,7 +231,8 @@ def _numbers(values):
 
 
 def _warn_of_blow_up(vector, strengths):
-    length = max(np.linalg.norm(unit) for unit in vector.units.values())
+    # several sites share the strength (pushes)
+    length = max(np.linalg.norm(unit) for unit in vector.units.values()) / len(vector.units)
     worst = np.abs(strengths).max() * length
     if worst > BLOW_UP:
         warnings.warn(

@@ -54,6 +54,8 @@ DOSES = {
 STREAM_DOSES = (0.1, 0.2, 0.4)
 #: Songs of a batch.
 AT_ONCE = 64
+#: Seeds of controls between one concept and the next.
+CONCEPT_SEEDS = 10_000
 #: Shares of the chosen strength at which what steering costs is measured.
 SHARES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -311,7 +313,7 @@ class Bench:
             again = rows.assign(seed=rows["seed"] + tasks.SEEDS // 2)
             jobs = [job(None, task, some) for some in (rows, again)]
             songs = sing(self.model, jobs, self.design.seconds)
-            plain = scores.unsteered(self.judge, *songs)
+            plain = scores.unsteered(self.judge, *songs, list(rows["neutral"]))
             self._sung[name] = *songs, plain
         return self._sung[name]
 
@@ -324,7 +326,7 @@ class Bench:
         for each, songs, end in zip(jobs, sung, ends, strict=True):
             *_, plain = self.unsteered(each.task, part)
             answers = heard.iloc[end - len(songs) : end].reset_index(drop=True)
-            rest = (list(each.rows["kept"]), plain, answers)
+            rest = (list(each.rows["kept"]), plain, answers, list(each.rows["neutral"]))
             scored = scores.score(self.judge, songs, each.task, *rest)
             about = {**each.task._asdict(), "strength": each.strength, **each.about}
             found.append(scored.assign(row=each.rows.index, **about))
@@ -371,16 +373,23 @@ class Bench:
                 strength = points[method, task.aim]
                 jobs.append(job(lever, task, rows, strength, method=method, draw=-1))
                 for draw in range(self.design.draws):
-                    levers = [self._drawn(lever, place, draw, drawn) for place in range(len(rows))]
+                    levers = [
+                        self._drawn(lever, task.concept, place, draw, drawn)
+                        for place in range(len(rows))
+                    ]
                     about = {"method": method, "draw": draw}
                     jobs.append(Job(levers, task, rows, strength, about))
         return self.score(jobs, "report")
 
-    def _drawn(self, lever, place, draw, drawn):
-        """A draw of a lever's control: other ones for other prompts, the same for all tasks."""
-        name = (lever.family, place, draw)
+    def _drawn(self, lever, concept, place, draw, drawn):
+        """A draw of a lever's control: other ones for other concepts and prompts, the same for both
+        aims.
+        """
+        name = (lever.family, concept, place, draw)
         if name not in drawn:
-            drawn[name] = lever.anywhere(self.design.seed + place * self.design.draws + draw)
+            own = CONCEPT_SEEDS * list(self.lessons).index(concept)
+            number = own + place * self.design.draws + draw
+            drawn[name] = lever.anywhere(self.design.seed + number)
         return drawn[name]
 
     def doses(self, method: str, points: Mapping[tuple[str, str], float]) -> pd.DataFrame:

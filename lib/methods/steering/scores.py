@@ -63,6 +63,7 @@ class Unsteered(NamedTuple):
     surprise, recoded, instrument : float
         Means, see ``Judge.hear``; the last of the instrument's probability.
     clap : float or None
+        CLAP's agreement with what the prompts say beside the concept.
     spectra : np.ndarray [shape=(clip, frame, mel)]
         Of the first songs.
     apart : float
@@ -77,12 +78,23 @@ class Unsteered(NamedTuple):
     apart: float
 
 
-def unsteered(judge: Judge, first: Clips, second: Clips) -> Unsteered:
-    """The measure of quality, from two songs of every row."""
+def unsteered(
+    judge: Judge, first: Clips, second: Clips, rest: Sequence[str] | None = None
+) -> Unsteered:
+    """The measure of quality, from two songs of every row.
+
+    Parameters
+    ----------
+    judge : Judge
+    first, second : Clips
+    rest : sequence of str, optional
+        What each prompt says beside the concept; left out, all of it.
+    """
     check.same_length(first=first, second=second)
     heard = pd.concat([judge.hear(first), judge.hear(second)])
     spectra = [effects.mel_frames(songs) for songs in (first, second)]
-    clap = float(heard["clap"].mean()) if "clap" in heard else None
+    follow = [_follow(judge, songs, rest) for songs in (first, second)]
+    clap = None if follow[0] is None else float(np.mean(follow))
     means = [float(heard[name].mean()) for name in ("surprise", "recoded", "instrument share")]
     return Unsteered(*means, clap, spectra[0], effects.frechet(*spectra))
 
@@ -94,6 +106,7 @@ def score(
     kept: Sequence[str],
     plain: Unsteered,
     answers: pd.DataFrame | None = None,
+    rest: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Every song's parts and score.
 
@@ -110,6 +123,9 @@ def score(
         Of the same rows.
     answers : pd.DataFrame, optional
         Of ``judge.hear``, where the songs were heard before.
+    rest : sequence of str, optional
+        As in :func:`unsteered`: whatever a song was asked for, and whatever it should lose, it is
+        held against the same text.
 
     Returns
     -------
@@ -122,7 +138,8 @@ def score(
     found = pd.DataFrame({"heard": heard})
     found["success"] = heard if task.aim == "induce" else 1 - heard
     found["recognised"] = answers["instrument"].to_numpy(float)
-    found["kept"] = _kept(judge, answers, task, kept, plain)
+    follow = _follow(judge, songs, rest)
+    found["kept"] = _kept(judge, answers, task, kept, plain, follow)
     found["quality"] = _quality(songs, answers, plain)
     found["score"] = harmonic(*(found[name] for name in COLUMNS))
     return found
@@ -152,16 +169,24 @@ def _named(judge, answers, emotions):
     return np.mean([answers[column].to_numpy() == np.asarray(emotions) for column in columns], 0)
 
 
-def _kept(judge, answers, task, kept, plain):
+def _follow(judge, songs, rest):
+    """CLAP's agreement of songs with texts, [clip]; None where it is not among the listeners."""
+    ear = judge.ears.get("clap")
+    if ear is None:
+        return None
+    texts = songs.prompts if rest is None else list(rest)
+    return ear.answer(songs.mono, songs.sample_rate, texts)["agreement"].to_numpy()
+
+
+def _kept(judge, answers, task, kept, plain, follow):
     if tasks.keeps(task.concept) == "instrument":
         share = answers["instrument share"].to_numpy() / max(plain.instrument, 1e-6)
         there = np.clip(share, 0, 1)
     else:
         there = _named(judge, answers, [_emotion(word) for word in kept])
-    if plain.clap is None:
+    if follow is None:
         return there
-    follows = np.clip(answers["clap"] / max(plain.clap, 1e-6), 0, 1)
-    return (there + follows.to_numpy()) / 2
+    return (there + np.clip(follow / max(plain.clap, 1e-6), 0, 1)) / 2
 
 
 def _emotion(word):
