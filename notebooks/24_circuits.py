@@ -284,9 +284,10 @@ results.record("24_circuits", m, [*rules.findings(verdicts), *found])
 few = circuits.shares(carried[first, best_method][0])[circuits.SIZES.index(share)]
 chance = circuits.shares(carried[first, "random"][0])[circuits.SIZES.index(share)]
 edges = int(np.isfinite(graph.values).sum())
+by_chance = round(stats.mean(chance).value, 2) + 0.0  # no "-0%"
 Markdown(
     f"**Verdict.** Of the {edges:,} edges of {model}, the best {share:.0%} bring back "
     f"{stats.mean(few).value:.0%} of what a word for {first} does, and as many drawn at "
-    f"random {stats.mean(chance).value:.0%} (chosen by {best_method}). Do the best carry "
+    f"random {by_chance:.0%} (chosen by {best_method}). Do the best carry "
     f"more than as many drawn at random? *{verdicts[model]['circuit'].answer}*."
 )
