@@ -97,7 +97,7 @@ def corpus_features(
         "causes": table[[*CUES, "instrument", "clip_seed"]],
         "code": cache.code(music, world, corpus.render, corpus.sample, acoustics, features),
         "seconds": corpus.SECONDS,
-        "libraries": _versions(),
+        "libraries": versions(),
     }
 
     def compute():
@@ -128,7 +128,7 @@ def foreign_spectra(n: int, seed: int, codec=None) -> tuple[np.ndarray, pd.DataF
         "code": cache.code(foreign, music, world, spectra),
         "codec": _content(codec),
         "seconds": EXCERPT,
-        "libraries": _versions(),
+        "libraries": versions(),
     }
 
     def compute():
@@ -159,7 +159,7 @@ def corpus_timbres(n: int, seed: int, codec=None) -> tuple[np.ndarray, np.ndarra
         "code": cache.code(music, world, corpus.render, corpus.sample, timbre),
         "codec": _content(codec),
         "seconds": EXCERPT,
-        "libraries": _versions(),
+        "libraries": versions(),
     }
 
     def compute():
@@ -169,7 +169,7 @@ def corpus_timbres(n: int, seed: int, codec=None) -> tuple[np.ndarray, np.ndarra
     return cache.keep("hearing/timbre", what, compute), table["instrument"].to_numpy()
 
 
-def _versions():
+def versions() -> dict[str, str]:
     """Of the libraries that rendered music and its measures follow from."""
     return {name: importlib.metadata.version(name) for name in LIBRARIES}
 

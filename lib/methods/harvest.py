@@ -7,7 +7,6 @@ the cues measured in the audio. All of it is kept, named by what it follows from
 prompts, edits and the code that made it.
 """
 
-import importlib.metadata
 import re
 
 import numpy as np
@@ -96,14 +95,9 @@ def _music(m, name, table, seed, seconds):
         "seconds": seconds,
         "codec": m.identity(audio=True)["codec"],
         "code": cache.code(corpus, music, world, type(m).encode),
-        "libraries": libraries(),
+        "libraries": listeners.versions(),
     }
     return cache.keep(FOLDER, what, render).astype(np.int64)
-
-
-def libraries() -> dict[str, str]:
-    """Versions of the libraries that rendered music and its measures follow from."""
-    return {name: importlib.metadata.version(name) for name in listeners.LIBRARIES}
 
 
 def _own(m, n, seed, seconds, workers, address):

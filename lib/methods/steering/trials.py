@@ -34,8 +34,8 @@ class WordPair(NamedTuple):
     low, high : str
         A word of the emotion that the direction leads from, and one of that it leads to.
     controls : list of (str, str)
-        Two words of one emotion each: a direction between them has everything that a learned one
-        has, but a change of emotion.
+        Two words of one emotion each: a direction between them is found in the same way, and leads
+        from no emotion to another.
     """
 
     low: str

@@ -288,7 +288,7 @@ def combine(vectors: Iterable[Vector], weights: Iterable[float]) -> Vector:
 
 
 def anywhere(vector: Vector, n: int = 10, seed: int = 0) -> list[Vector]:
-    """Vectors that differ from one in nothing but where they point: the control of steering.
+    """Vectors that differ from one in nothing but where they point: random directions.
 
     Parameters
     ----------

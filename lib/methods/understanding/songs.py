@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ... import cache
-from ...hearing import acoustics
+from ...hearing import acoustics, listeners
 from ...musicgen import activations
 from ...musicgen.model import SOURCES as MODEL_SOURCES
 from ...musicgen.model import Clips, Model
 from ...organism import music as rendered
 from ...organism import world
-from .. import harvest
 from . import words
 
 CUES = tuple(world.CUES)
@@ -50,7 +49,7 @@ def heard(clips: Clips) -> np.ndarray:
         "rate": clips.sample_rate,
         # the measure of loudness is the renderer's own
         "code": cache.code(acoustics, rendered),
-        "libraries": harvest.libraries(),
+        "libraries": listeners.versions(),
     }
     return cache.keep(FOLDER, what, measure)
 
