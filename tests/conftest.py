@@ -11,16 +11,22 @@ ARTIFACTS = Path(tempfile.mkdtemp(prefix="book-artifacts-"))
 os.environ["BOOK_ARTIFACTS"] = str(ARTIFACTS)
 os.environ["BOOK_LISTENER_CLIPS"] = "120"
 os.environ.setdefault("TQDM_MININTERVAL", "5")
-if (
-    "PYTEST_XDIST_WORKER" in os.environ
-):  # files run side by side: more threads and processes would stand in each other's way
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:
     # what listeners learn from is the same for all: whoever comes first makes it
     (ARTIFACTS / "hearing").symlink_to(os.environ["SHARED_HEARING"])
 else:
     (ARTIFACTS / "hearing").mkdir()
     os.environ["SHARED_HEARING"] = str(ARTIFACTS / "hearing")
+
+
+def pytest_configure(config):
+    """Files that run side by side have a core each: more threads would stand in each other's way.
+
+    Workers inherit it, and so numpy does, which a plugin of theirs imports before this file.
+    """
+    if config.getoption("numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
 
 
 def pytest_unconfigure():

@@ -29,7 +29,14 @@ IMPORTED = (
     # with nearly all of lib, audiocraft, librosa and plotly
     "lib.book.chapter",
     "lib.book.rules",
+    "lib.pages.show",
     "lib.rated",
+    # librosa imports its parts, and numba with them, when they are first used
+    "librosa.core.constantq",
+    "librosa.feature.spectral",
+    "librosa.onset",
+    "librosa.sequence",
+    "plotly.graph_objects",
     "sae_lens",
     "sklearn.linear_model",
     "sklearn.manifold",
