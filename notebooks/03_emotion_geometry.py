@@ -210,7 +210,8 @@ show.curves(
 def text_effect(name, m):
     """One audio under every prompt; each audio's own mean is taken away."""
     plain = prompts.crossed("neutral", audios, chapter.language(name, model))
-    base = m.generate(list(plain["prompt"]), seconds, seed + 1, keep=True)
+    how = {"seed": seed + 1, "keep": True, "decode": False}
+    base = m.generate(list(plain["prompt"]), seconds, **how)
     total = 0
     for i in range(audios):
         same = base[[i] * len(emotion)].under(asked[name])
@@ -254,7 +255,7 @@ show.estimates(
 # Two clips of one prompt with different seeds (random draws) say how alike clips can be.
 
 # %%
-again = m.generate(asked[model], seconds, seed + 10_000, keep=True)
+again = m.generate(asked[model], seconds, seed + 10_000, keep=True, decode=False)
 second = activations.capture(m, again, middle, reduce="mean")[middle]
 both = [views["centred"](x).values for x in (acts[model][middle], second)]
 unit = both / np.linalg.norm(both, axis=2, keepdims=True)

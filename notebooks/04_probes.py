@@ -36,6 +36,7 @@ model = "organism"
 seconds = 3.0
 n = 48  # prompts for each emotion
 permutations = 200
+dealings = 4  # of the words to folds, over which shares are averaged
 beside = ["organism-habit", "organism-shuffled"]
 null_subjects = 200
 seed = 300
@@ -138,7 +139,7 @@ def named(name):
         "bag of words": probes.bag(asked[name]),
         "stream without text": without_text[name],
     }
-    return probes.families(spaces, emotion, groups[name])
+    return probes.families(spaces, emotion, groups[name], repeats=dealings)
 
 
 shares = {name: named(name) for name in models}
@@ -249,7 +250,8 @@ language = chapter.language(model)
 read = {}
 for kind in ("implied", "name", "cues"):
     table = prompts.crossed(kind, n, language)
-    clips = m.generate(list(table["prompt"]), seconds, seed, keep=True)
+    how = {"seed": seed, "keep": True, "decode": False}
+    clips = m.generate(list(table["prompt"]), seconds, **how)
     x = activations.capture(m, clips, middle, reduce="mean")[middle].values
     read[kind] = (x, table["emotion"].to_numpy(), table["template"])
 

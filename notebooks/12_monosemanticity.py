@@ -69,8 +69,9 @@ for name, singer in models.items():
 tables = {
     name: prompts.crossed("implied", n, chapter.language(name)) for name in models
 }
+unheard = {"seed": seed, "keep": True, "decode": False}
 sung = {
-    name: singer.generate(list(tables[name]["prompt"]), seconds, seed, keep=True)
+    name: singer.generate(list(tables[name]["prompt"]), seconds, **unheard)
     for name, singer in models.items()
 }
 
@@ -236,7 +237,7 @@ show.table(
 # %%
 table = tables[model]
 plain = prompts.crossed("neutral", 1, chapter.language(model))
-neutral = m.generate(list(plain["prompt"]), seconds, seed, keep=True)
+neutral = m.generate(list(plain["prompt"]), seconds, **unheard)
 same = neutral[[0] * len(table)].under(list(table["prompt"]))
 heard = {
     "as sung": activity[model]["features"],

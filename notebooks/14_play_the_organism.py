@@ -109,7 +109,7 @@ site = activations.at(m, depth)
 def places(name):
     """Where songs for unseen words are read to be [song, axis]."""
     singer, at = singers[name], activations.at(singers[name], depth)
-    how = {"seed": seed + 500, "keep": True, "progress": False}
+    how = {"seed": seed + 500, "keep": True, "decode": False, "progress": False}
     songs = singer.generate(list(test["prompt"]), seconds, **how)
     held = activations.capture(singer, songs, at, progress=False)[at].values
     return np.stack([alive.along(v, held.mean(1)) for v in read[name].values()], 1)

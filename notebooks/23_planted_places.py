@@ -43,6 +43,7 @@ n = 24  # pairs of prompts a variable
 n_edges = 6  # pairs for the edges of circuits
 n_verify = 32  # pairs to verify the planting by
 least = 0.9  # accuracy below which a variable is not where it should be
+variables = []  # that methods look for; [] is all that are where they should be
 seconds = 2.0
 recipe = {"clips": 200, "seconds": 2.0, "width": 512, "seeds": 1}  # of the SAEs
 aligning = {
@@ -117,6 +118,8 @@ true = true.assign(value=[estimate.value for estimate in true["accuracy"]])
 confirmed = true.groupby(["organism", "variable"])["value"].min()
 left_out = [" of ".join(pair[::-1]) for pair in confirmed.index[confirmed < least]]
 confirmed = confirmed[confirmed >= least]
+if variables:
+    confirmed = confirmed[confirmed.index.isin(variables, level="variable")]
 print("left out:", ", ".join(left_out) or "none")
 
 # %% [markdown]

@@ -72,10 +72,9 @@ methods = ("eap-ig-inputs", "eap-ig-activations", "eap", "random")
 def songs(singer, variable, part):
     """Songs for both words of each pair; other pairs and seeds to choose and to judge by."""
     table = prompts.pairs(variable, 2 * n, seed)[part::2]
-    first = seed + 1000 * part
+    how = {"seed": seed + 1000 * part, "keep": True, "decode": False}
     return [
-        singer.generate(list(table[end]), seconds, first, keep=True)
-        for end in ("high", "low")
+        singer.generate(list(table[end]), seconds, **how) for end in ("high", "low")
     ]
 
 

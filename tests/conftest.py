@@ -9,14 +9,17 @@ import pytest
 
 ARTIFACTS = Path(tempfile.mkdtemp(prefix="book-artifacts-"))
 os.environ["BOOK_ARTIFACTS"] = str(ARTIFACTS)
-os.environ["BOOK_LISTENER_CLIPS"] = "120"
+os.environ["BOOK_LISTENER_CLIPS"] = "60"
 os.environ.setdefault("TQDM_MININTERVAL", "5")
+#: What follows from the code and the organisms alone: whichever worker comes first makes it for all.
+ALIKE = ("hearing", "browser")
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # what listeners learn from is the same for all: whoever comes first makes it
-    (ARTIFACTS / "hearing").symlink_to(os.environ["SHARED_HEARING"])
+    for name in ALIKE:
+        (ARTIFACTS / name).symlink_to(Path(os.environ["SHARED_ARTIFACTS"]) / name)
 else:
-    (ARTIFACTS / "hearing").mkdir()
-    os.environ["SHARED_HEARING"] = str(ARTIFACTS / "hearing")
+    for name in ALIKE:
+        (ARTIFACTS / name).mkdir()
+    os.environ["SHARED_ARTIFACTS"] = str(ARTIFACTS)
 
 
 def pytest_configure(config):

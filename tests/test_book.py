@@ -56,6 +56,7 @@ SMALL = {
     "04_probes": {
         "n": 11,
         "permutations": 8,
+        "dealings": 1,
         "null_subjects": 3,
         "beside": ["organism-shuffled"],
         "seconds": 1.0,
@@ -140,13 +141,14 @@ SMALL = {
         "n_verify": 4,
         "seconds": 0.6,
         "least": 0.0,
+        "variables": ["tempo", "energy", "valence"],
         "recipe": {"clips": 16, "seconds": 1.0, "width": 32, "k": 4, "passes": 1, "seeds": 1},
         "aligning": {"n": [4, 4], "steps": 2},
     },
     "24_circuits": {
         "n": 3,
         "draws": 2,
-        "seconds": 0.6,
+        "seconds": 0.4,
         "variables": ["emotion", "mode"],
         "beside": ["organism-shuffled"],
     },
@@ -203,6 +205,7 @@ SMALL = {
     "40_real_music": {
         "recipe": RECIPE,
         "songs": 12,
+        "others": 8,
         "permutations": 20,
         "n": 2,
         "lots": 1,

@@ -40,6 +40,15 @@ def test_clip_does_not_depend_on_its_batch(organism):
     assert not np.array_equal(other[0], other[1])
 
 
+def test_clips_need_not_sound(organism, monkeypatch):
+    asked = {"prompts": ["sad", "calm"], "seconds": 0.4, "seed": 8, "progress": False}
+    heard = organism.generate(**asked)
+    monkeypatch.setattr(organism.codec, "decode", lambda *_: pytest.fail("decoded"))
+    silent = organism.generate(**asked, decode=False)
+    assert np.array_equal(silent.tokens, heard.tokens)
+    assert silent.audio.shape == (2, 0) and heard.audio.shape[1] > 0
+
+
 def kept(m, **settings):
     return m.generate(
         ["sad", "calm"], seconds=0.4, seed=8, keep=True, progress=False, **settings

@@ -169,9 +169,11 @@ class Sung(NamedTuple):
 
 
 def sing(m: Model, variable: str, n: int = 24, seconds: float = 2.0, seed: int = 0) -> Sung:
-    """Songs for prompts that differ in a variable alone."""
+    """Songs for prompts that differ in a variable alone; tokens without sound."""
     table = prompts.pairs(variable, n, seed)
-    high, low = (m.generate(list(table[end]), seconds, seed) for end in ("high", "low"))
+    high, low = (
+        m.generate(list(table[end]), seconds, seed, decode=False) for end in ("high", "low")
+    )
     return Sung(table, high, low)
 
 

@@ -102,7 +102,7 @@ class Pairs(NamedTuple):
     table : pd.DataFrame
         Columns base, source, counterfactual, other and differs.
     music : Clips
-        Sung for the counterfactuals.
+        Sung for the counterfactuals; tokens without sound.
     """
 
     table: pd.DataFrame
@@ -124,7 +124,7 @@ def sing(model: Model, table: pd.DataFrame, seconds: float = 3.0, seed: int = 0)
             f"Missing: {sorted(missing)}."
         )
     asked = list(table["counterfactual"])
-    music = model.generate(asked, seconds, seed, keep=True, progress=False)
+    music = model.generate(asked, seconds, seed, keep=True, decode=False, progress=False)
     return Pairs(table.reset_index(drop=True), music)
 
 

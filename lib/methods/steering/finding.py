@@ -196,8 +196,8 @@ def lesson(
         As of :class:`Lesson`.
     """
     table = rows(concept, "find", n, language, seed)
-    how = {"seconds": seconds, "seed": list(table["seed"]), "keep": True, "progress": False}
-    high, low = (model.generate(list(table[end]), **how) for end in ("high", "low"))
+    how = {"seconds": seconds, "seed": list(table["seed"]), "keep": True, "decode": False}
+    high, low = (model.generate(list(table[end]), progress=False, **how) for end in ("high", "low"))
     site = activations.at(model, depth)
     norms = {} if norms is None else norms
     return Lesson(model, concept, table, high, low, site, steps, dictionary, seed, norms)

@@ -179,7 +179,8 @@ def direction(
                 f"directions belong to one site, and one of them at least is not zero. Got "
                 f"{len(sites)} sites."
             )
-    songs = model.generate(positive + negative, seconds, seed, keep=True, progress=False)
+    how = {"keep": True, "decode": False, "progress": False}
+    songs = model.generate(positive + negative, seconds, seed, **how)
     runs = _runs(songs, positive, negative, method)
     low, high = (activations.capture(model, run, sites, progress=False) for run in runs)
     raw = {}
