@@ -8,7 +8,6 @@ is built, also seconds until the first sound of its front page can be played.
 """
 
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -24,7 +23,14 @@ from lib.organism import corpus
 from lib.pages import alive, embed
 
 SING = (Path(__file__).parents[1] / "tests" / "sing.js").read_text()
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+#: By name, and where macOS has it.
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+)
 VIEWPORTS = {"desktop": (1280, 900), "phone": (390, 844)}
 SECONDS = 6.0
 SONGS = 20
@@ -37,6 +43,11 @@ FIRST_SOUND = """new Promise((done) => {
     audio.preload = 'auto';
     audio.load();
 })"""
+
+
+def a_browser():
+    """The program of a browser on this machine; None if there is none."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def song(data, prompt, temperature):
@@ -65,7 +76,7 @@ def first_sound(browser):
 def busy():
     """Seconds that the browser's processes have computed."""
     every = psutil.Process().children(recursive=True)
-    times = [process.cpu_times() for process in every if "chrom" in process.name()]
+    times = [process.cpu_times() for process in every if "chrom" in process.name().lower()]
     return sum(each.user + each.system for each in times)
 
 
@@ -76,47 +87,68 @@ def timed(function):
     return time.perf_counter() - start, busy() - before, found
 
 
-m = model.load("organism", "cpu")
-ends = (["a happy melody", "a calm melody"], ["a tense melody", "a sad melody"])
-axis = steering.direction(m, *ends, activations.at(m, 0.57), seconds=1.0)
-panel = alive.Alive(m, {"valence": axis}, {"valence": axis})
-data = embed.plain(panel.data)
-out = Path(tempfile.mkdtemp())
-pages = build.front(out).parent
-pages.mkdir(parents=True)
-build.front(out).write_text(f"<!doctype html>{panel.html()}")
-alive.copy(pages)
-server = build.server(out, 0)
-threading.Thread(target=server.serve_forever, daemon=True).start()
-address = f"http://127.0.0.1:{server.server_port}/index.html"
-print(f"loaded: {data['bytes'] / 1e6:.1f} MB")
+def main():
+    """Measure the page, where there is a browser; the other benchmarks need none."""
+    program = a_browser()
+    if program is None:
+        print(f"No browser found (looked for {', '.join(BROWSERS)}): the page was not measured.")
+        return
+    measure(program)
 
-found = next(filter(None, map(shutil.which, BROWSERS)), None)
-if found is None:
-    sys.exit("No browser found: the page was not measured.")
-prompts = list(corpus.table("organism", SONGS, seed=78)["caption"])
-with sync_playwright() as playwright:
-    browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-    for name, (width, height) in VIEWPORTS.items():
-        page = browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(PATIENCE)
-        page.goto(address)
-        waited, computed, _ = timed(lambda page=page: page.evaluate(SING, [[], data]))
-        print(f"{name}: ready after {waited:.1f} s ({computed:.1f} s computed)")
-        few = [song(data, prompts[0], 0.9)] * 3
-        _, computed, sung = timed(lambda page=page, few=few: page.evaluate(SING, [few, data]))
-        best = min(each["seconds"] for each in sung)
-        print(
-            f"{name}: {SECONDS:g} s of music in {best:.1f} s, the best of {len(few)}; loading and all "
-            f"three {computed:.1f} s computed"
-        )
-    asked = [song(data, prompt, 0.0) for prompt in prompts]
-    _, computed, sung = timed(lambda: page.evaluate(SING, [asked, data]))
-    if build.front().exists():
-        waited = first_sound(browser)
-        print(f"front page: first sound after {waited:.1f} s, of a budget of {BUDGET:g} s")
-    browser.close()
-ours = m.generate(prompts, SECONDS, temperature=0, progress=False).tokens
-same = [np.array_equal(each["tokens"], tokens) for each, tokens in zip(sung, ours, strict=True)]
-print(f"the same as PyTorch's, token by token: {sum(same)} of {len(same)} songs of {SECONDS:g} s")
-print(f"computed for each of them: {computed / len(same):.1f} s")
+
+def measure(program):
+    """Measure the page in a browser."""
+    m = model.load("organism", "cpu")
+    data, address = served(m)
+    print(f"loaded: {data['bytes'] / 1e6:.1f} MB")
+    prompts = list(corpus.table("organism", SONGS, seed=78)["caption"])
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        for name, (width, height) in VIEWPORTS.items():
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.set_default_timeout(PATIENCE)
+            page.goto(address)
+            measure_songs(page, name, data, prompts[0])
+        asked = [song(data, prompt, 0.0) for prompt in prompts]
+        _, computed, sung = timed(lambda: page.evaluate(SING, [asked, data]))
+        if build.front().exists():
+            waited = first_sound(browser)
+            print(f"front page: first sound after {waited:.1f} s, of a budget of {BUDGET:g} s")
+        browser.close()
+    ours = m.generate(prompts, SECONDS, temperature=0, progress=False).tokens
+    same = [np.array_equal(each["tokens"], tokens) for each, tokens in zip(sung, ours, strict=True)]
+    equal = f"{sum(same)} of {len(same)} songs of {SECONDS:g} s"
+    print(f"the same as PyTorch's, token by token: {equal}")
+    print(f"computed for each of them: {computed / len(same):.1f} s")
+
+
+def served(m):
+    """What the page holds, and its address: it is served until this ends."""
+    ends = (["a happy melody", "a calm melody"], ["a tense melody", "a sad melody"])
+    axis = steering.direction(m, *ends, activations.at(m, 0.57), seconds=1.0)
+    panel = alive.Alive(m, {"valence": axis}, {"valence": axis})
+    out = Path(tempfile.mkdtemp())
+    pages = build.front(out).parent
+    pages.mkdir(parents=True)
+    build.front(out).write_text(f"<!doctype html>{panel.html()}")
+    alive.copy(pages)
+    server = build.server(out, 0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return embed.plain(panel.data), f"http://127.0.0.1:{server.server_port}/index.html"
+
+
+def measure_songs(page, name, data, prompt):
+    """Until it can sing, and a few songs."""
+    waited, computed, _ = timed(lambda: page.evaluate(SING, [[], data]))
+    print(f"{name}: ready after {waited:.1f} s ({computed:.1f} s computed)")
+    few = [song(data, prompt, 0.9)] * 3
+    _, computed, sung = timed(lambda: page.evaluate(SING, [few, data]))
+    best = min(each["seconds"] for each in sung)
+    print(
+        f"{name}: {SECONDS:g} s of music in {best:.1f} s, the best of {len(few)}; loading and all "
+        f"three {computed:.1f} s computed"
+    )
+
+
+if __name__ == "__main__":
+    main()

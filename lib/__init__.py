@@ -9,7 +9,7 @@ room      imports                                         what is in it
 ========  ==============================================  ==========================================
 stats     -                                               estimates with intervals, tests
 check     -                                               the one way to check input
-cache     -                                               what is kept on disk: named, written, read
+cache     check                                           what is kept on disk: named, written, read
 musicgen  check cache                                     a MusicGen: load, run, read, change
 organism  check cache                                     worlds whose truth is known
 hearing   stats check cache organism                      what is heard: acoustics, listeners

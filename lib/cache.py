@@ -38,15 +38,23 @@ import torch
 import xarray as xr
 import xxhash
 
+from . import check
+
 PACKAGE = Path(__file__).parent
 
 
 def _root():
     """Where what is made is kept: ``BOOK_ARTIFACTS``, the checkout's folder, or the user's cache
     where the package is
-    installed (never beside its code)."""
+    installed (never beside its code).
+
+    Raises
+    ------
+    ValueError
+        ``BOOK_ARTIFACTS`` is no folder, but a URL.
+    """
     if os.environ.get("BOOK_ARTIFACTS"):
-        place = Path(os.environ["BOOK_ARTIFACTS"]).expanduser().absolute()
+        place = check.path("BOOK_ARTIFACTS", os.environ["BOOK_ARTIFACTS"]).absolute()
         # processes that this one starts may have another working directory
         os.environ["BOOK_ARTIFACTS"] = str(place)
         return place

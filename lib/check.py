@@ -14,6 +14,7 @@ ValueError: batch_size must be an integer, 1 or more. Got -1.
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
@@ -30,6 +31,9 @@ CHANNELS = 8
 
 #: The largest integer of 64 bits.
 LARGEST_SEED = 2**63 - 1
+#: How a URL begins that was made a path, which takes one slash from it ("s3:/bucket/run"). A single
+#: letter is the drive of a Windows path.
+LOST_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 #: What text a missing value becomes where a list is turned into text: by numpy, of text and NaN.
 WAS_MISSING = ("nan", "NaN", "None", "<NA>", "NaT")
 
@@ -200,6 +204,11 @@ def path(name: str, value) -> Path:
     Parameters
     ----------
     value : str or path
+
+    Raises
+    ------
+    TypeError, ValueError
+        Something else, nothing, or a URL, also one that was made a ``Path`` before.
     """
     expected = "the path of a file or a folder"
     if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
@@ -207,8 +216,12 @@ def path(name: str, value) -> Path:
     text = os.fspath(value)
     if not text.strip() or "\0" in text:
         refuse(ValueError, name, expected, value)
+    on_disk = f"{expected} on this machine"
     if "://" in text:
-        refuse(ValueError, name, f"{expected} on this machine", value)
+        refuse(ValueError, name, on_disk, value, "Give a folder, not a URL.")
+    if LOST_SLASH.match(text):
+        remedy = "Where URLs are welcome, write one as text, 's3://bucket/run': a Path breaks it."
+        refuse(ValueError, name, on_disk, value, remedy)
     try:
         return Path(text).expanduser()
     except RuntimeError:

@@ -210,8 +210,7 @@ show.curves(
 def text_effect(name, m):
     """One audio under every prompt; each audio's own mean is taken away."""
     plain = prompts.crossed("neutral", audios, chapter.language(name, model))
-    how = {"seed": seed + 1, "keep": True, "decode": False}
-    base = m.generate(list(plain["prompt"]), seconds, **how)
+    base = m.generate(list(plain["prompt"]), seconds, seed + 1, keep=True)
     total = 0
     for i in range(audios):
         same = base[[i] * len(emotion)].under(asked[name])

@@ -91,7 +91,7 @@ show.table(
 #
 # A model that does not fit is refused, with both numbers, before anything is fetched. While it
 # loads on a CPU, a checkpoint is in memory twice, as stored and as used. Batches take at most half
-# of the free memory; where that was too much they are halved once, with a warning. A value that
+# of the free memory; where that was too much they are halved, with a warning each time. A value that
 # half precision (float16) cannot hold is refused; the message says where it was and what to do.
 #
 # ## The same song everywhere

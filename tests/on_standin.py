@@ -578,6 +578,16 @@ def test_long_songs_are_captured_in_parts(organism_subjects, monkeypatch):
     assert counts["replays"] == steps - graphs.WARM * -(-steps // 6)
 
 
+def test_launches_are_captured_on_the_device_of_the_tensors():
+    """Which need not be the current one; what changed that is undone."""
+    module = torch.get_device_module(DEVICE)
+    ran = []
+    again = graphs.Repeated(lambda: ran.append(module.current_device()), f"{DEVICE}:1")
+    for _ in range(graphs.WARM + 2):
+        again()
+    assert ran == [1] * (graphs.WARM + 1) and module.current_device() == 0
+
+
 def test_functions_are_captured_where_they_say_so(organism_subjects):
     here, there = (s.model for s in organism_subjects)
 

@@ -279,8 +279,9 @@ class Graph:
 
     @classmethod
     @contextlib.contextmanager
-    def graph(cls, graph):
+    def graph(cls, graph, stream):
         """Record what is launched, which changes nothing, as on CUDA."""
+        stream.check()
         cls.capturing = graph
         try:
             yield
@@ -318,10 +319,22 @@ def _memory(x):
 
 
 class _Stream:
-    """There is only one, and it is never ahead."""
+    """Never ahead; of the current device, as on CUDA, unless another is given."""
+
+    def __init__(self, device=None):
+        index = None if device is None else torch.device(device).index
+        self.index = _Backend.current if index is None else index
 
     def wait_stream(self, other):
-        pass
+        if other.index != self.index:
+            raise RuntimeError(f"a stream of device {self.index} waits for device {other.index}")
+
+    def check(self):
+        """Refuse to capture on another device than the current one."""
+        if self.index != _Backend.current:
+            raise RuntimeError(
+                f"a stream of device {self.index}, and {_Backend.current} is current"
+            )
 
 
 # -------------------------------------------------------------------------------------- the backend
@@ -350,7 +363,11 @@ def _apply_and_tie(self, *args, apply=torch.nn.Module._apply, **kwargs):
 
 
 class _Backend:
-    """What ``torch.get_device_module`` gives: one device, whose autocast is half precision."""
+    """What ``torch.get_device_module`` gives: one device, whose autocast is half precision. Streams
+    alone know of a second one.
+    """
+
+    current = 0
 
     def is_available(self):
         return True
@@ -362,7 +379,18 @@ class _Backend:
         return False
 
     def current_device(self):
-        return 0
+        return _Backend.current
+
+    @contextlib.contextmanager
+    def device(self, device):
+        """Make another device the current one; one without a number changes nothing."""
+        before = _Backend.current
+        index = torch.device(device).index
+        _Backend.current = before if index is None else index
+        try:
+            yield
+        finally:
+            _Backend.current = before
 
     def device_count(self):
         return 1

@@ -324,6 +324,13 @@ def test_the_place_of_what_is_kept_means_the_same_everywhere(place, tmp_path, mo
     assert os.environ["BOOK_ARTIFACTS"] == (str(found) if place else "")
 
 
+def test_what_is_kept_is_kept_in_no_bucket(monkeypatch):
+    for place in ("s3://bucket/book", "s3:/bucket/book"):
+        monkeypatch.setenv("BOOK_ARTIFACTS", place)
+        with pytest.raises(ValueError, match=f"BOOK_ARTIFACTS must be the path .* Got '{place}'"):
+            cache._root()
+
+
 def test_comments_are_no_code(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     texts = [

@@ -13,8 +13,9 @@ import pytest
 import torch
 import xarray as xr
 
-from lib import activations, cache, store
+from lib import activations, cache, sizing, store
 from lib.activations import Edit
+from lib.musicgen import sampling
 from lib.musicgen.compat import audiocraft
 
 ConditioningAttributes = audiocraft.modules.conditioners.ConditioningAttributes
@@ -163,6 +164,45 @@ def test_text_sites(organism):
     with torch.no_grad():
         expected = conditioner(conditioner.tokenize(["sad"]))[0][0]
     np.testing.assert_allclose(acts["cond"][0, :2], expected, atol=1e-5)
+
+
+def test_a_live_capture_keeps_the_rows_of_all_its_clips(organism, monkeypatch):
+    """However few clips the model would sing at once."""
+    clips = organism.generate(["sad music"] * 4, 0.2, 3, progress=False)
+    whole = capture(organism, clips, ["resid.1", "cond"], "live", "both")
+    monkeypatch.setattr(type(organism), "_at_once", lambda *_: 2)
+    parts = capture(organism, clips, ["resid.1", "cond"], "live", "both")
+    for site in whole:
+        np.testing.assert_allclose(parts[site], whole[site], atol=1e-4)
+
+
+def test_a_live_capture_goes_on_with_half(organism, monkeypatch):
+    clips = organism.generate(["sad music"] * 4, 0.2, 3, progress=False)
+    whole = capture(organism, clips, "resid.1", "live")
+    sample = sampling.sample
+
+    def small(lm, prompts, *given):
+        found = sample(lm, prompts, *given)  # rows are kept before memory is full
+        if len(prompts) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return found
+
+    monkeypatch.setattr(sampling, "sample", small)
+    with pytest.warns(UserWarning, match="to capture 4 at once: going on with 2"):
+        parts = capture(organism, clips, "resid.1", "live")
+    np.testing.assert_allclose(parts["resid.1"], whole["resid.1"], atol=1e-4)
+
+
+def test_a_live_capture_counts_keys_and_values_of_both_streams(organism, sung, monkeypatch):
+    clips = sung(organism)
+    asked = []
+    monkeypatch.setattr(sizing, "fits", lambda each, *_: (asked.append(each), 16)[1])
+    for how, stream in (("replay", "both"), ("live", "cond")):
+        capture(organism, clips, "resid.1", how, stream)
+    steps = clips.tokens.shape[-1] + max(organism.lm.pattern_provider.delays)
+    blocks = len(organism.lm.transformer.layers)
+    more = sizing.keys_and_values(blocks, organism.lm.dim, steps, 2, 4)
+    assert asked[1] >= asked[0] + more
 
 
 def test_a_negative_prompt_is_no_stream_of_a_live_capture(organism):

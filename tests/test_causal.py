@@ -7,13 +7,23 @@ import types
 import numpy as np
 import pandas as pd
 import pytest
+import sae_lens
 import torch
 
 from lib import cache, prompts, stats
 from lib.hearing import acoustics
 from lib.methods import causal, divergence
-from lib.methods.causal import graph, mediation, patching, perception, runs, subspaces
-from lib.musicgen import activations, forward
+from lib.methods.causal import (
+    graph,
+    mediation,
+    patching,
+    perception,
+    runs,
+    subspaces,
+    tracing,
+)
+from lib.methods.steering import distilling
+from lib.musicgen import activations, forward, sizing
 from lib.musicgen.activations import Edit
 from lib.musicgen.model import SOURCES
 from lib.musicgen.store import StoreError
@@ -267,6 +277,105 @@ def test_patching_a_released_model(miniature):
     alone = causal.patch_grid(miniature, *second, "resid.*", ranges=1, progress=False)
     ratio = (grid.clean - grid.corrupted).mean() / (alone.clean - alone.corrupted).mean()
     assert np.allclose(grid[:, 0, 1] * ratio, alone[:, 0, 0], atol=1e-3)
+
+
+# ------------------------------------------------------------------------------------------- memory
+@pytest.fixture
+def drawn(organism):
+    """Music of two pairs of the same length, drawn and not sung."""
+    codes = np.random.default_rng(0).integers(0, organism.lm.card, (2, 2, 4, 6))
+    words = ("happy", "sad")
+    return [
+        organism.clips(some, [f"a {word} piano melody"] * 2, decode=False)
+        for some, word in zip(codes, words, strict=True)
+    ]
+
+
+@pytest.fixture
+def together(monkeypatch):
+    """Rows of each pass, and a switch that leaves no memory."""
+    own = forward.Network.run
+    seen = []
+
+    def run(net, stream, *args, **settings):
+        seen.append(len(stream))
+        return own(net, stream, *args, **settings)
+
+    monkeypatch.setattr(forward.Network, "run", run)
+    return seen, lambda: monkeypatch.setattr(sizing, "free", lambda device: 1)
+
+
+@pytest.mark.parametrize("how", ["exact", "attribution", "paths"])
+def test_where_memory_is_short_less_is_run_at_once_and_no_number_changes(
+    organism, drawn, together, how, tmp_path
+):
+    def ask(**settings):
+        if how == "paths":
+            return causal.paths(organism, *drawn, ["cross.4", "cross.5"], progress=False)
+        sites = ["resid.4", "cross.5"]
+        asked = {"how": how, "ranges": 2, "progress": False, **settings}
+        return causal.patch_grid(organism, *drawn, sites, **asked)
+
+    seen, leave_nothing = together
+    plain = ask(out=tmp_path / "grid.zarr")
+    assert max(seen) > 2
+    seen.clear()
+    leave_nothing()
+    short = ask()
+    assert set(seen) == {2}  # both musics of one pair
+    np.testing.assert_allclose(short.values, plain.values, atol=1e-4)
+    if how != "paths":  # a store goes on whatever memory there is
+        assert ask(out=tmp_path / "grid.zarr").identical(plain)
+
+
+def test_edges_of_a_graph_are_found_one_by_one_where_memory_is_short(
+    organism, drawn, together, monkeypatch
+):
+    seen, leave_nothing = together
+    own = tracing._Frozen.leaves
+
+    def leaves(frozen, rows):
+        seen.append(rows)
+        return own(frozen, rows)
+
+    monkeypatch.setattr(tracing._Frozen, "leaves", leaves)
+    size = {"d_in": 160, "d_out": 160, "d_sae": 6, "device": "cpu", "apply_b_dec_to_input": False}
+    configuration = sae_lens.JumpReLUTranscoderConfig(**size)
+    generator = torch.Generator().manual_seed(0)
+    learned = [sae_lens.JumpReLUTranscoder(configuration) for _ in range(6)]
+    for transcoder in learned:
+        for weight in (transcoder.W_enc, transcoder.W_dec):
+            weight.data = 0.1 * torch.randn(weight.shape, generator=generator)
+    song = tracing.Song(organism, learned, drawn[0][:1])
+    target = tracing.Target(0, 1, int(drawn[0].tokens[0, 0, 1]))
+
+    def ask():
+        found = tracing.graph(song, target, nodes=3)
+        return found.edges, tracing.intervene(found, [0, 1, 2])
+
+    seen.clear()
+    plain = ask()
+    assert max(seen) == 3
+    seen.clear()
+    leave_nothing()
+    short = ask()
+    assert set(seen) == {1}
+    for one, other in zip(plain, short, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_what_is_wanted_of_all_clips_stays_on_the_cpu(organism, drawn, monkeypatch):
+    """The meta device stands for an accelerator: nothing can be computed with what is left there."""
+    away = torch.empty(2, 4, 6, organism.lm.card, device="meta")
+    monkeypatch.setattr(type(organism), "predictions", lambda *_, **__: [([0, 1], away)])
+    copied = []
+    monkeypatch.setattr(
+        torch.Tensor, "cpu", lambda some: copied.append(some) or torch.zeros(some.shape)
+    )
+    assert subspaces._predicted(organism, drawn[0], 2).device.type == "cpu" and len(copied) == 1
+    monkeypatch.setattr(distilling, "predicted", lambda *_, **__: away)
+    words = (["music"] * 2, drawn[0].prompts, drawn[1].prompts)
+    assert distilling.wanted(organism, drawn[0], words, 1).device.type == "cpu"
 
 
 # ------------------------------------------------------------------------------------------ prompts

@@ -75,6 +75,17 @@ def test_paths(monkeypatch, tmp_path):
             check.path("folder", bad)
 
 
+def test_a_url_that_was_made_a_path_is_no_folder():
+    broken = pathlib.Path("s3://bucket") / "run"
+    message = r"folder must be the path of .* on this machine\. Got .*s3:/bucket/run.* as text"
+    with pytest.raises(ValueError, match=message):
+        check.path("folder", broken)
+    with pytest.raises(ValueError, match="Give a folder, not a URL"):
+        check.path("folder", "s3://bucket/run")
+    for fine in ("C:/run", "a/s3:/run", "./s3:/run", "a: b/run"):
+        assert check.path("folder", fine) == pathlib.Path(fine)
+
+
 def test_arrays():
     assert check.array("x", [[1, 2]], ("row", 2)).shape == (1, 2)
     for bad, says in (

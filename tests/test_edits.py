@@ -378,6 +378,17 @@ def test_text_tokens_are_counted_in_each_clips_own_text(organism, sung):
         assert (row[length - 1] == 0).all() and np.abs(row[: length - 1]).max() > 0
 
 
+@pytest.mark.parametrize("stream", ["uncond", "both"])
+@pytest.mark.parametrize("site", ["text", "cond"])
+def test_tokens_are_not_chosen_in_a_stream_that_reads_others(organism, site, stream):
+    by_token = Edit(site, multiply=0.0, frames=[0], stream=stream)
+    with pytest.raises(ValueError, match=rf"at {site} may not have frames .* stream='cond'"):
+        with activations.edit(organism, by_token):
+            pass
+    with activations.edit(organism, Edit(site, multiply=0.0, stream=stream)):
+        pass
+
+
 def test_heads_sum_to_their_sublayer_and_can_be_switched_off(m, sung):
     clips = sung(m)
     heads = m.lm.transformer.layers[1].self_attn.num_heads

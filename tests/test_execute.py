@@ -10,6 +10,7 @@ import jupytext
 import nbformat
 import pytest
 import torch
+from nbclient.exceptions import CellTimeoutError
 
 from lib import cache, show
 from lib.book import __main__ as command
@@ -170,6 +171,63 @@ def test_outputs_follow_from_text_parameters_weights_and_lock(runs, tmp_path, mo
     assert execute.key("00_first", {"model": "organism"}, "weights") != changed
 
 
+def test_files_that_a_chapter_itself_names_are_what_outputs_follow_from(runs):
+    named = TEXT.replace("n = 3", 'n = 3\nconcept = ("mine.csv", "yours.csv")\nsize = len("ab")')
+    (execute.NOTEBOOKS / "00_first.py").write_text(named)
+    words = execute.NOTEBOOKS / "mine.csv"
+    words.write_text("level,word,prompt\n")
+    assert execute.run() == ["00_first", "index"] and execute.run() == []
+    words.write_text("level,word,prompt\nhigh,merry,a merry song\n")
+    assert execute.run() == ["00_first"]
+    # what is passed stands in place of what is written there
+    passed = {"model": "organism", "concept": ""}
+    before = execute.key("00_first", passed)
+    words.write_text("level,word,prompt\n")
+    assert execute.key("00_first", passed) == before
+
+
+def test_code_that_changes_while_chapters_run_counts_at_the_next_run(runs, monkeypatch):
+    versions = iter("abcdef")
+    monkeypatch.setattr(provenance, "library", lambda: {"code": next(versions)})
+    monkeypatch.setattr(provenance, "code", lambda: "as it is")
+    assert execute.run() == ["00_first", "index"]
+    monkeypatch.setattr(provenance, "library", lambda: {"code": "a"})
+    assert execute.run() == []
+    monkeypatch.setattr(provenance, "library", lambda: {"code": "b"})
+    assert execute.run() == ["00_first", "index"]
+
+
+def test_without_git_a_chapter_is_kept_all_the_same(runs, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert execute.commit() is None
+    assert execute.run(only=["00_first"]) == ["00_first"]
+    assert "from commit unknown" in (execute.NOTEBOOKS / "00_first.ipynb").read_text()
+
+
+def test_a_cell_that_takes_too_long_is_told_in_a_sentence(runs, monkeypatch):
+    monkeypatch.delenv("BOOK_TIMEOUT", raising=False)
+    limits = []
+
+    def too_slow(*_, execution_timeout, **settings):
+        limits.append(execution_timeout)
+        raise CellTimeoutError.error_from_timeout_and_cell("Cell execution timed out", 9, None)
+
+    monkeypatch.setattr(execute.papermill, "execute_notebook", too_slow)
+    with pytest.raises(
+        SystemExit, match=r"A cell of 00_first took longer than the 3600 s .* again"
+    ):
+        command.main(["run"])
+    for given in ("20", "none", "0"):
+        monkeypatch.setenv("BOOK_TIMEOUT", given)
+        with pytest.raises(ValueError, match="A cell of 00_first"):
+            execute.run()
+    assert limits == [3600, 20, None, None]
+    monkeypatch.setenv("BOOK_TIMEOUT", "an hour")
+    with pytest.raises(ValueError, match=r"BOOK_TIMEOUT must be whole seconds.*Got 'an hour'"):
+        execute.run()
+    assert len(limits) == 4
+
+
 def test_comments_and_docstrings_change_nothing(tmp_path):
     file = tmp_path / "code.py"
     versions = [
@@ -219,6 +277,18 @@ def test_the_longest_begin_as_soon_as_they_may():
         assert all(started.index(name) < started.index(other) for other in behind)
 
 
+def test_what_file_managers_and_editors_leave_is_no_part_of_a_chapter(tmp_path, monkeypatch):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "words.toml").write_text("a = 1")
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "book" / "provenance.py"))
+    before = provenance.library()
+    assert list(before) == ["words.toml"]
+    (tmp_path / ".idea").mkdir()
+    for left in (".DS_Store", "book/.rules.toml.swp", ".idea/lib.xml", "words.toml~"):
+        (tmp_path / left).write_text("left")
+    assert provenance.library() == before
+
+
 # ----------------------------------------------------------------------------------- models by path
 def test_a_relative_folder_works_from_anywhere(runs, copies, monkeypatch):
     execute.run()
@@ -261,6 +331,39 @@ def test_make_names_a_folder_from_where_it_is_called(tmp_path, model, at):
     assert done.stdout.splitlines() == [
         str(folder.resolve()),
         f"-P -m lib.book run --model {model}",
+    ]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="There is no make here.")
+def test_make_works_below_a_folder_with_a_space_in_its_name(tmp_path):
+    checkout = tmp_path / "my book"
+    programs = checkout / ".venv" / "bin"
+    for folder in (programs, checkout / "my model", checkout / "benchmarks"):
+        folder.mkdir(parents=True)
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        shutil.copy(Path(__file__).parents[1] / name, checkout)
+    (checkout / "benchmarks" / "fast.py").write_text("")
+    # where the book lies is asked for; all else is said
+    for name in ("python", "jupyter", "ruff"):
+        script = f'#!/bin/sh\ncase "$*" in *where*) pwd;; *) echo {name} "$@";; esac\n'
+        (programs / name).write_text(script)
+        (programs / name).chmod(0o755)
+    (programs.parent / "ready").write_text("")  # newer than the lock: nothing is installed
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-s", "book", "lab", "test", "bench", "MODEL=my model"],
+        cwd=checkout,
+        env={**os.environ, "PWD": str(checkout)},
+        capture_output=True,
+        text=True,
+    )
+    assert not done.returncode and not done.stderr, done.stderr
+    assert done.stdout.splitlines() == [
+        *(f"python -P -m lib.book {what} --model my model" for what in ("run", "build", "open")),
+        "jupyter lab index.ipynb",
+        "ruff check .",
+        "ruff format --check .",
+        "python -m pytest",
+        "python benchmarks/fast.py",
     ]
 
 

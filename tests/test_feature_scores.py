@@ -437,6 +437,22 @@ def test_batches_have_the_published_schema(exported):
             assert row["activations"] == []
 
 
+def test_features_are_encoded_some_clips_at_a_time(exported, organism, tmp_path, monkeypatch):
+    """And once more for every file where memory holds no more than one file's."""
+    s, clips, acts, _, files = exported
+    encoded = []
+    encode = s.encode
+    monkeypatch.setattr(s, "encode", lambda x: (encoded.append(len(x)), encode(x))[1])
+    monkeypatch.setattr(exporting, "BYTES", 1)
+    monkeypatch.setattr(batches, "BLOCK", 5)
+    given = (s, organism, "resid.3", clips, acts, tmp_path, "res-book")
+    again = exporting.export(*given, which=range(1, 32, 2), batch=10)
+    assert encoded == 2 * [5, 5, 2]
+    rows = [row for file in again for row in json.loads(file.read_text())["features"]]
+    before = [row for file in files for row in json.loads(file.read_text())["features"]]
+    assert rows == before[1::2]
+
+
 def test_logits_are_those_of_the_heads(exported, organism):
     s, _, _, _, files = exported
     row = json.loads(files[0].read_text())["features"][0]

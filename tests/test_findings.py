@@ -53,7 +53,7 @@ def test_the_overview_holds_every_verdict_in_the_order_of_the_rules():
     results.record("35_understanding", "organism", rules.findings(verdicts))
     early = {"organism": rules.decide({"together": rng.normal(1, 0.2, 40)})}
     explored = results.finding("How much?", "organism", "much")
-    results.record("40_x", "organism", [explored, *rules.findings(early)])
+    results.record("03_emotion_geometry", "organism", [explored, *rules.findings(early)])
     found = rules.overview("organism")
     in_order = ["together", *["profile"] * 3, *["shared"] * 3]
     assert list(found["criterion"]) == in_order
@@ -65,6 +65,16 @@ def test_the_overview_holds_every_verdict_in_the_order_of_the_rules():
     assert list(rates.loc["35"]["organism-habit"]) == ["yes ✗", "no ✓"]
     assert list(rates.loc["35"]["organism"]) == ["yes ✓", "no ✗"]
     assert rules.overview("never run").empty
+
+
+def test_a_criterion_counts_from_its_own_chapter_alone():
+    decided = rules.findings({"organism": rules.decide({"profile": [0.9, 1.0, 1.1, 1.2]})})
+    # before it moved, and from a chapter that was renamed since
+    for chapter in ("30_steering", "35_old_name"):
+        results.record(chapter, "organism", decided)
+    assert rules.overview("organism").empty
+    results.record("35_understanding", "organism", decided)
+    assert list(rules.overview("organism")["criterion"]) == ["profile"]
 
 
 def test_a_model_without_a_world_has_a_column_of_its_own():

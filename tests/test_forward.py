@@ -205,6 +205,21 @@ def test_heads_of_ones_own_sing_as_they_are_replayed():
     np.testing.assert_allclose(live["logits"], replay["logits"], atol=1e-2)
 
 
+def test_half_precision_with_attention_in_float32(folder):
+    m = model.load(str(folder), "cpu", dtype="bfloat16")
+    before = m.bytes_of_singing(["sad music"], 5)
+    for layer in m.lm.transformer.layers:
+        layer.self_attn.attention_as_float32 = True
+        layer.cross_attention.attention_as_float32 = True
+    clips = m.generate(["sad music"], 0.1, temperature=0, progress=False)
+    live, replay = (
+        activations.capture(m, clips, "resid.1", how, progress=False)["resid.1"]
+        for how in ("live", "replay")
+    )
+    np.testing.assert_allclose(live, replay, atol=0.05 * float(abs(replay).max()))
+    assert m.bytes_of_singing(["sad music"], 5) > before
+
+
 def test_gradients_flow(organism):
     clips = organism.generate(["sad music"], 0.4, progress=False)
     loss = organism.replay(clips.tokens, clips.prompts).logsumexp(-1).mean()

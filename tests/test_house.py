@@ -171,6 +171,29 @@ def test_the_lock_of_what_browsers_run_is_whole_and_names_no_host():
     assert {name: packages[f"node_modules/{name}"]["version"] for name in wanted} == wanted
 
 
+def test_benchmarks_measure_memory_as_it_is_held():
+    for file in (ROOT / "benchmarks").glob("*.py"):
+        # a high-water mark: that of whatever ran before; in bytes on macOS, elsewhere in kilobytes
+        assert "ru_maxrss" not in file.read_text(), file.name
+
+
+def test_the_page_is_no_benchmark_where_there_is_no_browser(monkeypatch, capsys):
+    pytest.importorskip("playwright")
+    spec = importlib.util.spec_from_file_location("page", ROOT / "benchmarks" / "page.py")
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    measured = []
+    monkeypatch.setattr(page, "measure", measured.append)
+    monkeypatch.setattr(
+        page.shutil, "which", lambda name: name if name.endswith(" Chrome") else None
+    )
+    page.main()
+    assert [program.endswith("/MacOS/Google Chrome") for program in measured] == [True]
+    monkeypatch.setattr(page.shutil, "which", lambda name: None)
+    page.main()
+    assert len(measured) == 1 and "No browser found" in capsys.readouterr().out
+
+
 def test_makefile_says_what_it_does():
     text = (ROOT / "Makefile").read_text()
     for target in ("book", "test", "lab", "notebooks", "bench", "organisms", "clean"):

@@ -31,6 +31,12 @@ def test_noise_depends_on_seed_and_place_alone():
     assert len(whole.unique()) == whole.numel()
 
 
+def test_seeds_are_sent_to_a_device_once(monkeypatch):
+    drawn = Noise(SEEDS, "meta")
+    monkeypatch.setattr(torch, "tensor", lambda *_, **__: pytest.fail("sent again"))
+    assert drawn.draw(2, 3, 10).shape == drawn.draw(2, 3, 10).shape == (2, 4, 3, 10)
+
+
 def test_it_is_gumbel_noise():
     drawn = Noise(range(8), "cpu").draw(10, 4, 1024)
     assert torch.isfinite(drawn).all()

@@ -1,6 +1,7 @@
 """Other models stand beside the one that a page is about, with where they come from."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -81,6 +82,24 @@ def test_a_model_that_was_run_stands_beside_with_its_own_name_and_date(found):
 def test_a_model_that_a_page_asked_again_is_not_drawn_twice(found):
     results.record(CHAPTER, "untrained", rules.findings({"untrained": verdicts(profile=0)}))
     assert rules.beside(found) is found
+
+
+def test_what_a_chapter_found_that_is_gone_does_not_count(found, monkeypatch, tmp_path):
+    results.record("07_old_name", "organism", [results.finding("Was it?", "organism", True)])
+    record_large("35_old_name", profile=0.8)
+    assert rules.beside(found) is found
+    assert set(others.evidence("organism")["chapter"]) == {"35"}
+    assert "How much?" not in set(others.evidence("organism")["question"])
+    # but what came from elsewhere does, and all of it where there are no notebooks
+    packs.export(LARGE, tmp_path / "large.json")
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "NOTEBOOKS", tmp_path / "none")
+        assert {"07", "35"} == set(others.evidence("organism")["chapter"])
+        assert rules.beside(found)["recorded"].sum() == 1
+    shutil.rmtree(results.place(LARGE))
+    packs.keep(tmp_path / "large.json")
+    assert rules.beside(found)["recorded"].sum() == 1
+    assert "How much?" in set(others.evidence("organism")["question"])
 
 
 def test_what_other_rules_or_code_made_is_said(found, monkeypatch):

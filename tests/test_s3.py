@@ -112,7 +112,7 @@ def test_a_capture_is_that_of_a_folder(organism, clips, folder, url, monkeypatch
 def test_workers_fill_it_and_what_is_lost_is_written_again(
     organism, clips, folder, url, monkeypatch
 ):
-    write = work._write
+    piece = capture._piece
     asked = {"sites": SITES, "out": url, "batch_size": 4, "progress": False}
     there = scale.capture(organism, clips, **asked, workers=1)
     xr.testing.assert_identical(there.load(), store.open(folder).load())
@@ -124,10 +124,12 @@ def test_workers_fill_it_and_what_is_lost_is_written_again(
         store.open(url)
     pieces = []
     monkeypatch.setattr(
-        work, "_write", lambda m, piece, **told: (pieces.append(piece), write(m, piece, **told))
+        capture,
+        "_piece",
+        lambda m, c, numbers, *a: (pieces.append(numbers), piece(m, c, numbers, *a))[1],
     )
     scale.capture(organism, clips, **asked)
-    assert pieces == [slice(4, 8)]
+    assert pieces == [range(4, 8)]
     assert content(url) == content(folder)
 
 

@@ -4,12 +4,14 @@ What dies here really dies. Where that is not the point, a worker is played by t
 what a worker gets, pickled, and loads a model of its own.
 """
 
+import functools
 import importlib
 import os
 import pickle
 import socket
 import sys
 import threading
+import types
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from ray import cloudpickle
 
 import lib
 from lib import activations, harvest, model, scale, store
+from lib.musicgen import capture
 from lib.musicgen.activations import Edit
 from lib.scale import cluster, work
 
@@ -199,9 +202,85 @@ def test_it_works_under_another_name_and_a_task_s_own_error_comes_back(tmp_path,
 
 
 def test_a_worker_that_always_dies_ends_it():
-    with pytest.raises(scale.ScaleError, match=r"WorkerCrashedError.*run the same call again"):
+    with pytest.raises(scale.ScaleError, match=r"ActorDiedError.*run the same call again"):
         run(lambda item: os._exit(1))
     assert not left_behind()
+
+
+class FakeRay:
+    """As much of Ray as spreads items: calls are done one after the other, when they are asked for.
+
+    ``places`` actors run at once, each on a GPU; an item that is n times in ``deadly`` kills n.
+    """
+
+    exceptions = types.SimpleNamespace(
+        RayActorError=type("RayActorError", (Exception,), {}),
+        ObjectLostError=type("ObjectLostError", (Exception,), {}),
+    )
+
+    def __init__(self, places, deadly=()):
+        self.places = places
+        self.deadly = list(deadly)
+        self.actors = []
+        self.alive = []
+
+    def cluster_resources(self):
+        return {"GPU": float(self.places)}
+
+    def remote(self, **asked):
+        assert asked["num_gpus"] == 1
+        return lambda kept: types.SimpleNamespace(remote=self.start)
+
+    def start(self):
+        actor = types.SimpleNamespace(number=len(self.actors))
+        call = lambda task, item: (actor.number, item)  # noqa: E731
+        actor.call = types.SimpleNamespace(remote=call)
+        self.actors.append(actor)
+        self.alive.append(actor.number)
+        return actor
+
+    def put(self, value):
+        return value
+
+    def wait(self, calls):
+        """Actors that were started later wait for a place."""
+        running = [call for call in calls if call[0] in self.alive[: self.places]]
+        assert running, "all that is under way waits for ever"
+        return running[:1], None
+
+    def get(self, call):
+        _, item = call
+        if item in self.deadly:
+            self.deadly.remove(item)
+            raise self.exceptions.RayActorError
+        return True, item
+
+    def kill(self, actor):
+        self.alive.remove(actor.number)
+
+
+def test_a_worker_keeps_its_process_and_another_takes_a_dead_ones_item():
+    ray = FakeRay(2, deadly=[3])
+    told = []
+    items = list(range(8))
+    cluster._spread(ray, cluster.Job(b"", items, 2, None, 1), lambda *what: told.append(what))
+    assert sorted(told) == [("item", item, item) for item in items]
+    assert len(ray.actors) == 3 and not ray.alive
+
+    told.clear()
+    ray = FakeRay(2, deadly=[3, 3])
+    with pytest.raises(ray.exceptions.RayActorError):
+        cluster._spread(ray, cluster.Job(b"", items, 2, None, 1), lambda *what: told.append(what))
+    assert ("item", 3, 3) not in told
+
+
+def test_workers_for_whom_there_is_no_gpu_wait_until_there_is_one():
+    ray = FakeRay(1)
+    told = []
+    cluster._spread(
+        ray, cluster.Job(b"", [0, 1, 2, 3], 3, None, 0), lambda *what: told.append(what)
+    )
+    assert sorted(told) == [("item", item, item) for item in range(4)]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "auto", "nonsense"])
@@ -384,6 +463,81 @@ def test_clips_travel_without_their_sound(organism, clips, tmp_path, played):
     assert len(task) < 100_000
 
 
+@pytest.mark.parametrize("there", [None, "another"])
+def test_a_worker_without_the_shared_folder_is_told_at_once(
+    organism, clips, tmp_path, played, monkeypatch, there
+):
+    """On its machine there is nothing at that place, or the store of another call."""
+    by_hand = cluster.run
+    out = tmp_path / "a.zarr"
+
+    def on_another_machine(*job):
+        out.rename(tmp_path / "the caller's")
+        if there:
+            scale.generate(organism, ["sad"], 0.2, 9, out=out, decode=False, progress=False)
+        yield from by_hand(*job)
+
+    monkeypatch.setattr(cluster, "run", on_another_machine)
+    message = rf"does not find at {out} the store .* all machines share, or a bucket \(s3://"
+    with pytest.raises(scale.ScaleError, match=message):
+        scale.generate(organism, PROMPTS[:2], 0.2, out=out, at_once=1, workers=1, progress=False)
+    assert out.exists() == bool(there)
+    (tmp_path / "the caller's").rename(tmp_path / "before")
+    if there:
+        out.rename(tmp_path / "that of another call")
+    with pytest.raises(scale.ScaleError, match=message):
+        scale.capture(organism, clips, SITES, out, workers=1, progress=False)
+    assert out.exists() == bool(there)
+
+
+def counted(monkeypatch):
+    """The models whose weights are hashed, one entry a time."""
+    asked = []
+    identity = model.Model.identity
+
+    def count(m, audio=False):
+        asked.append(m)
+        return identity(m, audio)
+
+    monkeypatch.setattr(model.Model, "identity", count)
+    return asked
+
+
+def test_weights_are_not_hashed_for_every_piece(organism, clips, alone, tmp_path, monkeypatch):
+    asked = counted(monkeypatch)
+    out = tmp_path / "a.zarr"
+    here = scale.capture(organism, clips, SITES, out, batch_size=4, progress=False)
+    assert same(here, alone)
+    assert asked == [organism]
+
+
+def test_a_worker_hashes_its_weights_once(organism, clips, alone, tmp_path, played, monkeypatch):
+    monkeypatch.setattr(work, "_loaded", functools.cache(work._loaded))
+    asked = counted(monkeypatch)
+    out = tmp_path / "a.zarr"
+    there = scale.capture(organism, clips, SITES, out, batch_size=4, workers=1, progress=False)
+    assert same(there, alone)
+    ((_, pieces),) = played
+    assert len(pieces) == 3
+    # when it is loaded, and as what the store follows from
+    assert len([m for m in asked if m is not organism]) == 2
+
+
+def test_a_capture_goes_on_with_another_batch_size(organism, clips, alone, tmp_path, monkeypatch):
+    """As the error of memory that does not suffice says."""
+    out = tmp_path / "a.zarr"
+    activations.capture(organism, clips, SITES, out=out, batch_size=4, pieces=[slice(0, 4)])
+    sizes = []
+    batches = model.Model.batches
+    monkeypatch.setattr(
+        model.Model, "batches", lambda m, p, size: (sizes.append(size), batches(m, p, size))[1]
+    )
+    again = scale.capture(organism, clips, SITES, out, batch_size=2, progress=False)
+    assert sizes == [2, 2]
+    for site in SITES:
+        np.testing.assert_allclose(again[site].values, alone[site].values, atol=1e-4)
+
+
 # ---------------------------------------------------------------------------------- without workers
 def test_a_store_at_a_url(organism, clips, alone, monkeypatch):
     out = "memory://scale-test/a.zarr"
@@ -406,13 +560,15 @@ def test_data_that_was_lost_is_named_and_written_again(
     with pytest.raises(store.StoreError, match=r"1 of 3 pieces of .* has been lost"):
         store.open(out)
     asked = []
-    write = work._write
+    piece = capture._piece
     monkeypatch.setattr(
-        work, "_write", lambda m, piece, **told: (asked.append(piece), write(m, piece, **told))
+        capture,
+        "_piece",
+        lambda m, c, numbers, *a: (asked.append(numbers), piece(m, c, numbers, *a))[1],
     )
     again = scale.capture(organism, clips, SITES, out, batch_size=4, progress=False)
     assert same(again, alone)
-    assert asked == [slice(4, 8)]
+    assert asked == [range(4, 8)]
 
 
 def test_clips_in_a_store_are_those_of_all_that_was_asked(organism, clips, tmp_path, monkeypatch):

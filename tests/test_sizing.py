@@ -63,6 +63,25 @@ def test_free_memory_is_measured():
     assert 1e8 < sizing.free("cpu") < 1e14
 
 
+def test_what_pytorch_holds_in_reserve_is_free(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10, 100))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 60)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 25)
+    assert sizing.free("cuda:1") == 10 + 60 - 25
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 50)
+    for taken, left in ((20, 30), (70, 0)):
+        monkeypatch.setattr(torch.mps, "current_allocated_memory", lambda taken=taken: taken)
+        assert sizing.free("mps") == left
+
+
+def test_a_failed_attempts_memory_is_given_back_on_mps_too(monkeypatch):
+    emptied = []
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "empty_cache", lambda: emptied.append(1))
+    sizing._tidy()
+    assert emptied
+
+
 def test_disk_is_what_a_store_holds(tmp_path, miniature):
     clips = miniature.generate(["happy music"] * 2, 1.0, 0, progress=False)
     activations.capture(
@@ -142,7 +161,7 @@ FULL = {
 
 
 @pytest.mark.parametrize("kind", FULL)
-def test_too_large_a_batch_is_halved_once(kind):
+def test_too_large_a_batch_is_halved(kind):
     done = []
 
     def work(batch):
@@ -157,12 +176,24 @@ def test_too_large_a_batch_is_halved_once(kind):
     assert [total for _, total in found] == [1, 5, 9, 6]
 
 
-def test_what_is_too_large_even_halved_is_refused():
+def test_batches_are_halved_down_to_one_and_what_is_done_is_kept():
+    def work(batch):
+        if len(batch) > (4 if 0 in batch else 1):  # others take memory, too, after the first
+            raise FULL["CUDA"]
+        return list(batch)
+
+    with pytest.warns(UserWarning) as told:
+        found = [made for _, made in sizing.each_batch([range(4), range(4, 8)], work, "sing")]
+    assert [str(one.message)[-16:] for one in told] == ["going on with 2.", "going on with 1."]
+    assert found == [[0, 1, 2, 3], [4], [5], [6], [7]]
+
+
+def test_what_is_too_large_alone_is_refused():
     def work(batch):
         raise FULL["CUDA"]
 
-    with pytest.warns(UserWarning, match="going on with 2"):
-        with pytest.raises(MemoryError, match=r"suffice to sing 2 at once .* smaller batch_size"):
+    with pytest.warns(UserWarning, match="going on with"):
+        with pytest.raises(MemoryError, match=r"suffice to sing a single clip .* memory alone"):
             list(sizing.each_batch([range(4)], work, "sing"))
     with pytest.raises(ZeroDivisionError):
         list(sizing.each_batch([range(4)], lambda batch: 1 / 0, "sing"))

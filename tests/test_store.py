@@ -166,6 +166,19 @@ def test_token_0_is_no_empty_place(tmp_path):
     assert not target.todo
 
 
+def test_a_store_goes_on_in_its_own_pieces_whatever_length_is_asked_for(tmp_path):
+    url = tmp_path / "a.zarr"
+    fill(Store(url, SITES, labels(), {}, piece=4), values(), [slice(0, 4)])
+    for piece in (1, 5):
+        again = Store(url, SITES, labels(), {}, piece=piece)
+        assert again.piece == 4 and again.todo == [slice(4, 5)]
+    with pytest.raises(ValueError, match="a piece of 4 clips"):
+        fill(again, values(), [slice(0, 5)])
+    fill(again, values())
+    assert_same(store.open(url), in_memory(labels(), values()))
+    assert store.identity(url)["piece"] == 4
+
+
 # ------------------------------------------------------------------------- what is refused, and why
 def test_a_store_of_something_else_is_refused(tmp_path):
     url = tmp_path / "a.zarr"
@@ -173,7 +186,6 @@ def test_a_store_of_something_else_is_refused(tmp_path):
     for change in (
         {"identity": {"model": "b", "n": 3}},
         {"identity": {"model": "a"}},
-        {"piece": 3},
         {"arrays": dict(reversed(SITES.items()))},
         {"arrays": {name: (dims, shape, "float32") for name, (dims, shape, _) in SITES.items()}},
         {"coords": labels(emotion=list("abcde"))},

@@ -174,6 +174,29 @@ def test_with_an_address_chapters_open_in_colab_and_binder(tmp_path, monkeypatch
     assert last in (html / "notebooks" / "index.html").read_text()
 
 
+def test_pages_of_chapters_that_are_gone_do_not_stay(tmp_path, monkeypatch):
+    executed = v4.new_notebook(cells=[v4.new_markdown_cell("# A chapter")])
+    nbformat.write(executed, tmp_path / "index.ipynb")
+    monkeypatch.setattr(execute, "names", lambda: ["index"])
+    out = tmp_path / "book"
+    renamed = build.front(out).parent / "notebooks" / "07_old_name.html"
+    renamed.parent.mkdir(parents=True)
+    renamed.write_text('<div class="alive" data-graphs="0123456789abcdef"></div>')
+    failed = subprocess.CompletedProcess([], 1)
+    monkeypatch.setattr(build.subprocess, "run", lambda *_, **settings: failed)
+    with pytest.raises(RuntimeError, match="did not build"):
+        build.pages(tmp_path, out)
+    assert not renamed.exists() and (out / "source" / "notebooks" / "index.ipynb").exists()
+
+
+def test_without_git_notebooks_to_take_away_are_written_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(execute, "names", lambda: ["index"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    takeaway.write(tmp_path)
+    first = nbformat.read(tmp_path / "index.ipynb", 4).cells[0].source
+    assert "%pip" not in first and "make lab" in first
+
+
 def test_a_page_ends_with_its_version_and_date():
     plain = v4.new_notebook(cells=[v4.new_markdown_cell("# Title")])
     assert layout.dated(plain, "1.2").cells[-1].source == "*Version 1.2 of this book.*"
@@ -185,7 +208,7 @@ def test_binder_installs_by_the_recipe_of_every_machine(tmp_path):
     there = {**os.environ, "NB_PYTHON_PREFIX": str(tmp_path), "MAKEFLAGS": "n"}  # says, does not
     command = [str(ROOT / ".binder" / "postBuild")]
     ran = subprocess.run(command, cwd=ROOT, env=there, capture_output=True, text=True, check=True)
-    assert f"{tmp_path}/bin/python -m pip install -q --no-deps -r requirements.txt" in ran.stdout
+    assert f'"{tmp_path}/bin/python" -m pip install -q --no-deps -r requirements.txt' in ran.stdout
     assert f"touch {tmp_path}/ready" in ran.stdout
     binder, conda = (yaml.safe_load((ROOT / name).read_text()) for name in ENVIRONMENTS)
     assert binder == conda

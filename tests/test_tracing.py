@@ -73,6 +73,16 @@ def test_blocks_are_recorded_in_groups_that_fit(m, clips, recorded, monkeypatch)
         assert one.equals(other)
 
 
+def test_clips_are_recorded_in_their_own_order(m):
+    """Batches are of equally long prompts, which need not stand side by side."""
+    prompts = ["sad music", "a very calm and slow piano tune", "fast music"]
+    few = m.clips(np.random.default_rng(0).integers(0, 9, (3, m.lm.n_q, 4)), prompts, decode=False)
+    together = next(transcoders.recorded(m, few)).values
+    for i in range(3):
+        alone = next(transcoders.recorded(m, few[[i]])).values
+        assert together[[i]] == pytest.approx(alone, abs=1e-3)
+
+
 def test_a_transcoder_says_what_an_mlp_adds(found, recorded):
     for transcoder, acts in zip(found, recorded, strict=True):
         assert type(transcoder).__name__ == "JumpReLUTranscoder"

@@ -32,7 +32,7 @@ def front(out: Path = BUILD) -> Path:
 
 
 def pages(source: Path = execute.NOTEBOOKS, out: Path = BUILD) -> Path:
-    """Build the book, with warnings as errors.
+    """Build the book, with warnings as errors, in place of the one that was built before.
 
     Parameters
     ----------
@@ -57,6 +57,8 @@ def pages(source: Path = execute.NOTEBOOKS, out: Path = BUILD) -> Path:
     out = Path(out)
     execute.check_executed(source)
     book = _gather(source, out)
+    # pages of chapters that were renamed or deleted would stay
+    shutil.rmtree(out / "_build", ignore_errors=True)
     tool = str(Path(sys.executable).with_name("jupyter-book"))
     command = [tool, "build", str(book), "--path-output", str(out), "-W", "--keep-going", "-q"]
     if subprocess.run(command, cwd=out).returncode:

@@ -6,6 +6,8 @@ are damaged; else the executed copy is kept. Comments and docstrings of ``lib`` 
 another model has new results, the figures that show it beside this one are drawn again, and nothing
 is executed but the index.
 
+A cell may take an hour; ``BOOK_TIMEOUT`` sets other seconds, or "none".
+
 The copies about the default model lie beside their sources (``notebooks/*.ipynb``), where
 JupyterLab finds them; those about any other in a folder of its own (:func:`folder`).
 """
@@ -17,12 +19,13 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import jupytext
 import nbformat
 import papermill
+from nbclient.exceptions import CellTimeoutError
 from tqdm.auto import tqdm
 
 from .. import cache, check
@@ -30,15 +33,18 @@ from ..organism import world
 from . import findings, kernels, others, provenance
 
 ROOT = Path(__file__).parents[2]
-NOTEBOOKS = ROOT / "notebooks"
+NOTEBOOKS = findings.NOTEBOOKS
 DEFAULT = "organism"
-TIMEOUT = 3600  # seconds a cell
+TIMEOUT = 3600  # seconds a cell, unless BOOK_TIMEOUT says how many
 WIDGET = "application/vnd.jupyter.widget-view+json"
 #: The longest chapters among those that no other waits for (``python -m lib.book times``): begun last,
 #: one of them would run alone at the end.
 LONG = (
     "01_known_answers",
     "21_tempo_energy_emotion",
+    "22_human_perception",
+    "23_planted_places",
+    "31_emotion_pad",
     "33_steering_bench",
     "35_understanding",
 )
@@ -100,24 +106,29 @@ def _holds_parameters(cell):
 
 
 # ------------------------------------------------------------------------- what outputs follow from
-def key(name: str, values: Mapping, identity: str = "") -> str:
+def key(
+    name: str, values: Mapping, identity: str = "", library: Mapping[str, str] | None = None
+) -> str:
     """A hash of everything that a notebook's outputs follow from.
 
     Parameters
     ----------
     name : str
     values : mapping
-        Its parameters.
+        Its parameters, where they are not the defaults that it declares.
     identity : str
         Of the model's weights (:func:`identify`).
+    library : mapping, optional
+        Hashes of the code and data of ``lib`` that it is executed with; by default of what they are
+        now (``provenance.library``).
     """
     parts = {
         "notebook": (NOTEBOOKS / f"{name}.py").read_text(),
         "parameters": dict(values),
         "identity": identity,
         "lock": (ROOT / "requirements.txt").read_text(),
-        "code": provenance.library(),
-        "files": _files(values),
+        "code": provenance.library() if library is None else dict(library),
+        "files": _files({**_defaults(name), **values}),
         "settings": {name: os.environ.get(name, "") for name in provenance.SETTINGS},
     }
     if name == "index":
@@ -127,12 +138,22 @@ def key(name: str, values: Mapping, identity: str = "") -> str:
     return cache.digest(parts)[:16]
 
 
+def _defaults(name):
+    """The values of a notebook's parameters that are written out in it."""
+    found = {}
+    for parameter, source in parameters(name).items():
+        with suppress(ValueError, TypeError):  # computed: only the kernel knows it
+            found[parameter] = ast.literal_eval(source)
+    return found
+
+
 def _files(values):
     """Size and time of change of all files that parameters name, or that are in a folder they name
     (answers, rated songs, a concept's words).
     """
     given = [value for key, value in values.items() if key != "model"]
-    texts = [text for value in given for text in (value if isinstance(value, list) else [value])]
+    lists = [value if isinstance(value, list | tuple) else [value] for value in given]
+    texts = [text for some in lists for text in some]
     found = {}
     for text in texts:
         place = NOTEBOOKS / Path(text).expanduser() if isinstance(text, str) and text else None
@@ -208,10 +229,12 @@ def run(
     Raises
     ------
     ValueError
-        For an unknown notebook, a number of jobs below 1, a parameter that is not declared or a
-        model that cannot be loaded, before anything is executed.
+        For an unknown notebook, a number of jobs below 1, a parameter that is not declared, a
+        BOOK_TIMEOUT that is no number of seconds or a model that cannot be loaded, before anything
+        is executed; and when a cell takes longer than it may.
     """
     jobs = check.count("jobs", jobs, optional=True)
+    _limit()
     model = resolve(model)
     jobs = jobs or (2 if world.of(model) else 1)
     plans = _plans(model, only or names(), small)
@@ -219,8 +242,12 @@ def run(
     out = Path(out or folder(model))
     out.mkdir(parents=True, exist_ok=True)
 
+    # taken once: kernels are forks of a process that imported lib before the first of them, and
+    # what is changed after that counts at the next run
+    library = provenance.library()
+
     def work(name):
-        return _executed(name, plans[name], identity, out / f"{name}.ipynb")
+        return _executed(name, plans[name], identity, library, out / f"{name}.ipynb")
 
     with _environment(jobs), kernels.forked():
         done = _in_order(list(plans), work, jobs)
@@ -282,10 +309,10 @@ def _in_order(chosen: list[str], work: Callable[[str], bool], jobs: int) -> dict
     return done
 
 
-def _executed(name, values, identity, target):
+def _executed(name, values, identity, library, target):
     """Execute a notebook unless its copy is up to date; whether it was executed."""
     # taken before the run: what changes while it lasts makes the copy out of date
-    expected = key(name, values, identity)
+    expected = key(name, values, identity, library)
     if _is_current(name, values["model"], target, expected):
         return False
     _execute(name, values, target, expected)
@@ -319,23 +346,49 @@ def _execute(name, values, target, made_from):
     # papermill saves after every cell: whoever waits can look
     unfinished = target.with_suffix(".running.ipynb")
     start = time.time()
-    executed = papermill.execute_notebook(
-        notebook,
-        unfinished,
-        dict(values),
-        cwd=NOTEBOOKS,
-        kernel_name="python3",
-        execution_timeout=TIMEOUT,
-        progress_bar=False,
-        # errors; not that its port on this machine is unencrypted
-        extra_arguments=["--IPKernelApp.log_level=40"],
-    )
+    with _told_when_too_slow(name):
+        executed = papermill.execute_notebook(
+            notebook,
+            unfinished,
+            dict(values),
+            cwd=NOTEBOOKS,
+            kernel_name="python3",
+            execution_timeout=_limit(),
+            progress_bar=False,
+            # errors; not that its port on this machine is unencrypted
+            extra_arguments=["--IPKernelApp.log_level=40"],
+        )
     _clean(executed)
     _tell_parameters(executed, values, time.time() - start)
     executed.metadata["jupytext"] = {"formats": "ipynb,py:percent"}
     executed.metadata["book"] = {"key": made_from, "findings": _found(name, values["model"])}
     cache.write(target, nbformat.writes(executed))
     unfinished.unlink()
+
+
+def _limit():
+    """Seconds that a cell may take; None without a limit."""
+    given = os.environ.get("BOOK_TIMEOUT", "") or str(TIMEOUT)
+    if given in ("0", "none"):
+        return None
+    if not given.isdecimal():
+        check.refuse(ValueError, "BOOK_TIMEOUT", "whole seconds, or 'none' for no limit", given)
+    return int(given)
+
+
+@contextmanager
+def _told_when_too_slow(name):
+    """Say which chapter took too long and what to do, instead of what the kernel's client says."""
+    try:
+        yield
+    except CellTimeoutError as error:
+        if "waiting for IOPub" in str(error):  # the cell ended, and what it printed did not arrive
+            raise
+        raise ValueError(
+            f"A cell of {name} took longer than the {_limit()} s that one may take. Run it again "
+            "with more, 'make notebooks BOOK_TIMEOUT=36000', or without a limit, BOOK_TIMEOUT=none: "
+            "what is stored by now (songs, trained networks) is not made again."
+        ) from error
 
 
 def _refresh(copy):
@@ -384,9 +437,12 @@ def _tell_parameters(executed, values, seconds):
 
 
 def commit() -> str | None:
-    """The commit of this checkout; None where git knows of none."""
+    """The commit of this checkout; None where git knows of none, or is not installed."""
     command = ["git", "rev-parse", "HEAD"]
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    try:
+        answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    except OSError:
+        return None
     return answer.stdout.strip() if answer.returncode == 0 else None
 
 

@@ -35,6 +35,8 @@ from .criteria import ANSWERS, criteria
 from .provenance import Provenance
 
 _CONFIG = ConfigDict(ser_json_inf_nan="constants")
+#: The book's chapters as they are written; there are none beside an installed package.
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 #: What an answer rests on: what was asked about, or what stands in for it (raters that are programs,
 #: where the question is about people).
 BASES = ("measured", "simulated")
@@ -246,6 +248,22 @@ def records(title: str) -> dict[str, Record]:
     files = sorted(place(title).glob("*.json"))
     kept = {file.stem: _read(file) for file in files}
     return {chapter: found for chapter, found in kept.items() if found is not None}
+
+
+def of_this_book(title: str) -> dict[str, Record]:
+    """The records about a model that count on a page, in the order of the chapters.
+
+    What was found on this machine by a chapter that the book no longer has (it was renamed or
+    deleted) does not count. What was imported does, and so does all of it where there are no
+    notebooks.
+    """
+    chapters = {file.stem for file in NOTEBOOKS.glob("*.py")}
+    has_notebooks = "index" in chapters
+    return {
+        chapter: kept
+        for chapter, kept in records(title).items()
+        if chapter in chapters or kept.imported is not None or not has_notebooks
+    }
 
 
 def models() -> list[str]:

@@ -57,7 +57,7 @@ def _that_decide(title, criteria):
     """The records of a model that decide one of some criteria, by chapter."""
     return {
         chapter: record
-        for chapter, record in results.records(title).items()
+        for chapter, record in results.of_this_book(title).items()
         if any(found.criterion in criteria for found in _own(record, title))
     }
 
@@ -101,12 +101,12 @@ def differences(kept: Mapping[str, results.Record]) -> dict[str, list[str]]:
 
 # ---------------------------------------------------------------------------------- the verdict page
 def evidence(model: str) -> pd.DataFrame:
-    """Every recorded finding about a model as ``results.evidence`` has it, and beside it what the
-    other models gave: a column each."""
+    """Every finding of the book's chapters about a model as ``results.evidence`` has it, and beside
+    it what the other models gave: a column each."""
     own = results.title(model)
     rows = []
     for title in [own, *_others(own)]:
-        kept = results.records(title)
+        kept = results.of_this_book(title)
         for chapter, record in kept.items():
             if title == own:
                 rows += [(chapter, found, found.subject) for found in record.findings]

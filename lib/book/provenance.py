@@ -143,14 +143,24 @@ def code() -> str:
 
 
 def library() -> dict[str, str]:
-    """Hashes of all files of ``lib`` that chapters use: code as it runs, data as it is."""
+    """Hashes of all files of ``lib`` that chapters use: code as it runs, data as it is.
+
+    Hidden files and backups of editors are no part of it: file managers write such where one looks.
+    """
     package = Path(__file__).parents[1]
     hashes = {}
     for file in sorted(package.rglob("*")):
         inside = file.relative_to(package)
-        if file.is_file() and inside.parts[0] not in APART and file.suffix not in (".pyc", ".md"):
+        if file.is_file() and _is_used(inside):
             hashes[inside.as_posix()] = content(file, file.stat().st_mtime_ns)
     return hashes
+
+
+def _is_used(inside):
+    """Whether chapters use a file, by its place in the package."""
+    if any(part.startswith(".") or part.endswith("~") for part in inside.parts):
+        return False
+    return inside.parts[0] not in APART and inside.suffix not in (".pyc", ".md")
 
 
 @functools.cache

@@ -299,7 +299,7 @@ def findings(
 
 def overview(model: str) -> pd.DataFrame:
     """Every verdict that the chapters left about a model and those beside it, in the order of the
-    rules.
+    rules; each from the chapter alone that asks it now, since another may have asked it before.
 
     Returns
     -------
@@ -307,7 +307,12 @@ def overview(model: str) -> pd.DataFrame:
         The columns of :func:`table` but p and power; no rows where no chapter was executed.
     """
     order = list(criteria())
-    decided = [f for some in results.read_all(model).values() for f in some if f.criterion]
+    decided = [
+        found
+        for chapter, record in results.of_this_book(results.title(model)).items()
+        for found in record.findings
+        if found.criterion and criteria()[found.criterion].chapter == chapter
+    ]
     decided.sort(key=lambda found: order.index(found.criterion))
     rows = [
         {

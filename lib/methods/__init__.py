@@ -4,7 +4,8 @@
 - ``harvest``, ``sae``, ``features``: music with all that is known of it, sparse autoencoders
   trained on its activations, and what single features respond to.
 - ``directions``: the one direction between two groups of vectors, for all methods.
-- ``divergence``: how far apart two predictions are.
+- ``divergence``, ``gradients``: how far apart two predictions are, and what that follows from,
+  in half precision, too.
 - ``causal``: what causes what, by exchanging activations between runs.
 - ``lenses``: predictions, and music, from the residual stream of any block.
 - ``localisation``: do methods that say where find the place, where it is known?

@@ -46,7 +46,7 @@ def clips(
         Of a world's music at most ``corpus.SECONDS``.
     workers, address
         Spread what a model sings over Ray workers, as in ``scale.each``; music of a world needs no
-        model.
+        model. On a cluster, set BOOK_ARTIFACTS to a folder that all its machines share.
 
     Returns
     -------
@@ -147,7 +147,7 @@ def acts(
     site : str
     stream : "cond" or "uncond"
     workers, address
-        As in ``scale.each``.
+        As in :func:`clips`.
 
     Returns
     -------

@@ -41,7 +41,7 @@ from .. import cache, check
 from ..musicgen import Model, activations, forward, sizing
 from ..musicgen.model import SOURCES as MODEL_SOURCES
 from ..musicgen.model import Clips
-from . import divergence
+from . import divergence, gradients
 from .causal import runs
 
 #: Of the maps' training: positions at once, and Adam's rate.
@@ -107,7 +107,7 @@ def tuned(m: Model, clips: Clips, steps: int = 60, seed: int = 0, progress: bool
         "clips": [clips.prompts, clips.tokens],
         "steps": steps,
         "seed": seed,
-        "code": cache.code(*MODEL_SOURCES, divergence, runs, *LEARNING),
+        "code": cache.code(*MODEL_SOURCES, divergence, gradients, runs, *LEARNING),
         "constants": [POSITIONS, RATE, RIDGE, MOST, TOGETHER],
     }
     maps = cache.keep("lenses", what, learn)
@@ -129,16 +129,22 @@ def _learned(m, net, clips, steps, seed, progress):
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
         for _ in range(steps):
             some = rng.integers(len(last), size=POSITIONS)
-            with torch.no_grad():
-                wanted = net.logits(last[some][None]).log_softmax(-1)
-            read = streams[block][some][None]
-            found = net.logits(read + _mapped(read, weights)).log_softmax(-1)
-            loss = divergence.kl(wanted, found).mean()
-            (weights.grad,) = torch.autograd.grad(loss, [weights])
+            weights.grad = _slope(net, streams[block][some][None], last[some][None], weights)
             optimiser.step()
             schedule.step()
         maps[block] = weights.detach()
     return maps.cpu()
+
+
+def _slope(net, read, last, weights):
+    """Gradient of the divergence between what the model predicts in the end and what is read, with
+    respect to a block's map; of streams [1, position, dim].
+    """
+    with torch.no_grad():
+        wanted = net.logits(last).log_softmax(-1)
+    found = net.logits(read + _mapped(read, weights)).log_softmax(-1)
+    loss = divergence.kl(wanted, found).mean()
+    return gradients.of(loss, [weights], wanted.shape[:-1].numel())[0]
 
 
 def _least_squares(stream, wanted):
@@ -185,7 +191,7 @@ def _recorded(m, net, clips, batch):
 
 
 #: The code that kept maps follow from, beside what runs the model.
-LEARNING = (_learned, _least_squares, _streams, _recorded, _mapped)
+LEARNING = (_learned, _slope, _least_squares, _streams, _recorded, _mapped)
 
 
 # ------------------------------------------------------------------------------------------ reading

@@ -266,8 +266,10 @@ def _piece(model, clips, numbers, plan, batch_size, bar):
         name: np.full((len(numbers), *shape), np.nan, plan.dtype)
         for name, (_, shape) in plan.layout.items()
     }
-    size = sizing.fits(_clip_bytes(model, clips, plan), model.device, batch_size)
-    batches = model.batches([clips.prompts[i] for i in numbers], size)
+    prompts = [clips.prompts[i] for i in numbers]
+    frames = clips.tokens.shape[-1]
+    size = sizing.fits(_clip_bytes(model, prompts, frames, plan), model.device, batch_size)
+    batches = model.batches(prompts, size)
 
     def read(batch):
         return _batch(model, clips, [numbers[i] for i in batch], plan)
@@ -282,13 +284,17 @@ def _piece(model, clips, numbers, plan, batch_size, bar):
     return values
 
 
-def _clip_bytes(model, clips, plan):
-    """What one clip takes: a pass, and what is kept of it."""
-    frames = clips.tokens.shape[-1]
+def _clip_bytes(model, prompts, frames, plan):
+    """What one clip takes: a pass, and what is kept of it. One that is sung runs both streams,
+    whichever is asked for, and holds their keys and values.
+    """
     numbers = sum(
         site.width * (model.lm.n_q if site.name == "logits" else 1) for site in plan.sites
     )
-    return len(plan.streams) * (model.bytes_of_a_pass(frames) + 2 * 4 * numbers * frames)
+    of_a_stream = model.bytes_of_a_pass(frames) + 2 * 4 * numbers * frames
+    if plan.how == "live":
+        return len(STREAMS) * of_a_stream + model.bytes_of_singing(prompts, frames)
+    return len(plan.streams) * of_a_stream
 
 
 def _narrowed(name, values, dtype):

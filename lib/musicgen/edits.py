@@ -57,7 +57,8 @@ class Edit:
     frames : selector, optional
         Which frames (of ``text`` and ``cond``: which tokens of each clip's own text); by default
         all. Frame t is position t, as in ``capture``; the positions of the delay pattern's tail
-        belong to the last frame.
+        belong to the last frame. The unconditional stream does not read that text: tokens of
+        ``text`` and ``cond`` can be chosen in the stream "cond" alone.
     stream : "cond", "uncond" or "both"
     """
 
@@ -109,9 +110,9 @@ def edit(model, *edits: Edit):
     Raises
     ------
     ValueError
-        Unknown site, wrong shape, not exactly one operation, values that are not finite; before
-        anything runs. A number of values, a clip or a frame that does not fit the clips, when the
-        model is called and before it runs.
+        Unknown site, wrong shape, not exactly one operation, values that are not finite, tokens
+        chosen in a stream that does not read them; before anything runs. A number of values, a clip
+        or a frame that does not fit the clips, when the model is called and before it runs.
     """
     for one in edits:
         if not isinstance(one, Edit):
@@ -153,6 +154,12 @@ class Prepared:
         self.where = f"{self.operation} at {site.name}"
         self.streams = STREAMS if given.stream == "both" else (given.stream,)
         self.tail = max(model.lm.pattern_provider.delays) + 1
+        if self.site.axis == "token" and given.frames is not None and "uncond" in self.streams:
+            raise ValueError(
+                f"{self.where} may not have frames and stream={given.stream!r}: they count tokens "
+                "of each clip's own prompt, and the unconditional stream reads a negative prompt "
+                "or none. Use stream='cond', or leave frames out."
+            )
         self.scale = _scale(model, given.scale, self.where)
         self.value = (
             given.apply

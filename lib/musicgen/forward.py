@@ -94,6 +94,16 @@ def names(lm) -> list[str]:
     return [f"{kind}.{i}" for i in range(len(lm.transformer.layers)) for kind in sublayers(lm)]
 
 
+def past_dtype(lm) -> torch.dtype:
+    """What attention's keys and values are kept in: the weights' precision, or float32 where a
+    checkpoint asks for attention in float32.
+    """
+    attention = lm.transformer.layers[0].self_attn
+    if attention.attention_as_float32:
+        return torch.float32
+    return attention.in_proj_weight.dtype
+
+
 @dataclass(frozen=True)
 class Text:
     """What cross-attention reads, or a prefix.
@@ -183,7 +193,8 @@ class Past:
         heads = attention.num_heads
         shape = (2, rows, heads, self.size, attention.embed_dim // heads)
         weight = attention.in_proj_weight
-        self.kept = [weight.new_empty(shape) for _ in network.blocks]
+        kind = past_dtype(network.lm)
+        self.kept = [weight.new_empty(shape, dtype=kind) for _ in network.blocks]
         self.holds_prefix = network.prefixed
         self._length = self.before
         self._position = None

@@ -34,30 +34,37 @@ class Repeated:
         Runs the same launches at every call, on tensors that stay where they are, and waits for
         none.
     device : torch.device
+        Where the tensors are; it need not be the current device.
     """
 
     def __init__(self, function: Callable[[], None], device):
         self.function = function
-        self.device = torch.get_device_module(device)
+        self.device = torch.device(device)
+        self.module = torch.get_device_module(self.device)
+        self.side = self.module.Stream(self.device)
         self.calls = 0
         self.graph = None
 
     def __call__(self) -> None:
+        # streams and graphs are of the current device, whatever device the tensors are on
+        with self.module.device(self.device):
+            self._run()
+
+    def _run(self):
         self.calls += 1
         if self.calls <= WARM:
             self._warm()
             return
         if self.graph is None:
-            self.graph = self.device.CUDAGraph()
-            with self.device.graph(self.graph):
+            self.graph = self.module.CUDAGraph()
+            with self.module.graph(self.graph, stream=self.side):
                 self.function()
         self.graph.replay()
 
     def _warm(self):
         """On a stream of its own, as captured work is."""
-        before = self.device.current_stream()
-        side = self.device.Stream()
-        side.wait_stream(before)
-        with self.device.stream(side):
+        before = self.module.current_stream()
+        self.side.wait_stream(before)
+        with self.module.stream(self.side):
             self.function()
-        before.wait_stream(side)
+        before.wait_stream(self.side)

@@ -180,7 +180,7 @@ class Model:
             Clips of each prompt, one after the other, each with a seed of its own.
         batch_size : int, optional
             Clips at once; left out, as many as half of the device's free memory holds, at most 64.
-            Where memory does not suffice after all, batches are halved once, with a warning.
+            Where memory does not suffice after all, batches are halved, with a warning each time.
         prompt_audio : array_like, optional
             What the clips begin with, the same for all or one a prompt, as for :meth:`encode`: each
             goes on from there. It is part of the clip and of its seconds.
@@ -382,7 +382,9 @@ class Model:
             Of ``Clips``.
         part : Part
         visitors : Visitors, optional
-            Who reads, behind the edits in force.
+            Who reads, behind the edits in force. They see all clips in one batch, whatever
+            ``size``, because what they keep is of its rows; what to do where memory does not
+            suffice is left to the caller.
         begun : np.ndarray [shape=(clip, n_q, frame)], optional
             Tokens that the clips begin with.
         chroma : np.ndarray [shape=(window, clip, chroma frame, pitch class)], optional
@@ -396,6 +398,8 @@ class Model:
         steps = sum(stop - first + delay for first, stop in windows)
         lengths = self.text_lengths(prompts)
         positions = windows[0].stop + delay + self._prefix(lengths)
+        if visitors is not None:
+            size = len(prompts)
         size = size or self._at_once(positions, len(streams))
         batches = sizing.parts(range(len(prompts)), size)
         drawn = sampling.Settings(
@@ -440,8 +444,11 @@ class Model:
                     tokens[rows, :, first:stop] = codes.cpu().numpy()
                     there = stop
 
-            for _ in sizing.each_batch(batches, sing_batch, "generate"):
-                pass
+            if visitors is not None:
+                sing_batch(*batches)
+            else:
+                for _ in sizing.each_batch(batches, sing_batch, "generate"):
+                    pass
         return tokens
 
     def _prefix(self, lengths):
@@ -457,14 +464,18 @@ class Model:
         return sampling.windows(frames, self.frames(self.max_seconds), self.frames(stride))
 
     def _at_once(self, steps, streams):
-        """How many clips are generated at once: keys and values of all streams, logits and random
-        numbers must fit into the memory that is free.
+        """How many clips are generated at once: what each takes must fit into the memory that is
+        free.
         """
-        weight = self.lm.transformer.layers[0].self_attn.in_proj_weight
+        return sizing.fits(self._bytes_of_steps(steps, streams), self.device, AT_ONCE)
+
+    def _bytes_of_steps(self, steps, streams):
+        """What one clip takes: keys and values of all streams, logits and random numbers."""
         blocks = len(self.lm.transformer.layers)
-        kept = sizing.keys_and_values(blocks, self.lm.dim, steps, streams, weight.element_size())
+        each = forward.past_dtype(self.lm).itemsize
+        kept = sizing.keys_and_values(blocks, self.lm.dim, steps, streams, each)
         drawn = (3 * sampling.BLOCK + 4 * streams) * self.lm.n_q * self.lm.card * 4
-        return sizing.fits(kept + drawn, self.device, AT_ONCE)
+        return kept + drawn
 
     def _check_edits(self, part, frames, streams, windows=1):
         for prepared in self.in_force:
@@ -719,6 +730,12 @@ class Model:
         """Bytes that one clip takes on its way through the blocks (``sizing.one_pass``)."""
         positions = frames + max(self.lm.pattern_provider.delays) + self._prefix([0])
         return sizing.one_pass(self.lm.dim, positions)
+
+    def bytes_of_singing(self, prompts: list[str], frames: int) -> int:
+        """Bytes that the longest of some prompts takes while a clip is sung, both streams."""
+        delay = max(self.lm.pattern_provider.delays)
+        positions = frames + delay + self._prefix(self.text_lengths(prompts))
+        return self._bytes_of_steps(positions, len(STREAMS))
 
     def cross_entropy(self, clips: Clips, stream: str = "cond", batch_size: int = 16) -> np.ndarray:
         """Nats a token that a teacher-forced pass over each clip costs, float64 [clip]:

@@ -37,31 +37,32 @@ class Noise:
     def __init__(self, seeds: Sequence[int], device):
         self.seeds = [int(seed) for seed in seeds]
         self.device = torch.device(device)
+        # sent there once, so that draws in the midst of a song wait for nothing
+        self.keys = None if self.device.type == "cpu" else _keys(self.seeds, self.device)
         self.step = 0
 
     def draw(self, steps: int, codebooks: int, card: int) -> torch.Tensor:
         """Noise of the next steps, float32 [step, clip, codebook, card]."""
         a_step = codebooks * card
         blocks = -(-a_step // NUMBERS)
-        even = uniform(self.seeds, self.step * blocks, steps * blocks, self.device)
+        even = self._uniform(self.step * blocks, steps * blocks)
         self.step += steps
         gumbel = even.log_().neg_().log_().neg_().view(len(self.seeds), steps, -1)
         return gumbel[..., :a_step].transpose(0, 1).reshape(steps, -1, codebooks, card)
 
-
-def uniform(seeds: Sequence[int], first: int, blocks: int, device) -> torch.Tensor:
-    """Numbers between 0 and 1 (and neither of them), float32 [seed, 8 * blocks], of the blocks from
-    number ``first`` on: the middles of 2 ** 23 equal steps, which float32 tells apart.
-    """
-    if torch.device(device).type != "cpu":
-        bits = integers(seeds, first, blocks, device) >> 9
-        return bits.float().add_(0.5).mul_(2.0**-23)
-    even = np.empty((len(seeds), NUMBERS * blocks), np.float32)
-    for seed, row in zip(seeds, even, strict=True):  # one by one stays in a core's cache
-        row[:] = _by_numpy(seed, first, blocks) >> 9
-        row += 0.5
-        row *= 2.0**-23
-    return torch.from_numpy(even)
+    def _uniform(self, first, blocks):
+        """Numbers between 0 and 1 (and neither of them), float32 [clip, 8 * blocks], of the blocks
+        from number ``first`` on: the middles of 2 ** 23 equal steps, which float32 tells apart.
+        """
+        if self.keys is not None:
+            bits = _by_torch(self.keys, first, blocks) >> 9
+            return bits.float().add_(0.5).mul_(2.0**-23)
+        even = np.empty((len(self.seeds), NUMBERS * blocks), np.float32)
+        for seed, row in zip(self.seeds, even, strict=True):  # one by one stays in a core's cache
+            row[:] = _by_numpy(seed, first, blocks) >> 9
+            row += 0.5
+            row *= 2.0**-23
+        return torch.from_numpy(even)
 
 
 def _by_numpy(seed, first, blocks):
@@ -73,8 +74,17 @@ def _by_numpy(seed, first, blocks):
 
 def integers(seeds: Sequence[int], first: int, blocks: int, device) -> torch.Tensor:
     """Integers of 32 bits, int64 [seed, 8 * blocks], by PyTorch's operators alone."""
-    keys = [torch.tensor([[_signed(seed)] for seed in seeds], device=device), 0]
-    counter = torch.arange(first, first + blocks, device=device).expand(len(seeds), -1)
+    return _by_torch(_keys(seeds, device), first, blocks)
+
+
+def _keys(seeds, device):
+    """Seeds as they are on a device, int64 [seed, 1]."""
+    return torch.tensor([[_signed(seed)] for seed in seeds], device=device)
+
+
+def _by_torch(seeds, first, blocks):
+    keys = [seeds, 0]
+    counter = torch.arange(first, first + blocks, device=seeds.device).expand(len(seeds), -1)
     zero = torch.zeros_like(counter)
     words = [counter, zero, zero, zero]
     for k in range(ROUNDS):

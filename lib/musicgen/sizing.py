@@ -150,11 +150,14 @@ def numbers(file) -> int:
 
 
 def free(device: str) -> int:
-    """Bytes of memory that a device has left."""
+    """Bytes of memory that a device has left, with what PyTorch holds there in reserve."""
     if device.startswith("cuda"):
-        return torch.cuda.mem_get_info(device)[0]
+        reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + reserve
     if device.startswith("mps"):
-        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+        # more may be in use than is recommended
+        left = torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+        return max(0, left)
     return psutil.virtual_memory().available
 
 
@@ -215,7 +218,8 @@ def each_batch(
     batches: Iterable[Sequence[int]], work: Callable[[Sequence[int]], object], what: str
 ) -> Iterator[tuple[Sequence[int], object]]:
     """Work on batches one after the other. Where memory does not suffice, the batch and all behind
-    it are halved, once, and a warning says so; what is done stays done.
+    it are halved, down to single items if need be, and a warning says so each time; what is done
+    stays done.
 
     Parameters
     ----------
@@ -233,10 +237,9 @@ def each_batch(
     Raises
     ------
     MemoryError
-        Half a batch, or a single item, is too much, too.
+        A single item is too much, too.
     """
     waiting = deque(batches)
-    halved = False
     while waiting:
         batch = waiting.popleft()
         try:
@@ -244,17 +247,16 @@ def each_batch(
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise
-            if halved or len(batch) == 1:
+            if len(batch) == 1:
                 raise MemoryError(
-                    f"Memory does not suffice to {what} {len(batch)} at once ({error}). Use a "
-                    "smaller batch_size, shorter clips or fewer sites, or end what holds the "
-                    "memory. What was written before is kept."
+                    f"Memory does not suffice to {what} a single clip ({error}). Use shorter clips "
+                    "or fewer sites, or end what holds the memory. A store keeps what was written "
+                    "to it before; what was in memory alone is lost."
                 ) from error
         else:
             yield batch, found
             continue
         # behind 'except', whose traceback holds the memory
-        halved = True
         _tidy()
         half = -(-len(batch) // 2)
         warnings.warn(
@@ -281,6 +283,8 @@ def _tidy():
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 def clips_at_once(samples: int, channels: int = 1) -> int:

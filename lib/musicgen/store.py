@@ -75,7 +75,8 @@ class Store:
         What the content follows from (model, sites, prompts, ...), as JSON or as digests. A store
         made of other things is refused.
     piece : int
-        Clips a piece.
+        Clips a piece, of a store that is made here. One that is there already keeps its own
+        (:attr:`piece`), because its content does not depend on it.
 
     Raises
     ------
@@ -109,6 +110,7 @@ class Store:
             _check_space(self.url, self.arrays)
             return self._create(coords, manifest)
         _refuse_another(self.url, group, manifest)
+        self.piece = group.attrs["identity"]["piece"]
         self._mend_coordinates(group, coords)
         return group
 
@@ -658,12 +660,13 @@ def _lacks_bucket(error):
 
 
 def _refuse_another(url, group, manifest):
-    """Refuse a store that follows from something else."""
+    """Refuse a store that follows from something else; into what pieces it is cut does not count."""
     there = group.attrs.get("identity")
     if there is None:
         raise StoreError(f"{url} exists and is not a store of activations. Choose another place.")
     now = manifest["identity"]
-    different = sorted(key for key in {*there, *now} if there.get(key) != now.get(key))
+    counting = {*there, *now} - {"piece"}
+    different = sorted(key for key in counting if there.get(key) != now.get(key))
     if not different and group.attrs.get("coords") != manifest["coords"]:
         different = ["coords"]
         there = group.attrs

@@ -229,20 +229,45 @@ def _start(ray, workers):
                 raise
 
 
+class _Worker:
+    """A process that keeps the model that it loaded from item to item: an actor, in Ray's words.
+
+    After a task that used a GPU, Ray ends the process, so that each item would load the model anew.
+    """
+
+    def call(self, task, item):
+        return _call(task, item)
+
+
 def _spread(ray, job, tell):
     """Keep as many items under way as there are workers; tell of each that is done."""
     gpus = min(1, ray.cluster_resources().get("GPU", 0))
-    call = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=job.retries)(_call)
+    worker_class = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(_Worker)
     task = ray.put(job.task)
-    waiting = list(enumerate(job.items))[::-1]
+    waiting = list(range(len(job.items)))[::-1]
+    deaths = [0] * len(job.items)
+    idle = []
     running = {}
     while waiting or running:
         while waiting and len(running) < job.workers:
-            number, item = waiting.pop()
-            running[call.remote(task, item)] = number
+            number = waiting.pop()
+            worker = idle.pop() if idle else worker_class.remote()
+            running[worker.call.remote(task, job.items[number])] = (number, worker)
         (done,), _ = ray.wait(list(running))
-        fine, result = ray.get(done)
-        number = running.pop(done)
+        number, worker = running.pop(done)
+        try:
+            fine, result = ray.get(done)
+        except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError):
+            ray.kill(worker)  # one that cannot be reached may live on, and hold its GPU
+            deaths[number] += 1
+            if deaths[number] > job.retries:
+                raise
+            waiting.append(number)
+            continue
+        if waiting:
+            idle.append(worker)
+        else:
+            ray.kill(worker)  # so that one can start which waits for a CPU or GPU, with its item
         if fine:
             tell("item", number, result)
         else:

@@ -9,7 +9,9 @@ installed on every machine, and folders (of a model, of an adapter) must have th
 
 import importlib.util
 import os
+import platform
 from collections.abc import Callable, Iterable
+from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -159,22 +161,53 @@ def capture(
     StoreError
         ``out`` holds something else, or the disk is full.
     ScaleError
-        As in :func:`each`.
+        As in :func:`each`; or a worker's machine does not find the store at ``out``.
     """
     workers = check.count("workers", workers, 0)
     retries = check.count("retries", retries, 0)
     out = _shared(out, workers)
     sites = sites if isinstance(sites, str) else list(sites)
     m = _model(name)
+    if not workers:
+        return activations.capture(
+            m, clips, sites, out=out, pieces=None, progress=progress, **settings
+        )
     target = activations.capture(m, clips, sites, out=out, pieces=[], progress=False, **settings)
-    task = partial(_write, clips=clips.silent(), sites=sites, out=out, settings=settings)
+    task = partial(
+        _write,
+        clips=clips.silent(),
+        sites=sites,
+        out=out,
+        settings=settings,
+        made=store.identity(out),
+    )
     _each_piece(task, name, m, target.todo, workers, address, retries, progress)
     return store.open(out)
 
 
-def _write(m, piece, clips, sites, out, settings):
-    """Write one piece of a capture's store."""
-    activations.capture(m, clips, sites, out=out, pieces=[piece], progress=False, **settings)
+def _write(m, piece, clips, sites, out, settings, made):
+    """Write one piece of a capture's store, on a worker."""
+    _refuse_another_place(out, made)
+    with _known(m):
+        activations.capture(m, clips, sites, out=out, pieces=[piece], progress=False, **settings)
+
+
+@contextmanager
+def _known(m):
+    """Let a worker's model say what it is without hashing all its weights for every piece.
+
+    That holds inside a capture, which does not change them.
+    """
+    m.identity = partial(_identity, m)
+    try:
+        yield
+    finally:
+        del m.identity
+
+
+@cache
+def _identity(m, audio=False):
+    return Model.identity(m, audio)
 
 
 # --------------------------------------------------------------------------------------- generation
@@ -210,7 +243,7 @@ def generate(
         A store for the tokens, as in :func:`capture`: what is in it is not generated again, however
         the run before ended.
     at_once : int
-        Clips a piece.
+        Clips a piece; a store that is there already keeps its own.
     decode : bool
         False leaves the audio empty: for so many clips that it would not fit in memory.
     workers, address, retries, progress
@@ -233,10 +266,11 @@ def generate(
         beside = check.texts("beside", beside, len(prompts))
     settings = m.settings(seconds, temperature, top_k, cfg, negative, stride)
     pieces = [slice(k, min(k + at_once, len(prompts))) for k in range(0, len(prompts), at_once)]
-    kept = None
+    kept = made = None
     if out is not None:
         kept = _token_store(m, _shared(out, workers), prompts, seeds, settings, beside, at_once)
         pieces = store.Store(**kept).todo
+        made = store.identity(kept["url"])
     task = partial(
         _sing,
         prompts=prompts,
@@ -245,6 +279,7 @@ def generate(
         beside=beside,
         batch_size=batch_size,
         kept=kept,
+        made=made,
     )
     parts = _each_piece(task, name, m, pieces, workers, address, retries, progress)
     tokens = np.concatenate(parts) if kept is None else _stored_tokens(kept["url"])
@@ -252,11 +287,13 @@ def generate(
     return Clips(tokens, audio, m.sample_rate, m.frame_rate, prompts, seeds, settings)
 
 
-def _sing(m, piece, prompts, seeds, settings, beside, batch_size, kept):
+def _sing(m, piece, prompts, seeds, settings, beside, batch_size, kept, made):
     """Generate one piece: its tokens, or into the store.
 
     Edits see the numbers that its clips have in the whole call.
     """
+    if kept is not None:
+        _refuse_another_place(kept["url"], made)
     tokens = m.sing(
         prompts[piece],
         seeds[piece],
@@ -341,6 +378,32 @@ def _shared(out, workers):
             f"Workers cannot share {out}: choose a folder or a URL that all of them reach."
         )
     return str(out) if "://" in str(out) else str(check.path("out", out).absolute())
+
+
+def _refuse_another_place(url, made):
+    """Refuse to work where a place is not the one at which the call made its store.
+
+    On a machine that does not share it, a worker would make a store of its own, and what it wrote
+    there would be found missing after all the work.
+
+    Parameters
+    ----------
+    url : str
+    made : dict
+        The identity of the store that was made.
+    """
+    try:
+        found = store.identity(url)
+    except store.Unreachable:
+        raise
+    except store.StoreError:
+        found = None
+    if found != made:
+        raise ScaleError(
+            f"A worker on {platform.node()} does not find at {url} the store that this call made "
+            "there: its machine has another folder of that name, or none. Choose a folder that all "
+            "machines share, or a bucket (s3://bucket/run)."
+        )
 
 
 def _pickled_job(task, origin, edits):

@@ -48,6 +48,7 @@ from tqdm.auto import tqdm
 from ... import check, stats
 from ...musicgen import forward, sizing
 from ...musicgen.model import Clips, Model
+from .. import gradients
 from . import metrics, pairs, runs
 
 METHODS = ("exact", "eap", "eap-ig-inputs", "eap-ig-activations", "random")
@@ -132,6 +133,11 @@ class Circuits:
         """Of every sender but the text: its clean output minus its corrupted one [sender, ...]."""
         give = self.both.recordings["clean"].sites
         return torch.stack([give[node] - self.take[node] for node in self.graph.senders[1:]])
+
+    @property
+    def tokens(self) -> int:
+        """How many a pair's metric is a mean over."""
+        return self.both.tokens.shape[2:].numel()
 
     def score(self, end: torch.Tensor) -> torch.Tensor:
         """The metric of last residual streams [circuit, row, position, dim]: [circuit, pair]."""
@@ -262,8 +268,11 @@ class Circuits:
             mask = None if text.mask is None else text.mask[None, None, :, 0]
             k, v = (some.expand(len(q), *some.shape[1:]) for some in (k, v))
             read.append(scaled_dot_product_attention(q, k, v, mask))
-        corrupted, clean = read
-        return corrupted + of_text[..., None, None, None].to(clean) * (clean - corrupted)
+        dtype = read[0].dtype
+        # in float32: the gradient of an edge is a sum over all positions, too large for halves
+        corrupted, clean = (some.float() for some in read)
+        mixed = corrupted + of_text[..., None, None, None] * (clean - corrupted)
+        return mixed.to(dtype)
 
 
 def _projected(module, x, parts):
@@ -460,14 +469,15 @@ def _gradients(circuits, place):
         weights.requires_grad_()
         inputs = []
         end = circuits.run(weights, inputs)
-        *of_inputs, of_weights = torch.autograd.grad(circuits.score(end).sum(), [*inputs, weights])
+        score = circuits.score(end).sum()
+        *of_inputs, of_weights = gradients.of(score, [*inputs, weights], circuits.tokens)
     return of_inputs, of_weights[0, :, 0].cpu().numpy()
 
 
-def _products(gradients, change):
+def _products(of_inputs, change):
     """Gradients at the receivers' inputs times changes of senders, [receiver, sender]."""
     rows = [
-        torch.einsum("rbtd,sbtd->rs", gradient[0], change).cpu().numpy() for gradient in gradients
+        torch.einsum("rbtd,sbtd->rs", gradient[0], change).cpu().numpy() for gradient in of_inputs
     ]
     return np.concatenate(rows)
 
@@ -497,8 +507,8 @@ def _behind(circuits, stage, place):
     with torch.enable_grad():
         inputs = []
         end = circuits.run(weights, inputs, moved[None].requires_grad_())
-        gradients = torch.autograd.grad(circuits.score(end).sum(), inputs)
-    return _products(gradients, change)
+        of_inputs = gradients.of(circuits.score(end).sum(), inputs, circuits.tokens)
+    return _products(of_inputs, change)
 
 
 # ------------------------------------------------------------------------------------- faithfulness

@@ -51,6 +51,7 @@ activation patching. Nanda 2023, Attribution patching. Kramár et al. 2024, AtP*
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -59,16 +60,16 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from ... import cache, check
-from ...musicgen import forward, run, store
+from ...musicgen import forward, run, sizing, store
 from ...musicgen.model import SOURCES as MODEL_SOURCES
 from ...musicgen.model import Clips, Model
-from .. import divergence
+from .. import divergence, gradients
 from . import metrics, pairs, runs
 
 #: Which run gives what is patched, and which takes it.
 DIRECTIONS = {"denoise": ("clean", "corrupted"), "noise": ("corrupted", "clean")}
 #: The code that a grid follows from, beside its metric.
-SOURCES = (*MODEL_SOURCES, runs, divergence, sys.modules[__name__])
+SOURCES = (*MODEL_SOURCES, runs, divergence, gradients, sys.modules[__name__])
 
 
 def patch_grid(
@@ -108,7 +109,7 @@ def patch_grid(
     how : "exact" or "attribution"
         One run for every cell, or the first-order approximation of all by one backward pass.
     pairs_each : int
-        Pairs computed together, and written together to ``out``.
+        Pairs written together to ``out``, and computed together as far as memory allows.
     out : str or Path, optional
         A zarr store that survives a kill: the same call goes on where it was. It knows music,
         prompts, weights and the metric's code, and refuses to go on with others. A callable whose
@@ -133,7 +134,9 @@ def patch_grid(
     pairs_each = check.count("pairs_each", pairs_each)
     grid = _grid(model, clean, corrupted, sites, metric, ranges, direction, how)
     n = len(clean)
-    rows = grid.check_metric(range(min(n, pairs_each)))
+    together = sizing.fits(grid.bytes_of_a_pair, model.device, min(n, pairs_each))
+    grid.check_metric(range(min(n, pairs_each)), together)
+    rows = 2 * together * (clean.tokens.shape[-1] + max(grid.net.delays))
     measure = _Exact(forward.undisturbed(model, rows)) if how == "exact" else _attributed
     arrays = grid.layout(n)
     found = {name: np.full(shape, np.nan, kind) for name, (_, shape, kind) in arrays.items()}
@@ -147,7 +150,7 @@ def patch_grid(
     with tqdm(total=n, **shown) as bar:
         bar.update(n - sum(piece.stop - piece.start for piece in todo))
         for piece in todo:
-            cells = grid.cells(range(piece.start, piece.stop), measure)
+            cells = grid.cells(range(piece.start, piece.stop), measure, together)
             for name, values in cells.items():
                 found[name][piece] = values
             if target is not None:
@@ -172,21 +175,41 @@ class _Grid:
     how: str
     metric: metrics.Metric
 
-    def record(self, which) -> runs.PairedRuns:
-        """Both runs of some pairs, with all that patching needs of them."""
+    @cached_property
+    def kept(self) -> set[str]:
+        """The sites that patching needs of both runs."""
         kept = {*self.sites, *(runs.stream_behind(self.net, site) for site in self.sites)}
-        kept |= {f"before attn.{i}" for i in range(len(self.net.blocks))}
-        return runs.paired(self.net, self.model, self.clips, list(which), kept, self.metric)
+        return kept | {f"before attn.{i}" for i in range(len(self.net.blocks))}
 
-    def check_metric(self, which) -> int:
-        """Refuse a metric that tells nothing of some pairs; gives rows times positions of a run."""
-        both = self.record(which)
-        metrics.check_ends(self.metric, **both.scores)
-        return both.recordings["clean"].end.shape[:2].numel()
+    @property
+    def bytes_of_a_pair(self) -> int:
+        """What a pair takes: both runs, and one that is patched, or one with its gradients."""
+        frames = self.clips["clean"].tokens.shape[-1]
+        positions = frames + max(self.net.delays)
+        width = self.model.lm.dim
+        blocks = len(self.net.blocks)
+        if self.how == "exact":  # keys and values of what stays
+            more = sizing.keys_and_values(blocks, width, positions, 1, sizing.BYTES["float32"])
+        else:  # what every block did, and at every site what is added and its gradient
+            more = blocks * self.model.bytes_of_a_pass(frames)
+            more += 2 * 4 * len(self.sites) * positions * width
+        more += runs.bytes_of_a_row(self.model, frames)
+        return runs.bytes_of_a_pair(self.model, frames, len(self.kept)) + 2 * more
 
-    def cells(self, which, measure) -> dict[str, np.ndarray]:
-        """A piece of the grid: effect [pair, site, range], and both unpatched runs' [pair]."""
-        both = self.record(which)
+    def check_metric(self, which, together) -> None:
+        """Refuse a metric that tells nothing of some pairs, of which so many are run at once."""
+        which = list(which)
+        runs.check_ends(self.net, self.model, self.clips, which, self.metric, together)
+
+    def cells(self, which, measure, together) -> dict[str, np.ndarray]:
+        """A piece of the grid, so many pairs at once: effect [pair, site, range], and both unpatched
+        runs' [pair].
+        """
+        found = [self._cells(part, measure) for part in sizing.parts(which, together)]
+        return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+
+    def _cells(self, which, measure):
+        both = runs.paired(self.net, self.model, self.clips, list(which), self.kept, self.metric)
         effect = measure(both, self)
         found = {"effect": effect.permute(2, 0, 1), **both.scores}
         return {name: values.float().cpu().numpy() for name, values in found.items()}
@@ -294,10 +317,11 @@ def _attributed(both, grid):
         text = both.recordings[taker].text
         end = both.net.run(take["before attn.0"], text, run.Visitors(adders))
         log_p = runs.log_probabilities(both.net, end, both.tokens.shape[-1])
-        gradients = torch.autograd.grad(both.score(log_p).sum(), list(added.values()))
+        tokens = both.tokens.shape[2:].numel()
+        slopes = gradients.of(both.score(log_p).sum(), list(added.values()), tokens)
     effects = []
-    for site, gradient in zip(grid.sites, gradients, strict=True):
-        change = ((give[site] - take[site]) * gradient).sum(-1)  # [row, position]
+    for site, slope in zip(grid.sites, slopes, strict=True):
+        change = ((give[site] - take[site]) * slope).sum(-1)  # [row, position]
         change = change.reshape(*both.tokens.shape[:2], -1).sum(1)  # [pair, position]
         effects.append(torch.stack([change[:, first:past].sum(1) for first, past in grid.ranges]))
     return torch.stack(effects).detach()

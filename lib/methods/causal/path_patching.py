@@ -7,6 +7,7 @@ A large effect says that the receiver reads what the sender wrote.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from ... import check
-from ...musicgen import forward
+from ...musicgen import forward, sizing
 from ...musicgen.model import Clips, Model
 from . import metrics, pairs, runs
 
@@ -38,7 +39,8 @@ def paths(
     Parameters
     ----------
     model, clean, corrupted, metric, pairs_each
-        As in :func:`~.patching.patch_grid`; clean is put into corrupted.
+        As in :func:`~.patching.patch_grid`; clean is put into corrupted. Senders are run together
+        as far as memory allows.
     senders : str or list of str
         attn.i, cross.i, mlp.i, head.i.h, cross_head.i.h; globs.
 
@@ -67,12 +69,18 @@ def paths(
     n = len(clean)
     found = np.full((len(names), len(net.names) + 1, n), np.nan)
     gaps = np.zeros(n)
-    pieces = [range(k, min(k + pairs_each, n)) for k in range(0, n, pairs_each)]
     kept = {*names, *(f"before {name}" for name in net.names)}
+    frames = clean.tokens.shape[-1]
+    cell = _bytes_of_a_cell(model, corrupted)
+    each = runs.bytes_of_a_pair(model, frames, len(kept)) + cell
+    pairs_each = sizing.fits(each, model.device, pairs_each)
+    runs.check_ends(net, model, clips, list(range(n)), function, pairs_each)
+    pieces = sizing.parts(range(n), pairs_each)
     for piece in tqdm(pieces, desc="paths", disable=not progress, leave=False):
         both = runs.paired(net, model, clips, list(piece), kept, function)
-        metrics.check_ends(function, **both.scores)
-        found[:, :, piece.start : piece.stop] = _piece(both, names)
+        metrics.check_finite(function, *both.scores.values())
+        together = sizing.fits(cell * len(piece), model.device, len(names))
+        found[:, :, piece.start : piece.stop] = _piece(both, names, together)
         gap = both.scores["clean"] - both.scores["corrupted"]
         gaps[piece.start : piece.stop] = gap.cpu().numpy()
     return xr.DataArray(
@@ -83,26 +91,37 @@ def paths(
     )
 
 
-def _piece(both, senders):
-    """Change of the metric, [sender, receiver, pair]; NaN where no path leads."""
+def _bytes_of_a_cell(model, clips):
+    """Bytes that one sender's change takes in one pair, over both musics: on its way, and its text,
+    whose projections are kept for two numbers of senders.
+    """
+    frames = clips.tokens.shape[-1]
+    blocks = len(model.lm.transformer.layers)
+    words = max(model.text_lengths(list(clips.prompts)))
+    text = sizing.keys_and_values(blocks, model.lm.dim, words, 2, sizing.BYTES["float32"])
+    return 2 * (runs.bytes_of_a_row(model, frames) + text)
+
+
+def _piece(both, senders, together):
+    """Change of the metric, [sender, receiver, pair], so many senders at once; NaN where no path
+    leads.
+    """
     net = both.net
     take = both.recordings["corrupted"].sites
     give = both.recordings["clean"].sites
     change = {name: give[name] - take[name] for name in senders}
-    texts = {}
+    # of so many cells at once; projections of the last two are kept: of whole parts and of the rest
+    repeated = lru_cache(2)(both.recordings["corrupted"].text.repeat)
     found = np.full((len(senders), len(net.names) + 1, len(both.tokens)), np.nan)
     for number, receiver in enumerate([*net.names, LOGITS]):
         before = [k for k, name in enumerate(senders) if runs.behind(net, name) <= number]
-        if not before:
-            continue
-        size = len(before)
-        if size not in texts:  # of so many cells at once; their projections are kept
-            texts[size] = both.recordings["corrupted"].text.repeat(size)
-        moved = torch.cat([change[senders[k]] for k in before])
-        end = _through(both, receiver, number, moved, texts[size], size)
-        log_p = runs.log_probabilities(net, end, both.tokens.shape[-1])
-        effect = both.score(log_p) - both.scores["corrupted"]
-        found[before, number] = effect.cpu().numpy()
+        for part in sizing.parts(before, together):
+            size = len(part)
+            moved = torch.cat([change[senders[k]] for k in part])
+            end = _through(both, receiver, number, moved, repeated(size), size)
+            log_p = runs.log_probabilities(net, end, both.tokens.shape[-1])
+            effect = both.score(log_p) - both.scores["corrupted"]
+            found[part, number] = effect.cpu().numpy()
     return found
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from ...musicgen import forward
+from ...musicgen import forward, sizing
 from ...musicgen.model import Clips, Model
 from ...musicgen.run import keeping
 from . import metrics
@@ -101,6 +101,21 @@ def write_log_probabilities(net: forward.Network, log_p, stream, first: int) -> 
         log_p[:, k, frame:] = new.log_softmax(-1)
 
 
+def bytes_of_a_row(model: Model, frames: int) -> int:
+    """Bytes that one row takes on its way through the blocks, with its predictions and what a metric
+    makes of them.
+    """
+    return model.bytes_of_a_pass(frames) + 4 * 4 * model.lm.n_q * frames * model.lm.card
+
+
+def bytes_of_a_pair(model: Model, frames: int, sites: int) -> int:
+    """Bytes that both runs of a pair take, over both musics, where so many sites are kept."""
+    positions = frames + max(model.lm.pattern_provider.delays)
+    streams = 2 * 4 * sites * positions * model.lm.dim
+    predictions = 2 * 4 * model.lm.n_q * frames * model.lm.card
+    return 2 * (bytes_of_a_row(model, frames) + streams + predictions)
+
+
 @dataclass(frozen=True)
 class PairedRuns:
     """The clean and the corrupted run of some pairs. Both read both musics: rows are (pair, music).
@@ -166,3 +181,25 @@ def paired(
             log_p[name] = log_probabilities(net, recordings[name].end, musics.shape[-1])
     tokens = torch.as_tensor(musics, device=model.device)
     return PairedRuns(net, tokens, recordings, log_p, metric)
+
+
+def check_ends(
+    net: forward.Network,
+    model: Model,
+    clips: dict[str, Clips],
+    which: list[int],
+    metric: metrics.Metric,
+    size: int,
+) -> None:
+    """Refuse a metric that tells nothing of some pairs, of which so many are run at once.
+
+    Raises
+    ------
+    ValueError
+        As ``metrics.check_ends``.
+    """
+    found = [
+        paired(net, model, clips, part, (), metric).scores for part in sizing.parts(which, size)
+    ]
+    ends = {name: torch.cat([scores[name] for scores in found]) for name in clips}
+    metrics.check_ends(metric, **ends)

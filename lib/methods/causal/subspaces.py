@@ -53,7 +53,7 @@ from ... import check, prompts, stats
 from ...musicgen import activations, forward
 from ...musicgen.model import Clips, Model
 from .. import directions as between_groups
-from .. import divergence
+from .. import divergence, gradients
 from . import runs
 
 METHODS = ("das", "dealt", "diffmeans", "probe", "random", "whole")
@@ -547,14 +547,18 @@ def _aligned(cut, pairs, size, *, steps, lr, batch_size, seed, progress):
         if step % len(batches) == 0:
             order = rng.permutation(len(batches))
         k = order[step % len(batches)]
-        # the few numbers of the basis live on the CPU: not every accelerator decomposes
-        projection = torch.linalg.qr(raw.T).Q.T.to(model.device)
-        log_p = cut.changed(base[k], source[k], projection)
-        loss = divergence.kl(wanted[batches[k]], log_p).mean()
-        (raw.grad,) = torch.autograd.grad(loss, [raw])
+        raw.grad = _slope(cut, base[k], source[k], raw, wanted[batches[k]].to(model.device))
         optimiser.step()
         schedule.step()
     return raw.detach().numpy()
+
+
+def _slope(cut, base, source, raw, wanted):
+    """Gradient of the divergence from what is wanted of some pairs, with respect to the basis."""
+    # the few numbers of the basis live on the CPU: not every accelerator decomposes
+    projection = torch.linalg.qr(raw.T).Q.T.to(wanted.device)
+    loss = divergence.kl(wanted, cut.changed(base, source, projection)).mean()
+    return gradients.of(loss, [raw], wanted.shape[:-1].numel())[0]
 
 
 def _part(pairs, name, batch):
@@ -563,12 +567,14 @@ def _part(pairs, name, batch):
 
 
 def _predicted(model, clips, batch_size):
-    """Log-probabilities of all clips, [clip, codebook, frame, card]."""
+    """Log-probabilities of all clips, [clip, codebook, frame, card], on the CPU: of many clips they
+    would fill an accelerator.
+    """
     found = None
     for batch, log_p in model.predictions(clips, batch_size=batch_size):
         if found is None:
-            found = log_p.new_empty((len(clips), *log_p.shape[1:]))
-        found[batch] = log_p
+            found = torch.empty(len(clips), *log_p.shape[1:])
+        found[batch] = log_p.cpu()
     return found
 
 

@@ -32,16 +32,16 @@ import torch
 from torch.nn.functional import linear
 
 from ... import check
-from ...musicgen import forward
+from ...musicgen import forward, sizing
 from ...musicgen.model import Clips, Model
 from ...musicgen.run import Visitors, keeping
 from .. import sae
 from . import runs
 
 KINDS = ("word", "sung", "feature", "error")
-#: Targets whose edges are found in one pass.
+#: Targets whose edges are found before influence is weighed anew, and most rows of a pass.
 TOGETHER = 64
-#: Clips of a pass.
+#: Most clips of a pass.
 PASSES = 16
 #: Nodes whose edges are found, at most.
 NODES = 1000
@@ -258,7 +258,9 @@ class _Mean:
 def _costs(m, net, clips, visitors):
     """Nats a token of all clips, in their order whatever passes they are in."""
     found = np.zeros(len(clips), np.float32)
-    for batch in m.batches(list(clips.prompts), PASSES):
+    each = runs.bytes_of_a_row(m, clips.tokens.shape[-1])
+    size = sizing.fits(each, m.device, PASSES)
+    for batch in m.batches(list(clips.prompts), size):
         found[batch] = _cost(m, net, clips, batch, visitors)
     return found
 
@@ -451,6 +453,16 @@ def _sources(song, last):
     return pd.DataFrame(rows, columns=["kind", "block", "position", "feature", "activation"])
 
 
+def _bytes_of_a_row(song):
+    """What one row of a pass takes: of every block its way through it, and what is held of its MLP
+    and of its words, with gradients.
+    """
+    dim = song.model.lm.dim
+    positions = len(song.end)
+    held = 4 * 4 * (positions + len(song.words)) * dim
+    return len(song.transcoders) * (sizing.one_pass(dim, positions) + held)
+
+
 class _Writes:
     """Edges from all sources to some targets."""
 
@@ -463,7 +475,13 @@ class _Writes:
         }
 
     def edges(self, targets):
-        """[target, source]; targets are features' rows or a :class:`Target`."""
+        """[target, source], as many at once as memory allows; targets are features' rows or a
+        :class:`Target`.
+        """
+        size = sizing.fits(_bytes_of_a_row(self.song), self.song.model.device, TOGETHER)
+        return np.concatenate([self._edges(some) for some in sizing.parts(targets, size)])
+
+    def _edges(self, targets):
         song = self.song
         with torch.enable_grad():
             sung, words, written = song.frozen.leaves(len(targets))
@@ -694,8 +712,8 @@ def intervene(found: Graph, sources: Sequence[int] | None = None) -> np.ndarray:
     sources = [check.count("source", source, 0, last - 1) for source in sources]
     plain = _read_by(found, found.song.kept, found.song.end)[:, 0]
     columns = []
-    for first in range(0, len(sources), TOGETHER):
-        some = sources[first : first + TOGETHER]
+    size = sizing.fits(_bytes_of_a_row(found.song), found.song.model.device, TOGETHER)
+    for some in sizing.parts(sources, size):
         columns.append(_read_by(found, *_without(found, some)) - plain[:, None])
     return np.concatenate(columns, 1)
 

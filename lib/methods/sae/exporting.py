@@ -26,7 +26,8 @@ import torch
 import xarray as xr
 
 from ... import cache, check
-from ...musicgen import Clips, Model
+from ...musicgen import Clips, Model, sizing
+from .batches import together, vectors
 from .codes import frames
 
 #: Tokens whose logits rise or fall most.
@@ -39,6 +40,8 @@ BINS = 50
 DIGITS = 3
 #: Features a file.
 BATCH = 64
+#: Bytes of activations that are held at once; those of one file's features are, whatever they take.
+BYTES = 2**30
 
 
 def export(
@@ -87,42 +90,67 @@ def export(
     check.same_length(clips=clips, acts=acts)
     layer = _layer(site)
     _check_name(name)
-    codes = frames(s, acts)
-    if clips.tokens.shape[-1] < codes.shape[1]:
-        raise ValueError(
-            f"acts have {codes.shape[1]} frames, the clips {clips.tokens.shape[-1]}: "
-            "give those of these clips."
-        )
-    chosen = np.arange(codes.shape[-1])[check.selector("which", _listed(which), codes.shape[-1])]
+    acts = vectors(acts)
+    _check_acts(s, acts, clips)
+    chosen = np.flatnonzero(check.selector("which", _listed(which), len(s.W_dec)))
     batch = check.count("batch", batch)
     shared = {
         "n_prompts_total": len(clips),
-        "n_tokens_in_prompt": codes.shape[1],
+        "n_tokens_in_prompt": acts.shape[1],
         "dataset": "",
         "decoder_weights_dist": [],
         "vector": [],
     }
     folder = check.path("folder", folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    _save(s, m, site, layer, name, folder)
     effects = _logits(s, m)
     files = []
-    for number, start in enumerate(range(0, len(chosen), batch)):
+    for number, (features, codes) in enumerate(_of_files(s, acts, chosen, batch)):
         rows = [
             {
                 **_empty(),
                 "feature_index": int(i),
                 **_logit_tables(effects[i], m.lm.card),
-                **_activity(codes[..., i]),
+                **_activity(codes[..., k]),
                 **shared,
-                "activations": _examples(codes[..., i], clips.tokens),
+                "activations": _examples(codes[..., k], clips.tokens),
             }
-            for i in chosen[start : start + batch]
+            for k, i in enumerate(features)
         ]
         about = {"model_id": m.name, "layer": layer, "sae_set": name, "sae_id_suffix": None}
         text = json.dumps({**about, "features": rows}, allow_nan=False)
         files.append(cache.write(folder / f"batch-{number}.json", text))
+    folder.mkdir(parents=True, exist_ok=True)
+    _save(s, m, site, layer, name, folder)
     return files
+
+
+def _of_files(s, acts, chosen, batch):
+    """Features of each file, and what they are in all clips, [clip, frame, feature].
+
+    All features of all clips may not fit in memory: some clips are encoded at a time, and the columns
+    of as many files are kept as :data:`BYTES` holds. For the files behind them clips are encoded
+    anew.
+    """
+    of_a_file = 4 * acts.shape[0] * acts.shape[1] * batch
+    held = batch * max(1, BYTES // of_a_file)
+    for features in sizing.parts(chosen, held):
+        codes = np.concatenate([frames(s, some)[..., features] for some in together(acts, s)])
+        for columns in sizing.parts(range(len(features)), batch):
+            yield features[columns], codes[..., columns]
+
+
+def _check_acts(s, acts, clips):
+    dim = s.W_dec.shape[1]
+    if acts.ndim != 3 or acts.shape[-1] != dim or not acts.size:
+        raise ValueError(
+            f"acts must be [clip, frame, {dim}]. Got shape {acts.shape}: give those of the site "
+            "that the SAE reads."
+        )
+    if clips.tokens.shape[-1] < acts.shape[1]:
+        raise ValueError(
+            f"acts have {acts.shape[1]} frames, the clips {clips.tokens.shape[-1]}: "
+            "give those of these clips."
+        )
 
 
 def _listed(which):

@@ -45,8 +45,8 @@ def recorded(m: Model, clips: Clips) -> Iterator[xr.DataArray]:
     Yields
     ------
     xr.DataArray [dims=(clip, position, dim)]
-        Named "mlp.0" and so on: of each position the normed stream that the MLP reads, then what it
-        adds.
+        Named "mlp.0" and so on, clips in their own order: of each position the normed stream that
+        the MLP reads, then what it adds.
 
     Raises
     ------
@@ -58,13 +58,14 @@ def recorded(m: Model, clips: Clips) -> Iterator[xr.DataArray]:
     positions = clips.tokens.shape[-1] + max(net.delays)
     each = 4 * 2 * m.lm.dim * len(clips) * positions
     group = max(1, BYTES // each)
+    batches = _batches(m, clips)
+    order = np.argsort(np.concatenate(batches))  # batches are of equally long prompts
     for first in range(0, len(net.blocks), group):
         blocks = range(first, min(first + group, len(net.blocks)))
-        found = [_of_batch(m, net, clips, batch, blocks) for batch in _batches(m, clips)]
+        found = [_of_batch(m, net, clips, batch, blocks) for batch in batches]
         for block, parts in zip(blocks, zip(*found, strict=True), strict=True):
-            yield xr.DataArray(
-                np.concatenate(parts), dims=("clip", "position", "dim"), name=f"mlp.{block}"
-            )
+            acts = np.concatenate(parts)[order]
+            yield xr.DataArray(acts, dims=("clip", "position", "dim"), name=f"mlp.{block}")
 
 
 def _batches(m, clips):

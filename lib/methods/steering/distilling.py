@@ -20,7 +20,7 @@ from ... import check
 from ...musicgen import activations, sizing
 from ...musicgen.model import Clips, Model
 from ...musicgen.run import Visitors
-from .. import divergence
+from .. import divergence, gradients
 
 #: How often the difference that words make is added at strength 1.
 CONTRAST = 1.5
@@ -127,9 +127,10 @@ def descend(loss, targets, learned, steps, lr, batch_size, seed) -> None:
     Parameters
     ----------
     loss : callable
-        Of the numbers of some clips, a sign and what is to be predicted of them.
+        Of the numbers of some clips, a sign and what is to be predicted of them, on the device of
+        what is learned: a mean over rows, codebooks and frames.
     targets : list of torch.Tensor
-        Of all clips at strength 1 and at -1, as from :func:`wanted`.
+        Of all clips at strength 1 and at -1, as from :func:`wanted`; on any device.
     learned : list of torch.Tensor
     steps, lr, batch_size, seed : int, float, int, int
     """
@@ -137,11 +138,14 @@ def descend(loss, targets, learned, steps, lr, batch_size, seed) -> None:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     rng = np.random.default_rng(seed)
     n = len(targets[0])
+    device = learned[0].device
     for step in range(steps):
         batch = rng.choice(n, min(batch_size, n), replace=False)
         which = step % 2
-        value = loss(batch, (1, -1)[which], targets[which][batch])
-        for tensor, slope in zip(learned, torch.autograd.grad(value, learned), strict=True):
+        target = targets[which][batch].to(device)
+        tokens = target.shape[:-1].numel()
+        slopes = gradients.of(loss(batch, (1, -1)[which], target), learned, tokens)
+        for tensor, slope in zip(learned, slopes, strict=True):
             tensor.grad = slope
         optimiser.step()
         schedule.step()
@@ -158,7 +162,8 @@ def predicted(model: Model, tokens: np.ndarray, prompts: list[str], visitors=Non
 
 @torch.no_grad()
 def wanted(model: Model, music: Clips, prompts: tuple, sign: int) -> torch.Tensor:
-    """What is to be predicted at strength ``sign``, as from :func:`predicted`.
+    """What is to be predicted at strength ``sign``, as from :func:`predicted`, but on the CPU: that
+    of all clips would fill an accelerator.
 
     Parameters
     ----------
@@ -172,5 +177,5 @@ def wanted(model: Model, music: Clips, prompts: tuple, sign: int) -> torch.Tenso
     for start in range(0, len(music), size):
         rows = slice(start, start + size)
         neutral, high, low = (predicted(model, music.tokens[rows], some[rows]) for some in prompts)
-        found.append((neutral + sign * CONTRAST * (high - low)).log_softmax(-1))
+        found.append((neutral + sign * CONTRAST * (high - low)).log_softmax(-1).cpu())
     return torch.cat(found)

@@ -25,6 +25,7 @@ import torch
 from ... import check
 from ...musicgen import forward
 from ...musicgen.model import Clips, Model
+from .. import gradients
 from ..causal import runs
 
 METHODS = ("reft", "reps")
@@ -111,9 +112,9 @@ def train(
     for _ in range(steps):
         rows = torch.as_tensor(rng.choice(n, min(batch_size, n), replace=False))
         parts = [music.part(rows.to(model.device)) for music in kinds]
-        direction = raw / raw.norm()
-        loss = loss_of(likelihood, parts, direction, length, rng)
-        (raw.grad,) = torch.autograd.grad(loss, [raw])
+        loss = loss_of(likelihood, parts, raw / raw.norm(), length, rng)
+        (raw.grad,) = gradients.of(loss, [raw], parts[0][-1].numel())
+        del loss  # and with it the pass that it was made by
         optimiser.step()
         schedule.step()
     return (raw / raw.norm()).detach().cpu().numpy()
