@@ -343,7 +343,10 @@ def learn_to_steer(s):
         losses = s.model.cross_entropy(s.happy)
     songs = (s.model, s.happy, s.happy, ["music"] * n)
     direction = rank_one.train(*songs, s.site, 1.0, "reft", **how)
-    return [vectors, slider.up, losses, direction]
+    # Adam's first steps are as long whatever the gradient: where that is nearly zero, its sign is of
+    # the last bits
+    ways = {name: np.sign(weights).astype(int) for name, weights in slider.up.items()}
+    return [vectors, ways, losses, direction]
 
 
 @call

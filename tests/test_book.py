@@ -205,7 +205,7 @@ SMALL = {
     "40_real_music": {
         "recipe": RECIPE,
         "songs": 12,
-        "others": 8,
+        "others": 10,
         "permutations": 20,
         "n": 2,
         "lots": 1,
