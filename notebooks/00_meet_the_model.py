@@ -70,7 +70,8 @@ seeds = [seed + take for take in range(takes) for _ in prompts]
 players = {emotion: {} for emotion in prompts}
 for name, singer in models.items():
     clips = singer.generate([prompts[e] for e in emotions], seconds, seeds)
-    for emotion, clip_seed, audio in zip(emotions, seeds, clips.audio, strict=True):
+    sounds = clips.audio_at(m.sample_rate)
+    for emotion, clip_seed, audio in zip(emotions, seeds, sounds, strict=True):
         players[emotion][f"{name}, seed {clip_seed}"] = audio
 show.player_grid(players, m.sample_rate)
 

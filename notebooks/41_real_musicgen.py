@@ -267,9 +267,9 @@ def seen(x, common):
 
 # %%
 def alike(name):
-    """Cosines with sad clips, pair by pair, in every way: of happy clips, and sad again."""
+    """Cosines with sad clips, of happy and of sad clips by other random numbers."""
     sad = inside(name, "sad", seed)
-    others = inside(name, "happy", seed), inside(name, "sad", seed + 500)
+    others = inside(name, "happy", seed + 500), inside(name, "sad", seed + 500)
     common = np.concatenate([sad, *others]).mean(0)
     one = seen(sad, common)
     many = [seen(x, common) for x in others]

@@ -192,8 +192,9 @@ show.estimates(as_asked, "Songs heard as asked (dotted: chance)", "share", chanc
 
 # %%
 first = tables[model].groupby("level", sort=False).head(1)
+sounds = {name: songs[name].audio_at(m.sample_rate) for name in models}
 players = {
-    row.level: {name: songs[name].audio[row.Index] for name in models}
+    row.level: {name: sounds[name][row.Index] for name in models}
     for row in first.itertuples()
 }
 show.player_grid(players, m.sample_rate)

@@ -1,5 +1,7 @@
 """Clips: some of them, kept in a folder, gone on with."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,16 @@ from lib.musicgen.compat import audiocraft
 @pytest.fixture(scope="module")
 def clips(organism):
     return organism.generate(["sad music", "NA"], 0.8, [3, 9], cfg=1.5, progress=False)
+
+
+def test_clips_sound_the_same_at_another_rate(clips):
+    assert clips.audio_at(clips.sample_rate) is clips.audio
+    time = np.arange(clips.sample_rate) / clips.sample_rate
+    tone = np.sin(2 * np.pi * 440 * time, dtype=np.float32)
+    both = dataclasses.replace(clips, audio=np.stack([tone, tone]))
+    faster = both.audio_at(2 * clips.sample_rate)
+    assert faster.shape == (2, 2 * clips.sample_rate)
+    assert np.abs(np.fft.rfft(faster[1])).argmax() == 440  # Hz, of one second
 
 
 def test_saved_clips_come_back(clips, tmp_path):

@@ -235,8 +235,21 @@ def test_an_exported_model_is_finished(tokens, tmp_path, monkeypatch):
     assert any("cross_attention" in n for n in changed) and any("t5" in n for n in changed)
     language.export("organism-2", finished, tmp_path / "model")
     assert_equal(miniature.load_lm(tmp_path / "model"), finished.half().float())
-    with pytest.raises(ValueError, match="'piano' is no organism"):
-        main.finish(miniature.WEIGHTS, ["piano"])
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--finish", "piano"], "invalid choice: 'piano'"),
+        (["--finish", "organism-planted"], "invalid choice: 'organism-planted'"),
+        (["--plant", "organism-planted", "organism"], "invalid choice: 'organism'"),
+        (["--finish", "organism-2", "--plant", "organism-planted"], "not allowed with"),
+    ],
+)
+def test_the_factory_refuses_what_it_cannot_make_before_it_begins(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        main.main(arguments)
+    assert message in capsys.readouterr().err
 
 
 def test_stressed_captions_say_what_very_and_not_do():

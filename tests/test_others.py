@@ -125,15 +125,14 @@ def test_what_other_rules_or_code_made_is_said(found, monkeypatch):
 
 
 def test_results_of_different_weights_are_all_named(organism):
-    results.record("01_a", "organism", [])
-    results.record("02_b", organism, [results.finding("Is it?", "organism", True)])
-    file = results.folder("organism") / "02_b.json"
+    results.record("01_known_answers", "organism", [])
+    results.record("02_activations", organism, [results.finding("Is it?", "organism", True)])
+    file = results.folder("organism") / "02_activations.json"
     content = json.loads(file.read_text())
-    for number, commit in enumerate(("1" * 40, "2" * 40)):
+    for chapter, commit in {"00_meet_the_model": "1" * 40, "11_feature_explorer": "2" * 40}.items():
         content["provenance"]["revision"] = commit
-        other = file.with_name(f"0{number + 3}_x.json")
-        cache.write(other, json.dumps(content), about={})
-    results.record("01_a", LARGE, [])
+        cache.write(file.with_name(f"{chapter}.json"), json.dumps(content), about={})
+    results.record("01_known_answers", LARGE, [])
     row = others.sources("organism").iloc[0]
     hashed = cache.digest(organism.identity(audio=True))[:8]
     assert row["weights"] == f"commit 11111111, commit 22222222, hash {hashed}"
@@ -144,7 +143,7 @@ def test_the_first_page_says_what_answers_rest_on(organism):
     def bases():
         return others.scope("organism").set_index("what")["basis"].to_dict()
 
-    results.record("01_a", organism, [results.finding("Is it?", "organism", True)])
+    results.record("01_known_answers", organism, [results.finding("Is it?", "organism", True)])
     people, songs = "people who listen", "songs that people rated"
     assert bases()["model organisms, whose truth is known"] == "measured"
     assert {bases()[what] for what in (people, songs, "released MusicGens")} == {"not run"}
@@ -159,7 +158,7 @@ def test_the_first_page_says_what_answers_rest_on(organism):
     results.record("40_real_music", LARGE, [results.finding("Is it?", LARGE, True)])
     assert bases()[songs] == "measured" and bases()["released MusicGens"] == f"measured: {LARGE}"
     with pytest.raises(ValueError, match="basis must be one of"):
-        results.record("01_a", organism, [], "guessed")
+        results.record("01_known_answers", organism, [], "guessed")
 
 
 def test_only_released_models_that_were_asked_count_as_such(tmp_path):
@@ -171,9 +170,9 @@ def test_only_released_models_that_were_asked_count_as_such(tmp_path):
     for model in (own, LARGE):
         assert bases(model)["released MusicGens"] == "not run"
         assert "other MusicGens" not in bases(model)
-    results.record("01_a", own, [results.finding("Is it?", title, True)])
+    results.record("01_known_answers", own, [results.finding("Is it?", title, True)])
     found = bases(own)
     assert found["released MusicGens"] == "not run"
     assert found["other MusicGens"] == f"measured: {title}"
-    results.record("01_a", LARGE, [results.finding("Is it?", LARGE, True)])
+    results.record("01_known_answers", LARGE, [results.finding("Is it?", LARGE, True)])
     assert bases(own)["released MusicGens"] == f"measured: {LARGE}"

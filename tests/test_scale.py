@@ -216,10 +216,12 @@ class FakeRay:
     exceptions = types.SimpleNamespace(
         RayActorError=type("RayActorError", (Exception,), {}),
         ObjectLostError=type("ObjectLostError", (Exception,), {}),
+        OutOfMemoryError=type("OutOfMemoryError", (Exception,), {}),
     )
 
-    def __init__(self, places, deadly=()):
+    def __init__(self, places, deadly=(), death="RayActorError"):
         self.places = places
+        self.death = getattr(self.exceptions, death)
         self.deadly = list(deadly)
         self.actors = []
         self.alive = []
@@ -252,15 +254,16 @@ class FakeRay:
         _, item = call
         if item in self.deadly:
             self.deadly.remove(item)
-            raise self.exceptions.RayActorError
+            raise self.death
         return True, item
 
     def kill(self, actor):
         self.alive.remove(actor.number)
 
 
-def test_a_worker_keeps_its_process_and_another_takes_a_dead_ones_item():
-    ray = FakeRay(2, deadly=[3])
+@pytest.mark.parametrize("death", vars(FakeRay.exceptions))
+def test_a_worker_keeps_its_process_and_another_takes_a_dead_ones_item(death):
+    ray = FakeRay(2, [3], death)
     told = []
     items = list(range(8))
     cluster._spread(ray, cluster.Job(b"", items, 2, None, 1), lambda *what: told.append(what))
@@ -268,8 +271,8 @@ def test_a_worker_keeps_its_process_and_another_takes_a_dead_ones_item():
     assert len(ray.actors) == 3 and not ray.alive
 
     told.clear()
-    ray = FakeRay(2, deadly=[3, 3])
-    with pytest.raises(ray.exceptions.RayActorError):
+    ray = FakeRay(2, [3, 3], death)
+    with pytest.raises(ray.death):
         cluster._spread(ray, cluster.Job(b"", items, 2, None, 1), lambda *what: told.append(what))
     assert ("item", 3, 3) not in told
 

@@ -134,6 +134,7 @@ def key(
     if name == "index":
         # of every model: the index shows all of them beside each other
         found = sorted((cache.ROOT / "results").glob("[!.]*/*.json"))
+        parts["chapters"] = names()
         parts["findings"] = {"/".join(file.parts[-2:]): file.read_bytes() for file in found}
     return cache.digest(parts)[:16]
 

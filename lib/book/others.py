@@ -129,7 +129,7 @@ def scope(model: str) -> pd.DataFrame:
     from ..musicgen import loading  # importing it takes seconds, which nothing else here needs
 
     own = results.title(model)
-    known = [title for title in [own, *_others(own)] if results.records(title)]
+    known = [title for title in [own, *_others(own)] if results.of_this_book(title)]
     organisms = [title for title in known if world.of(title) is not None]
     released = [title for title in known if title in loading.RELEASED]
     further = [title for title in known if title not in {*organisms, *released}]
@@ -147,7 +147,7 @@ def scope(model: str) -> pd.DataFrame:
 
 
 def _found(title, chapter):
-    kept = results.records(title).get(chapter)
+    kept = results.of_this_book(title).get(chapter)
     return kept.findings if kept else []
 
 
@@ -168,11 +168,11 @@ def sources(model: str) -> pd.DataFrame:
     others = _others(own)
     if not others:
         return pd.DataFrame()
-    return pd.DataFrame([_row(title) for title in [own, *others] if results.records(title)])
+    return pd.DataFrame([_row(title) for title in [own, *others] if results.of_this_book(title)])
 
 
 def _row(title):
-    kept = results.records(title)
+    kept = results.of_this_book(title)
     told = [record.provenance for record in kept.values() if record.provenance]
     imported = any(record.imported for record in kept.values())
     here = any(record.imported is None for record in kept.values())

@@ -19,20 +19,36 @@ from ..organism import planting as places
 from ..organism import world
 from . import codec, corpora, language, plan, planting
 
+#: Models that have a last round. It would take what was planted out of its place.
+FINISHED = tuple(model for name in world.WORLDS for model in world.models(name))
+
 
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="factory", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--out", type=Path, default=miniature.WEIGHTS, help="folder of the finished models"
     )
-    parser.add_argument(
-        "--finish", nargs="+", metavar="MODEL", help="only the last round, of models in the folder"
+    alone = parser.add_mutually_exclusive_group()
+    alone.add_argument(
+        "--finish",
+        nargs="+",
+        metavar="MODEL",
+        choices=FINISHED,
+        help="only the last round, of models in the folder",
     )
-    parser.add_argument(
-        "--plant", nargs="+", metavar="MODEL", help="only the planted organisms, from organism"
+    alone.add_argument(
+        "--plant",
+        nargs="+",
+        metavar="MODEL",
+        choices=tuple(places.PLACES),
+        help="only the planted organisms, from organism",
     )
-    parser.add_argument(
-        "--plant-on", nargs="+", metavar="MODEL", help="only the second round of planted organisms"
+    alone.add_argument(
+        "--plant-on",
+        nargs="+",
+        metavar="MODEL",
+        choices=tuple(places.PLACES),
+        help="only the second round of planted organisms",
     )
     arguments = parser.parse_args(argv)
     if arguments.finish:
@@ -74,8 +90,6 @@ def finish(out: Path, models: Iterable[str]) -> None:
     shipped = miniature.load_codec(out / "codec", device)
     for model in models:
         name = world.of(model)
-        if name is None:
-            raise ValueError(f"{model!r} is no organism: give names such as 'organism-2'.")
         music = name if name in plan.MUSIC else "organism"
         tokens, table = corpora.tokenize(music, plan.FINISH_CLIPS, shipped, device)
         learned = language.finish(model, tokens, table, device, out / model)

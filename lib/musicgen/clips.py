@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import librosa
 import numpy as np
 import pandas as pd
 import soundfile
@@ -64,6 +65,15 @@ class Clips:
     def mono(self) -> np.ndarray:
         """The audio in mono, [clip, sample]: of stereo the mean of both channels."""
         return self.audio.mean(1) if self.audio.ndim == 3 else self.audio
+
+    def audio_at(self, sample_rate: int) -> np.ndarray:
+        """The audio at another sample rate in Hz, for a page on which clips of several models stand
+        beside each other.
+        """
+        rate = check.count("sample_rate", sample_rate, 1)
+        if rate == self.sample_rate:
+            return self.audio
+        return librosa.resample(self.audio, orig_sr=self.sample_rate, target_sr=rate)
 
     def __getitem__(self, which) -> "Clips":
         """Some of the clips, by number, slice, mask or list of numbers (which may repeat)."""

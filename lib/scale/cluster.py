@@ -243,6 +243,9 @@ def _spread(ray, job, tell):
     """Keep as many items under way as there are workers; tell of each that is done."""
     gpus = min(1, ray.cluster_resources().get("GPU", 0))
     worker_class = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(_Worker)
+    kinds = ray.exceptions
+    # the last of them is what Ray says of a worker that it ended for want of memory
+    died = (kinds.RayActorError, kinds.ObjectLostError, kinds.OutOfMemoryError)
     task = ray.put(job.task)
     waiting = list(range(len(job.items)))[::-1]
     deaths = [0] * len(job.items)
@@ -257,7 +260,7 @@ def _spread(ray, job, tell):
         number, worker = running.pop(done)
         try:
             fine, result = ray.get(done)
-        except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError):
+        except died:
             ray.kill(worker)  # one that cannot be reached may live on, and hold its GPU
             deaths[number] += 1
             if deaths[number] > job.retries:
