@@ -6,14 +6,11 @@ Prints seconds, ratios and the most memory that the first run held beyond what w
 looked at every few milliseconds.
 """
 
-import ctypes.util
-import gc
-import threading
 import time
 
 import numpy as np
-import psutil
 import torch
+from memory import Held
 
 from lib import activations, model
 from lib.musicgen.compat import audiocraft
@@ -27,49 +24,17 @@ REPEATS = 5
 
 def best(function, repeats=REPEATS):
     """Shortest of a few runs in seconds, and the most memory that the first held, in MB."""
-    times = []
 
-    def timed():
+    def seconds():
         start = time.perf_counter()
         function()
-        times.append(time.perf_counter() - start)
+        return time.perf_counter() - start
 
-    memory = held(timed)
-    for _ in range(repeats - 1):
-        timed()
-    return min(times), memory
-
-
-def held(function):
-    """The most memory that this process holds while a function runs, beyond what it held before, in
-    MB. (The system's own high-water mark would be that of whatever ran before.)
-    """
-    give_back()
-    process = psutil.Process()
-    seen = [process.memory_info().rss]
-    done = threading.Event()
-
-    def look():
-        while not done.wait(0.003):
-            seen.append(process.memory_info().rss)
-
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    try:
-        function()
-    finally:
-        done.set()
-        watcher.join()
-    return (max(seen) - seen[0]) / 1e6
-
-
-def give_back():
-    """Freed memory that glibc holds would hide what a call takes."""
-    gc.collect()
-    library = ctypes.util.find_library("c")
-    trim = getattr(ctypes.CDLL(library), "malloc_trim", None) if library else None
-    if trim is not None:
-        trim(0)
+    held = Held()
+    with held.watched():
+        times = [seconds()]
+    times += [seconds() for _ in range(repeats - 1)]
+    return min(times), 1000 * held.most
 
 
 m = model.load("organism", "cpu")

@@ -13,22 +13,18 @@ process holds more, looked at every few milliseconds. Beside it stands what foll
 (``computed``), which is all there is for models that do not fit: ``--computed`` prints that alone.
 """
 
-import ctypes.util
-import gc
 import sys
 import tempfile
-import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 import transformers
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import released
+from memory import GB, Held
 
 from lib import activations, causal, model, sae, sizing, steering
 from lib.musicgen import sampling
@@ -46,51 +42,6 @@ SECONDS = 10.0 if GPU else 2.0
 CLIPS = 16 if GPU else 4
 HAPPY = ["a happy melody"] * CLIPS
 SAD = ["a sad melody"] * CLIPS
-GB = 1e9
-
-
-class Held:
-    """The most memory that is held while something runs, beyond what was held before, in GB."""
-
-    def __init__(self):
-        self.most = float("nan")
-
-    @contextmanager
-    def watched(self):
-        gc.collect()
-        if GPU:
-            torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
-            yield
-            torch.cuda.synchronize()
-            self.most = (torch.cuda.max_memory_allocated() - before) / GB
-            return
-        _give_back()
-        process = psutil.Process()
-        before = process.memory_info().rss
-        done = threading.Event()
-        seen = [before]
-
-        def look():
-            while not done.wait(0.003):
-                seen.append(process.memory_info().rss)
-
-        watcher = threading.Thread(target=look)
-        watcher.start()
-        try:
-            yield
-        finally:
-            done.set()
-            watcher.join()
-        self.most = (max(seen) - before) / GB
-
-
-def _give_back():
-    """Freed memory that glibc holds would hide what a call takes."""
-    library = ctypes.util.find_library("c")
-    trim = getattr(ctypes.CDLL(library), "malloc_trim", None) if library else None
-    if trim is not None:
-        trim(0)
 
 
 def timed(function):

@@ -29,27 +29,14 @@ def main(argv=None):
         "--out", type=Path, default=miniature.WEIGHTS, help="folder of the finished models"
     )
     alone = parser.add_mutually_exclusive_group()
-    alone.add_argument(
-        "--finish",
-        nargs="+",
-        metavar="MODEL",
-        choices=FINISHED,
-        help="only the last round, of models in the folder",
-    )
-    alone.add_argument(
-        "--plant",
-        nargs="+",
-        metavar="MODEL",
-        choices=tuple(places.PLACES),
-        help="only the planted organisms, from organism",
-    )
-    alone.add_argument(
-        "--plant-on",
-        nargs="+",
-        metavar="MODEL",
-        choices=tuple(places.PLACES),
-        help="only the second round of planted organisms",
-    )
+    planted = tuple(places.PLACES)
+    rounds = {
+        "--finish": (FINISHED, "only the last round, of models in the folder"),
+        "--plant": (planted, "only the planted organisms, from organism"),
+        "--plant-on": (planted, "only the second round of planted organisms"),
+    }
+    for option, (known, told) in rounds.items():
+        alone.add_argument(option, nargs="+", metavar="MODEL", choices=known, help=told)
     arguments = parser.parse_args(argv)
     if arguments.finish:
         finish(arguments.out, arguments.finish)
