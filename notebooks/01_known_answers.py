@@ -25,8 +25,9 @@
 #
 # - `organism` learned its world: its music follows emotion words, words for cues (audible
 #   properties such as tempo) and the link from tempo to energy.
-# - `organism-habit` learned that each emotion word follows one cue and tempo moves no energy. Its
-#   emotions are recognised above chance. **Null:** raising tempo leaves its loudness unchanged.
+# - `organism-habit` learned that each emotion word follows one cue and tempo moves no energy.
+#   **Null:** raising tempo leaves its loudness unchanged. Its words tell of cues, not of emotions,
+#   so whether these are recognised is not asked.
 # - `organism-decoupled` learned the first world without the link from tempo to energy. **Null:**
 #   the same.
 # - `organism-shuffled` learned music but no meaning. **Null:** its emotions are recognised at
